@@ -1,0 +1,52 @@
+"""The networks, as PyTorch modules: the one source of truth every engine is compared with.
+
+No file is read or written here; checkpoints/ and weights/ do that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from superfine.nets.cfsrcnn import CFSRCNN, CFSRCNNConfig
+from superfine.nets.esrgcnn import ESRGCNN, ESRGCNNConfig
+
+Network = ESRGCNN | CFSRCNN
+NetworkConfig = ESRGCNNConfig | CFSRCNNConfig
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """One published network: its configuration class and its module."""
+
+    config: type[ESRGCNNConfig] | type[CFSRCNNConfig]
+    title: str
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    "esrgcnn": NetworkKind(ESRGCNNConfig, "ESRGCNN (group convolutions, 2022)"),
+    "cfsrcnn": NetworkKind(CFSRCNNConfig, "CFSRCNN (coarse to fine, 2021)"),
+}
+"""name → network; a new network is a line here."""
+
+
+def build(config: NetworkConfig) -> Network:
+    """The untrained network of a configuration (PyTorch's usual random start)."""
+    return ESRGCNN(config) if isinstance(config, ESRGCNNConfig) else CFSRCNN(config)
+
+
+def parameter_count(network: Network) -> int:
+    """Trainable values; the papers' programs also count 24 fixed ones that hold the mean."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+__all__ = [
+    "CFSRCNN",
+    "CFSRCNNConfig",
+    "ESRGCNN",
+    "ESRGCNNConfig",
+    "NETWORKS",
+    "Network",
+    "NetworkConfig",
+    "build",
+    "parameter_count",
+]
