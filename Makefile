@@ -1,0 +1,39 @@
+# Needs python3 (3.11 or newer) and make, nothing else: everything goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types check clean
+
+demo: $(VENV)/base.stamp   ## upscale a photograph with both networks; results in demo/
+	$(BIN)/superfine demo -o demo
+
+test: $(VENV)/dev.stamp    ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+check: lint types test     ## what must pass before a change is merged
+
+# Stamps, so that a second `make demo` starts at once. They are in the environment: removing it is enough.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing superfine and what it needs into $(VENV) (no PyTorch) ..."
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing superfine, PyTorch and the test tools into $(VENV) ..."
+	$(INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/base.stamp
+
+clean:
+	rm -rf $(VENV) demo build dist src/superfine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
