@@ -1,0 +1,168 @@
+"""What exactly a published figure means: rounding, colour and border, each protocol defined here and nowhere else.
+
+The same weights give 37.65 dB or 37.80 dB on Set5 x2 depending on these choices, so no figure is
+printed without the name of its protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.errors import DataError
+from superfine.images.colour import rgb_to_y
+from superfine.quality import metrics
+
+
+class Measured(TypedDict):
+    """What `measure` returns."""
+
+    psnr: float  # dB
+    ssim: float  # -1..1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How two pictures become two planes to compare."""
+
+    name: str
+    rounding: Literal["truncate", "round"]  # of the super-resolved picture, clamped, to uint8
+    colour: Literal["y", "rgb"]  # luma by MATLAB's formula, or the three channels
+    y_rounding: Literal["uint8", "float"]  # luma rounded to whole levels, or left as it is
+    gray: Literal["as-rgb", "as-gray"]  # a gray picture opened as RGB (luma 16..235), or its levels as luma (0..255)
+    crop: int  # pixels cut from every side, as a multiple of the scale
+    note: str
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "paper": Protocol(
+        name="paper",
+        rounding="truncate",
+        colour="y",
+        y_rounding="uint8",
+        gray="as-rgb",
+        crop=1,
+        note="as the CFSRCNN and ESRGCNN papers measured",
+    ),
+    "standard": Protocol(
+        name="standard",
+        rounding="round",
+        colour="y",
+        y_rounding="float",
+        gray="as-rgb",
+        crop=1,
+        note="as most of the field reports",
+    ),
+    "rgb": Protocol(
+        name="rgb",
+        rounding="round",
+        colour="rgb",
+        y_rounding="float",
+        gray="as-rgb",
+        crop=1,
+        note="all three channels, as in perceptual and real-world work",
+    ),
+}
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol of that name; raises DataError naming the ones there are."""
+    if name not in PROTOCOLS:
+        raise DataError(f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def quantise(sr: NDArray[np.floating] | NDArray[np.uint8], protocol: Protocol) -> NDArray[np.uint8]:
+    """The super-resolved picture as the protocol would have saved it.
+
+    Args:
+        sr: any shape; uint8 passes as it is; floats are on 0..1, unclamped.
+        protocol: how to round.
+    """
+    if sr.dtype == np.uint8:
+        return np.asarray(sr, dtype=np.uint8)
+    if sr.dtype.kind != "f":
+        raise DataError(f"a super-resolved picture must be uint8 or float on 0..1, not {sr.dtype}")
+    levels = np.clip(sr.astype(np.float32) * np.float32(metrics.PEAK), 0.0, metrics.PEAK)
+    whole = np.floor(levels) if protocol.rounding == "truncate" else np.rint(levels)
+    return np.asarray(whole, dtype=np.uint8)
+
+
+def planes(picture: NDArray[np.uint8], scale: int, protocol: Protocol) -> list[NDArray[np.float64]]:
+    """The planes the protocol compares, on 0..255, border already cut.
+
+    Args:
+        picture: HW, HWC with C = 1 (gray) or 3 (RGB), uint8.
+        scale: 1 or more; the border cut from each side is `protocol.crop * scale` pixels.
+        protocol: which colour, which rounding, which border.
+
+    Returns:
+        one plane (luma) or three (R, G, B), each `(height - 2 border, width - 2 border)`.
+
+    Raises:
+        DataError: not such a picture, or nothing left inside the border.
+    """
+    image = picture[..., None] if picture.ndim == 2 else picture
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise DataError(f"protocols compare 8-bit gray or RGB pictures, not {picture.dtype} of shape {picture.shape}")
+    border = protocol.crop * scale
+    if min(image.shape[:2]) <= 2 * border:
+        raise DataError(f"a {image.shape[1]}x{image.shape[0]} picture has nothing left inside a {border}-pixel border")
+    image = image[border : image.shape[0] - border, border : image.shape[1] - border]
+    gray = image.shape[2] == 1
+    if gray and protocol.gray == "as-gray":
+        return [image[..., 0].astype(np.float64)]
+    if gray:
+        image = np.repeat(image, 3, axis=2)
+    if protocol.colour == "rgb":
+        return [image[..., channel].astype(np.float64) for channel in range(3)]
+    luma = rgb_to_y(image)
+    return [np.rint(luma) if protocol.y_rounding == "uint8" else luma]
+
+
+def compared(
+    sr: NDArray[np.floating] | NDArray[np.uint8], hr: NDArray[np.uint8], scale: int, protocol: Protocol
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """The planes of both pictures, ready for any metric: (super-resolved, original). Raises DataError as `measure`."""
+    small, large = quantise(sr, protocol), hr
+    if small.shape[:2] != large.shape[:2]:
+        raise DataError(
+            f"the super-resolved picture is {small.shape[1]}x{small.shape[0]} and the original "
+            f"{large.shape[1]}x{large.shape[0]}; they must match"
+        )
+    if small.ndim == 3 and large.ndim == 3 and small.shape[2] != large.shape[2]:
+        raise DataError(
+            f"one picture has {small.shape[2]} channels and the other {large.shape[2]}; use one mode for both"
+        )
+    return planes(small, scale, protocol), planes(large, scale, protocol)
+
+
+def measure(
+    sr: NDArray[np.floating] | NDArray[np.uint8], hr: NDArray[np.uint8], scale: int, protocol: str | Protocol
+) -> Measured:
+    """PSNR and SSIM of a super-resolved picture against the original, under one protocol.
+
+    Args:
+        sr: HW or HWC (C = 1 or 3), uint8, or float on 0..1, unclamped, which the protocol rounds.
+        hr: the original, same size and channels, uint8.
+        scale: the magnification that made `sr`.
+        protocol: a name in PROTOCOLS, or a Protocol.
+
+    Returns:
+        `{"psnr": dB, "ssim": -1..1}`; SSIM of RGB is the mean over the three channels.
+
+    Raises:
+        DataError: pictures that do not match, of another type, or too small for the border and the SSIM window.
+    """
+    rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    ours, truth = compared(sr, hr, scale, rule)
+    if min(truth[0].shape) < metrics.SSIM_WINDOW:
+        raise DataError(
+            f"a {hr.shape[1]}x{hr.shape[0]} picture is too small to measure at x{scale}: "
+            f"{metrics.SSIM_WINDOW} pixels must be left inside the border"
+        )
+    similarity = [metrics.ssim(a, b) for a, b in zip(ours, truth, strict=True)]
+    return {"psnr": metrics.psnr(np.stack(ours), np.stack(truth)), "ssim": float(np.mean(similarity))}
