@@ -1,0 +1,36 @@
+"""Fast, exact single-image super-resolution with CFSRCNN and ESRGCNN.
+
+    import superfine
+
+    superfine.upscale("photo.jpg", scale=4).save("photo-x4.png")
+
+The names below are resolved on first use: importing superfine imports neither PyTorch nor OpenVINO.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from superfine.upscale import Upscaler, upscale
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Upscaler": "superfine.upscale",
+    "upscale": "superfine.upscale",
+}
+
+__all__ = ["Upscaler", "__version__", "upscale"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'superfine' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -66,7 +66,7 @@ def create_app(names: Sequence[str]) -> typer.Typer:
 
 
 def names_wanted(arguments: Sequence[str]) -> list[str]:
-    """The commands that must be imported to obey `arguments`: the one it names, or all (for help, for a typing error)."""
+    """The commands to import so as to obey `arguments`: the one it names, or all (for help, or a typing error)."""
     first = next((argument for argument in arguments if not argument.startswith("-")), "")
     return [first] if first in COMMANDS else [name for name in COMMANDS if _is_written(name)]
 
