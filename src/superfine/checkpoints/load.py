@@ -19,9 +19,7 @@ from superfine.checkpoints.recognise import Recognised, listing, recognise
 from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, Network, NetworkConfig, build
 from superfine.nets.layers import RGB_MEAN
-
-FORMAT = "superfine-1"
-"""What our safetensors headers say under "format"."""
+from superfine.weights.header import FORMAT
 
 
 def load(path: str | Path) -> Network:

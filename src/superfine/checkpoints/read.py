@@ -18,7 +18,7 @@ from superfine.checkpoints.recognise import listing
 from superfine.errors import CheckpointError
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
-"""Entries that training programs keep the weights under; averaged ones (EMA) first, because they are the better ones."""
+"""Entries that training programs keep weights under; averaged ones (EMA) first, because they are the better ones."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.")
 """What DataParallel, torch.compile and training modules put in front of every key."""

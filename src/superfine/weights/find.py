@@ -1,0 +1,140 @@
+"""From what a user types after -m to the files an engine opens."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from superfine.errors import CheckpointError, ModelError
+from superfine.weights.catalogue import FOLDER, catalogue
+from superfine.weights.header import FORMAT, Header, read_header
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+"""Endings that make a name a file rather than a shipped model."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network's files on this machine."""
+
+    name: str
+    """"esrgcnn", or a file's stem."""
+    network: str
+    """Key of nets.NETWORKS."""
+    scales: tuple[int, ...]
+    weights: Path
+    """Our .safetensors, or a foreign checkpoint."""
+    graphs: dict[int, Path]
+    """scale → ONNX graph beside the weights; empty if never exported."""
+    halo: dict[int, int]
+    """scale → LR pixels of context a tile needs on each side."""
+
+
+def find(name_or_path: str | Path) -> Model:
+    """The model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
+
+    Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
+    CheckpointError for a file that is missing, damaged or foreign.
+    """
+    text = os.fspath(name_or_path)
+    for entry in catalogue():
+        if entry.name == text:
+            return _from_file(FOLDER / entry.weights, entry.name)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: name a weights file in it")
+    if path.is_file():
+        return _from_file(path, path.stem)
+    if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
+        raise CheckpointError(f"no weights file {path}: check the path, or name a shipped model ({_names()})")
+    close = difflib.get_close_matches(text.lower(), [entry.name for entry in catalogue()], n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    raise ModelError(f"no model {text!r}{meant}: shipped are {_names()}; or give the path of a weights file")
+
+
+def verify(model: Model) -> None:
+    """Raises CheckpointError unless the model's files are whole: a shipped one's SHA-256 must be the catalogue's, any
+    other safetensors file must have the length its header says."""
+    for entry in catalogue():
+        if model.weights == FOLDER / entry.weights:
+            _check_hash(model.weights, entry.sha256)
+            for file, sha256 in entry.graphs.values():
+                _check_hash(FOLDER / file, sha256)
+            return
+    if model.weights.suffix.lower() == ".safetensors":
+        read_header(model.weights)
+
+
+def graph_path(weights: Path, scale: int) -> Path:
+    """Where the graph of a weights file lies: NAME.safetensors → NAME.x2.onnx, in the same folder."""
+    return weights.with_name(f"{weights.stem}.x{scale}.onnx")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_file(path: Path, name: str) -> Model:
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if not start:
+        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again")
+    if start[8:] == b"{":
+        header = read_header(path)
+        if header.is_ours:
+            return _from_header(path, name, header)
+    return _foreign(path, name)
+
+
+def _from_header(path: Path, name: str, header: Header) -> Model:
+    metadata = header.metadata
+    if metadata["format"] != FORMAT:
+        raise CheckpointError(f"{path}: its format is {metadata['format']}, wanted {FORMAT}: upgrade superfine")
+    try:
+        halo = {int(scale): int(pixels) for scale, pixels in json.loads(metadata["halo"]).items()}
+        network = metadata["network"]
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: its header lacks the network or its halo; save it again") from error
+    scales = tuple(sorted(halo))
+    candidates = {scale: graph_path(path, scale) for scale in scales}
+    layout = header.layout().encode()
+    # A graph holds offsets into the weights file. One made for another layout, left over from before a network of
+    # another width was saved under the same name, would read the wrong numbers: it does not count.
+    graphs = {s: graph for s, graph in candidates.items() if graph.is_file() and layout in graph.read_bytes()}
+    return Model(name, network, scales, path, graphs, halo)
+
+
+def _foreign(path: Path, name: str) -> Model:
+    if importlib.util.find_spec("torch") is None:
+        raise CheckpointError(
+            f"{path} is not a superfine weights file; reading others needs: pip install superfine[torch]"
+        )
+    from superfine import checkpoints  # imports torch, which our own files do without
+
+    network = checkpoints.load(path)
+    scales = network.config.scales
+    return Model(name, network.name, scales, path, {}, {scale: checkpoints.halo(network, scale) for scale in scales})
+
+
+def _check_hash(path: Path, wanted: str) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing from the installation: install superfine again")
+    found = sha256_of(path)
+    if found != wanted:
+        raise CheckpointError(
+            f"{path} is damaged (SHA-256 {found[:12]}..., wanted {wanted[:12]}...): install superfine again"
+        )
+
+
+def _names() -> str:
+    return ", ".join(entry.name for entry in catalogue()) or "none"
