@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from superfine.checkpoints.header import FORMAT, Header, read_header
 from superfine.errors import CheckpointError, ModelError
 from superfine.weights.catalogue import FOLDER, catalogue
-from superfine.weights.header import FORMAT, Header, read_header
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 """Endings that make a name a file rather than a shipped model."""

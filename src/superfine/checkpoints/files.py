@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from superfine.checkpoints.header import FORMAT
 from superfine.checkpoints.keys import MEAN_KEYS
 from superfine.checkpoints.read import StateFile, read_state
 from superfine.checkpoints.recognise import Recognised, listing, recognise
 from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, Network, NetworkConfig, build
 from superfine.nets.layers import RGB_MEAN
-from superfine.weights.header import FORMAT
 
 
 def load(path: str | Path) -> Network:
