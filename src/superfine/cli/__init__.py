@@ -15,6 +15,7 @@ import typer
 
 COMMANDS: dict[str, str] = {
     "upscale": "superfine.cli.upscale:upscale",
+    "demo": "superfine.cli.demo:demo",
     "models": "superfine.cli.models:models",
     "benchmark": "superfine.cli.benchmark:benchmark",
     "train": "superfine.cli.train:train",
