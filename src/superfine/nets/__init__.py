@@ -41,10 +41,10 @@ def parameter_count(network: Network) -> int:
 
 __all__ = [
     "CFSRCNN",
-    "CFSRCNNConfig",
     "ESRGCNN",
-    "ESRGCNNConfig",
     "NETWORKS",
+    "CFSRCNNConfig",
+    "ESRGCNNConfig",
     "Network",
     "NetworkConfig",
     "build",

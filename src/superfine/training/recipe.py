@@ -1,0 +1,221 @@
+"""A recipe: everything needed to train a checkpoint again, as one TOML file.
+
+Every field is checked when the recipe is read; unknown fields are refused, so that a misspelt one
+cannot silently mean its default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from superfine.errors import RecipeError
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Literal[2, 3, 4]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(_Section):
+    """[network]: which network, and how large."""
+
+    name: Literal["esrgcnn", "cfsrcnn"]
+    scales: tuple[Scale, ...] = (2, 3, 4)
+    """Magnifications with an upsampler branch."""
+    width: Positive = 64
+    """Feature channels."""
+    distilled: Positive = 16
+    """ESRGCNN: channels handed on by each grouped convolution."""
+    blocks: Positive = 6
+    """ESRGCNN: group enhancement blocks."""
+    units: Annotated[int, Field(ge=2)] = 16
+    """CFSRCNN: feature extraction units."""
+    enhance: Annotated[int, Field(ge=0)] = 5
+    """CFSRCNN: convolutions in the enhancement block."""
+    refine: Annotated[int, Field(ge=0)] = 5
+    """CFSRCNN: convolutions in the refinement block, at HR size."""
+
+    def config(self) -> NetworkConfig:
+        """The frozen configuration of nets/. Raises RecipeError for an impossible one."""
+        try:
+            if self.name == "esrgcnn":
+                return ESRGCNNConfig(self.scales, self.width, self.distilled, self.blocks)
+            return CFSRCNNConfig(self.scales, self.width, self.units, self.enhance, self.refine)
+        except ValueError as error:
+            raise RecipeError(f"[network]: {error}") from error
+
+
+class DataSection(_Section):
+    """[data]: which pictures, and how patches are cut from them."""
+
+    folders: tuple[str, ...] = ()
+    """Folders of training pictures, searched recursively; relative paths start at the recipe's folder."""
+    pack: str | None = None
+    """A ready pack instead of folders."""
+    exclude: tuple[str, ...] = ()
+    """File names never trained on."""
+    extra_downscales: tuple[Annotated[float, Field(gt=0.1, lt=1)], ...] = ()
+    """Every picture once more at each of these sizes."""
+    patch: Positive = 32
+    """Side of a patch, in LR pixels."""
+    batch: Positive = 16
+    """Patches a step (on every device)."""
+    scale_odds: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """How often each of network.scales is trained; default: equally often."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSection:
+        if bool(self.folders) == bool(self.pack):
+            raise ValueError("name either folders or a pack, not both and not neither")
+        return self
+
+
+class StartSection(_Section):
+    """[start]: what the weights are before the first step."""
+
+    kind: Literal["interpolator", "random", "checkpoint"] = "interpolator"
+    checkpoint: str | None = None
+    """kind = "checkpoint": a weights file, or the name of a shipped model."""
+
+    @model_validator(mode="after")
+    def _named(self) -> StartSection:
+        if (self.kind == "checkpoint") != (self.checkpoint is not None):
+            raise ValueError('a checkpoint belongs to kind = "checkpoint", and only to it')
+        return self
+
+
+class OptimizerSection(_Section):
+    """[optimizer]: Adam, and what it minimises."""
+
+    rate: Annotated[float, Field(gt=0, lt=1)] = 8e-4
+    """Highest learning rate."""
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled (AdamW); 0 is plain Adam."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest gradient norm; 0 for no limit."""
+    loss: Literal["l1", "mse", "charbonnier"] = "l1"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay a step of the averaged weights, which are the ones validated and released; 0 for none."""
+
+
+class ScheduleSection(_Section):
+    """[schedule]: how long, and how the learning rate moves."""
+
+    steps: Positive | None = None
+    """Length in optimizer steps."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Length in minutes of training time (validation and saving not counted), over all resumes."""
+    warmup: Annotated[int, Field(ge=0)] = 100
+    """Steps over which the rate rises linearly from nothing."""
+    shape: Literal["cosine", "halve"] = "cosine"
+    hold: Share = 0.0
+    """Share of the run at the highest rate before it falls; for "halve" the point where it is halved."""
+    final: Share = 0.0
+    """cosine: the last rate, as a share of the highest."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> ScheduleSection:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give the length as steps or as minutes, one of the two")
+        return self
+
+
+class ValidationSection(_Section):
+    """[validation]: PSNR on pictures that are never trained on (`standard` protocol)."""
+
+    folder: str | None = None
+    """HR pictures; LR is made by the bit-exact bicubic. None: no validation."""
+    every: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes of training between two validations."""
+    pictures: Positive = 8
+    """How many of the folder's pictures, spread evenly over the sorted names."""
+    crop: Annotated[int, Field(ge=0)] = 384
+    """Side of the centre crop measured, in HR pixels; 0 for whole pictures."""
+
+
+class HardwareSection(_Section):
+    """[hardware]: how the arithmetic is done. It may change between resumes."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16: convolutions under autocast with float32 weights, loss and tail; auto takes it where it is native."""
+    compile: bool = False
+    """torch.compile the network (pays on GPUs)."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 for PyTorch's choice."""
+
+
+class Recipe(_Section):
+    """A whole recipe."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    about: str = ""
+    """One line for people."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    network: NetworkSection
+    data: DataSection
+    start: StartSection = StartSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection
+    validation: ValidationSection = ValidationSection()
+    hardware: HardwareSection = HardwareSection()
+
+    @model_validator(mode="after")
+    def _odds_fit(self) -> Recipe:
+        if self.data.scale_odds is not None and len(self.data.scale_odds) != len(self.network.scales):
+            raise ValueError("data.scale_odds wants one number for each of network.scales")
+        return self
+
+    def odds(self) -> tuple[float, ...]:
+        """How often each of network.scales is trained."""
+        return self.data.scale_odds or (1.0,) * len(self.network.scales)
+
+    def identity(self) -> str:
+        """Hash of everything that decides the weights; two runs with the same one may resume each other."""
+        chosen = self.model_dump(mode="json", exclude={"hardware", "validation", "about", "name"})
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises RecipeError with one line that names the field."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    return parse_recipe(raw, source=str(path))
+
+
+def parse_recipe(raw: dict[str, Any], *, source: str) -> Recipe:
+    """The recipe of a parsed TOML document. Raises RecipeError."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors()]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise RecipeError(f"{source}: {problems[0]}{more}") from error
+    recipe.network.config()
+    return recipe
+
+
+def _problem(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "recipe"
+    if item["type"] == "extra_forbidden":
+        return f"unknown field {where}"
+    if item["type"] == "missing":
+        return f"field {where} is missing"
+    came = f", not {item['input']!r}" if not isinstance(item["input"], dict) else ""
+    return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]}{came}"

@@ -1,0 +1,26 @@
+"""The learning rate as a function of how far a run is: numbers in, a number out."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+from superfine.training.recipe import ScheduleSection
+
+
+def progress(schedule: ScheduleSection, step: int, seconds: float) -> float:
+    """How far the run is, 0..1, on the clock or by steps, as the recipe counts."""
+    if schedule.steps is not None:
+        return min(1.0, step / schedule.steps)
+    assert schedule.minutes is not None
+    return min(1.0, seconds / (schedule.minutes * 60))
+
+
+def rate_share(schedule: ScheduleSection, step: int, done: float) -> float:
+    """Share of the highest rate at `step`, `done` (0..1) of the way."""
+    warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
+    if done <= schedule.hold:
+        return warm
+    if schedule.shape == "halve":
+        return 0.5 * warm
+    fall = (done - schedule.hold) / (1 - schedule.hold) if schedule.hold < 1 else 0.0
+    return warm * (schedule.final + (1 - schedule.final) * 0.5 * (1 + cos(pi * fall)))

@@ -1,0 +1,63 @@
+"""PSNR on pictures that are never trained on, under the `standard` protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from superfine.errors import RecipeError
+from superfine.images import files
+from superfine.images.resize import crop_to_multiple, downscale
+from superfine.nets import Network
+from superfine.quality.protocols import PROTOCOLS, measure
+from superfine.training.pack import find_pictures
+from superfine.training.recipe import ValidationSection
+
+
+@dataclass
+class ValidationSet:
+    """HR pictures and the LR made of each, by scale; all HWC uint8 RGB."""
+
+    pairs: dict[int, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]
+
+    @classmethod
+    def of(cls, section: ValidationSection, scales: tuple[int, ...]) -> ValidationSet | None:
+        """The set a recipe names, or None. Raises RecipeError if the folder holds no pictures."""
+        if section.folder is None:
+            return None
+        try:
+            paths = find_pictures([Path(section.folder)])
+        except Exception as error:
+            raise RecipeError(f"validation.folder: {error}") from error
+        count = min(section.pictures, len(paths))
+        chosen = [paths[k * len(paths) // count] for k in range(count)]
+        hrs = [_centre(files.read(path).pixels, section.crop, lcm(*scales)) for path in chosen]
+        return cls({scale: [(hr, downscale(hr, scale)) for hr in hrs] for scale in scales})
+
+    def psnr(self, network: Network, device: torch.device, *, bf16: bool) -> dict[int, float]:
+        """Mean PSNR in dB by scale of a network in evaluation mode."""
+        network = network.to(device, memory_format=torch.channels_last)
+        means = {}
+        for scale, pairs in self.pairs.items():
+            values = []
+            for hr, lr in pairs:
+                x = torch.from_numpy(lr).to(device).permute(2, 0, 1)[None].float() / 255
+                with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    sr = network(x, scale)[0].permute(1, 2, 0).float().cpu().numpy()
+                values.append(measure(sr, hr, scale, PROTOCOLS["standard"])["psnr"])
+            means[scale] = float(np.mean(values))
+        return means
+
+
+def _centre(pixels: NDArray[np.uint8], side: int, multiple: int) -> NDArray[np.uint8]:
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    if side:
+        top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
+        pixels = pixels[top : top + side, left : left + side]
+    return np.ascontiguousarray(crop_to_multiple(pixels, multiple))
