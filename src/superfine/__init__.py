@@ -13,16 +13,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from superfine.checkpoints import load
     from superfine.upscale import Upscaler, upscale
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Upscaler": "superfine.upscale",
+    "load": "superfine.checkpoints",
     "upscale": "superfine.upscale",
 }
 
-__all__ = ["Upscaler", "__version__", "upscale"]
+__all__ = ["Upscaler", "__version__", "load", "upscale"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,29 @@
+"""An engine without weights: every pixel repeated. Real, exact, and fast enough to test everything around engines."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class NearestEngine:
+    """Nearest-neighbour magnification by any whole factor; needs no context, so its halo is 0."""
+
+    name = "nearest"
+    precision = "fp32"
+    device = "cpu"
+    halo = 0
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """NCHW → NCHW, every value repeated scale x scale times."""
+        return tile.repeat(self.scale, axis=2).repeat(self.scale, axis=3)
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """HWC → HWC, every pixel repeated scale x scale times."""
+        return tile.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+
+    def release(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,117 @@
+"""PyTorch: NVIDIA GPUs, Apple GPUs, and CPUs as the reference every other engine is compared with."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.errors import EngineError
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise EngineError(
+        "engine 'pytorch' needs PyTorch, which is not installed: pip install 'superfine[torch]'"
+    ) from error
+
+from superfine import checkpoints
+
+if TYPE_CHECKING:
+    from superfine.nets import Network
+    from superfine.weights import Model
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class PyTorchEngine:
+    """A network in PyTorch, channels last, on one device.
+
+    In bf16 and fp16 the convolutions run under autocast; the tail and the sum with the mean stay float32.
+    In fp32 the GPU's TF32 short cut is off: it keeps ten bits of mantissa, which is not fp32.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
+        self._set_up(checkpoints.load(model.weights), scale, precision, device)
+
+    @classmethod
+    def of_network(cls, network: Network, scale: int, precision: str = "auto", device: str = "auto") -> PyTorchEngine:
+        """An engine around a network that is already in memory (it is moved to the device, and left in eval mode)."""
+        engine = cls.__new__(cls)
+        engine._set_up(network, scale, precision, device)
+        return engine
+
+    def _set_up(self, network: Network, scale: int, precision: str, device: str) -> None:
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.scale = scale
+        self.halo = -int(-network.receptive_radius(scale) // 1)
+        module: Any = network  # the stubs of Module.to do not know memory_format
+        self._network = module.to(self.device, memory_format=torch.channels_last).eval()
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """NCHW float32 0..1 → NCHW float32, not clamped."""
+        with torch.inference_mode():
+            return self._forward(torch.from_numpy(tile).to(self.device)).contiguous().cpu().numpy()
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """HWC uint8 → HWC uint8; the conversions run on the device, a quarter of the bytes travel."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(tile)).to(self.device)
+            sr = self._forward(pixels.permute(2, 0, 1)[None].float() / 255)
+            levels = (sr[0].permute(1, 2, 0) * 255).clamp(0, 255).round().to(torch.uint8)
+            return levels.contiguous().cpu().numpy()
+
+    def release(self) -> None:
+        """Give cached GPU memory back; on a CPU PyTorch keeps none."""
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        with self._arithmetic():
+            sr: torch.Tensor = self._network(x, self.scale).float()
+            return sr
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        kind = self.device.partition(":")[0]
+        if self.precision != "fp32":
+            return torch.autocast(kind, dtype=_DTYPES[self.precision])
+        if kind == "cuda":
+            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return nullcontext()
+
+
+def choose_device(device: str) -> str:
+    """ "auto" → the first of cuda, mps, cpu that is there. Raises EngineError for one that is not."""
+    there = [
+        kind
+        for kind, available in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available))
+        if available()
+    ] + ["cpu"]
+    if device == "auto":
+        return there[0]
+    if device.partition(":")[0] not in there:
+        raise EngineError(f"PyTorch sees no device {device!r} here: choose one of {', '.join(there)}")
+    return device
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """ "auto" → bf16 where the device computes in it, otherwise fp32. Raises EngineError for one it cannot do."""
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        able = ["fp32", "fp16"] + (["bf16"] if torch.cuda.get_device_capability(device) >= (8, 0) else [])
+    elif kind == "mps":
+        able = ["fp32", "fp16"]
+    else:
+        able = ["fp32", "bf16"]  # bf16 on a CPU without it is emulated: correct, slow, never chosen by auto
+    if precision == "auto":
+        native = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
+        return "bf16" if native and "bf16" in able else "fp32"
+    if precision not in able:
+        raise EngineError(f"PyTorch cannot run {precision} on {device}: choose one of auto, {', '.join(able)}")
+    return precision

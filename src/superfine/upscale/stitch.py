@@ -1,0 +1,89 @@
+"""Pixels through an engine, tile by tile, straight into the result.
+
+Nothing of the result's size is ever held in float: a tile is rounded to the picture's type before
+it is put in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.engines import Engine
+from superfine.images.depth import Pixels, as_float32, as_type
+from superfine.images.resize import resize
+from superfine.upscale.tiles import Box, Tile, plan_tiles
+
+Progress = Callable[[int, int], None]
+"""Called after every tile with (tiles done, tiles in all)."""
+
+_CUBIC_REACH = 2
+"""LR pixels a bicubic sample sees to each side when magnifying."""
+_ALPHA_TILE = 512
+
+
+def run_tiles(engine: Engine, pixels: Pixels, tiles: Sequence[Tile], progress: Progress | None = None) -> Pixels:
+    """HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1) → HWC of the same type, `engine.scale` times as large.
+
+    Gray runs as RGB with three equal channels and comes back as their mean. Values are clamped to
+    the type's range, and rounded half to even.
+    """
+    height, width, channels = pixels.shape
+    scale = engine.scale
+    out = np.empty((height * scale, width * scale, channels), pixels.dtype)
+    for done, tile in enumerate(tiles, start=1):
+        sr = _run(engine, _cut(pixels, tile.read))
+        _cut(out, tile.keep.scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+        if progress is not None:
+            progress(done, len(tiles))
+    return out
+
+
+def run_tiles_float(engine: Engine, rgb: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
+    """HWC float32 RGB 0..1 → HWC float32 as the network gives it, neither clamped nor rounded."""
+    scale = engine.scale
+    out = np.empty((rgb.shape[0] * scale, rgb.shape[1] * scale, 3), np.float32)
+    for tile in tiles:
+        sr = engine.run(_planes(_cut(rgb, tile.read)))[0].transpose(1, 2, 0)
+        _cut(out, tile.keep.scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+    return out
+
+
+def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
+    """HW alpha, magnified by MATLAB's bicubic; in tiles, because its arithmetic is in float64.
+
+    An opaque or evenly transparent picture stays exactly so.
+    """
+    height, width = alpha.shape
+    first = alpha[0, 0]
+    if (alpha == first).all():
+        return np.full((height * scale, width * scale), first, alpha.dtype)
+    out = np.empty((height * scale, width * scale), alpha.dtype)
+    for tile in plan_tiles(height, width, _ALPHA_TILE, _CUBIC_REACH + 1):
+        size = (tile.read.height * scale, tile.read.width * scale)
+        larger = resize(_cut(alpha, tile.read), size)
+        _cut(out, tile.keep.scaled(scale))[:] = _cut(larger, tile.keep.inside(tile.read).scaled(scale))
+    return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
+
+
+def _run(engine: Engine, window: Pixels) -> Pixels:
+    """One window, HWC in and out, same type and channels."""
+    if window.dtype == np.uint8 and window.shape[2] == 3:
+        return engine.run_uint8(window)
+    sr = engine.run(_planes(as_float32(window)))[0]
+    if window.shape[2] == 1:
+        sr = sr.mean(axis=0, keepdims=True)
+    rgb: NDArray[np.float32] = np.clip(sr.transpose(1, 2, 0), 0, 1)
+    return as_type(rgb, window.dtype)
+
+
+def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """HWC → (1, 3, h, w); one channel is repeated."""
+    planes = window.transpose(2, 0, 1)[None]
+    return np.ascontiguousarray(planes.repeat(3, axis=1) if window.shape[2] == 1 else planes)
+
+
+def _cut(values: Pixels, box: Box) -> Pixels:
+    return values[box.top : box.bottom, box.left : box.right]

@@ -1,0 +1,152 @@
+"""The Python door: a picture of any kind in, the same kind out, larger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from superfine.engines import Engine, open_engine
+from superfine.errors import ImageError, PlanError
+from superfine.images.depth import Pixels, as_float32
+from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
+from superfine.upscale.stitch import Progress, magnify_alpha, run_tiles, run_tiles_float
+from superfine.upscale.tiles import Tile, choose_tile, plan_tiles
+from superfine.weights import find
+
+_WINDOW_PIXELS = {2: 512 * 512, 3: 384 * 384, 4: 320 * 320}
+"""LR pixels of the largest window `tile=None` uses, by scale: its SR pixels set what the activations take."""
+
+
+class Upscaler:
+    """A loaded network, ready for any number of pictures.
+
+    >>> upscale = Upscaler("esrgcnn", scale=4)
+    >>> larger = upscale("photo.jpg")  # a PIL image
+    >>> larger.save("larger.png")
+
+    model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
+    scale: 2, 3 or 4.
+    engine: "auto", "openvino", "pytorch" (or "pytorch:cuda", ...), "nearest", or an `Engine` of your own.
+    precision: "auto" (bfloat16 where the hardware computes in it), "fp32", "bf16" or "fp16".
+    tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
+
+    Raises ModelError, CheckpointError or EngineError, with one line that says what to do.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] = "esrgcnn",
+        scale: int = 4,
+        engine: str | Engine = "auto",
+        precision: str = "auto",
+        tile: int | None = None,
+    ) -> None:
+        if tile is not None and tile < 1:
+            raise PlanError(f"a tile keeps at least 1 pixel, not {tile}")
+        self.tile = tile
+        if isinstance(engine, str):
+            weightless = engine == "nearest"
+            engine = open_engine(None if weightless else find(Path(model)), scale, engine, precision)
+        self.engine: Engine = engine
+
+    @property
+    def scale(self) -> int:
+        return self.engine.scale
+
+    def plan(self, height: int, width: int) -> list[Tile]:
+        """The tiles a picture of height x width LR pixels is cut into."""
+        halo = self.engine.halo
+        most = _WINDOW_PIXELS.get(self.scale, 320 * 320)
+        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, most), halo)
+
+    @overload
+    def __call__(self, image: str | PathLike[str], *, progress: Progress | None = None) -> Image.Image: ...
+    @overload
+    def __call__(self, image: Image.Image, *, progress: Progress | None = None) -> Image.Image: ...
+    @overload
+    def __call__(self, image: Picture, *, progress: Progress | None = None) -> Picture: ...
+    @overload
+    def __call__(self, image: NDArray[Any], *, progress: Progress | None = None) -> NDArray[Any]: ...
+
+    def __call__(
+        self, image: str | PathLike[str] | Image.Image | Picture | NDArray[Any], *, progress: Progress | None = None
+    ) -> Image.Image | Picture | NDArray[Any]:
+        """The picture, `scale` times as wide and high.
+
+        A path or PIL image gives a PIL image, a Picture a Picture, an array an array of its type:
+        uint8 0..255, uint16 0..65535 or float 0..1, HW (gray) or HWC with 1 (gray), 2 (gray, alpha),
+        3 (RGB) or 4 (RGB, alpha) channels. Gray stays gray, alpha is magnified by bicubic, metadata
+        is carried. `progress(done, total)` is called after every tile.
+
+        Raises ImageError for a picture that cannot be read, or an array of another kind.
+        """
+        if isinstance(image, Picture):
+            return self.upscale_picture(image, progress)
+        if isinstance(image, np.ndarray):
+            return _to_array(self.upscale_picture(_from_array(image), progress), image)
+        if isinstance(image, Image.Image):
+            return to_pil(self.upscale_picture(from_pil(image), progress))
+        if isinstance(image, (str, PathLike)):
+            from superfine import images  # reading files needs decoders that arrays do not
+
+            return to_pil(self.upscale_picture(images.read(Path(image)), progress))
+        kind = type(image).__name__
+        raise ImageError(f"cannot upscale a {kind}: give a path, a PIL image, a NumPy array or a Picture")
+
+    def upscale_picture(self, picture: Picture, progress: Progress | None = None) -> Picture:
+        """A Picture, larger; what is not pixels comes along."""
+        pixels = run_tiles(self.engine, picture.pixels, self.plan(picture.height, picture.width), progress)
+        alpha = None if picture.alpha is None else magnify_alpha(picture.alpha, self.scale)
+        return replace(picture, pixels=pixels, alpha=alpha)
+
+    def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """HWC uint8 RGB → HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""
+        return run_tiles_float(self.engine, as_float32(rgb), self.plan(*rgb.shape[:2]))
+
+
+def upscale(
+    image: Any,
+    scale: int = 4,
+    model: str | PathLike[str] = "esrgcnn",
+    *,
+    engine: str | Engine = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+) -> Any:
+    """One picture, `scale` times as wide and high; see `Upscaler` for what goes in and comes out.
+
+    >>> superfine.upscale("photo.jpg", scale=4).save("larger.png")
+
+    For several pictures an `Upscaler` loads its network once.
+    """
+    return Upscaler(model, scale, engine, precision, tile)(image)
+
+
+def _from_array(array: NDArray[Any]) -> Picture:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or not 1 <= channels <= 4 or min(array.shape[:2]) < 1:
+        raise ImageError(f"an array of shape {array.shape} is no picture: want HW, or HWC with 1 to 4 channels")
+    if array.dtype.kind == "f":
+        values: Pixels = unit_floats(array)
+    elif array.dtype in (np.uint8, np.uint16):
+        values = array
+    else:
+        raise ImageError(f"an array of {array.dtype} is no picture: want uint8, uint16, or float 0..1")
+    if values.ndim == 2:
+        return Picture(values[:, :, None])
+    if channels in (2, 4):
+        return Picture(values[:, :, :-1], alpha=values[:, :, -1])
+    return Picture(values)
+
+
+def _to_array(picture: Picture, like: NDArray[Any]) -> NDArray[Any]:
+    """The array of a picture, with the dimensions and the type of the array it came from."""
+    pixels = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    pixels = pixels.astype(like.dtype, copy=False)
+    return pixels[:, :, 0] if like.ndim == 2 else pixels
