@@ -1,0 +1,207 @@
+"""Picture files: read with everything they hold, written whole or not at all.
+
+    files.read(path) -> Picture          files.write(picture, path)
+
+Damaged, foreign and oversized files give an ImageError of one line, never Pillow's own exceptions.
+"""
+
+import io
+import os
+import secrets
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from superfine.errors import ImageError
+from superfine.images import encode
+from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
+from superfine.images.png16 import is_png16, read_png16
+
+__all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_pil", "write"]
+
+SUFFIXES: Final = tuple(encode.FORMATS)
+"""Suffixes that can be read and written, lower case, with their dot."""
+
+DEFAULT_MAX_PIXELS: Final = 400_000_000
+"""20,000 x 20,000: a larger header is more often a trap than a picture."""
+
+# Pillow's decompression bomb limit is a global of its module.
+_limit_lock = threading.RLock()
+
+# What Pillow's decoders raise on damaged files, found by fuzzing them.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, AttributeError,
+    OverflowError, ZeroDivisionError, AssertionError, RuntimeError, NotImplementedError,
+)  # fmt: skip
+
+
+def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """Read a picture file, upright, with alpha, ICC profile, EXIF, XMP, DPI and text notes.
+
+    `path` may be a binary file open for reading (standard input, say). Pixels come as uint8, or
+    uint16 where the file has 16 bits. Of an animation or a file of several pages, the first.
+    Raises ImageError for what cannot be read and for pictures over `max_pixels` (width x height),
+    which is checked from the header, before any pixel is unpacked.
+    """
+    name, source = _source(path)
+    try:
+        with _open(source, name, max_pixels) as image:
+            return _load(image, source, name, max_pixels)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(
+            f"{name} holds more than the limit of {max_pixels:,} pixels; raise it with --max-pixels"
+        ) from None
+    except MemoryError:
+        raise ImageError(f"{name} does not fit in memory") from None
+    except ImageError as error:
+        raise error if name in str(error) else ImageError(f"{name}: {error}") from None
+    except _DAMAGE as error:
+        raise ImageError(f"{name} is cut short or damaged ({_reason(error)})") from None
+
+
+def write(
+    picture: Picture,
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Write a picture in the format of the path's suffix (or of `format`, a suffix such as ".png").
+
+    A file appears under its name only when it is whole: it is written beside it under a temporary
+    name, then moved there; a failed write leaves nothing behind. `quality` (1..100, default 95)
+    counts for JPEG, WebP and AVIF; at 100 WebP and AVIF are lossless. Where a format holds no alpha, the
+    picture is laid over `background` (RGB 0..255); where it holds 8 bits only, values are rounded.
+    Raises ImageError for an unknown suffix, a size the format cannot hold, or a file that cannot be written.
+    """
+    if quality is not None and not 1 <= quality <= 100:
+        raise ImageError(f"quality is {quality}; want a whole number from 1 to 100")
+    options = encode.Options(quality=encode.DEFAULT_QUALITY if quality is None else quality, background=background)
+    if not isinstance(path, (str, os.PathLike)):
+        encode.encode(picture, path, _known_suffix("standard output", format or ".png"), options)
+        return
+    target = Path(path)
+    suffix = _known_suffix(str(target), format or target.suffix)
+    with replacing(target) as file:
+        encode.encode(picture, file, suffix, options)
+
+
+def _known_suffix(name: str, suffix: str) -> str:
+    if suffix.lower() in encode.FORMATS:
+        return suffix.lower()
+    found = f"unknown suffix {suffix!r}" if suffix else "the name has no suffix"
+    raise ImageError(f"cannot write {name}: {found}; want one of {' '.join(SUFFIXES)}")
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the target's name when the block ends well, and vanishes when it does not.
+
+    Raises ImageError where the target cannot be written. Symbolic links are followed.
+    """
+    try:
+        final = Path(os.path.realpath(target))
+        if final.is_dir():
+            raise ImageError(f"cannot write {target}: it is a folder")
+        if final.exists() and not final.is_file():
+            raise ImageError(f"cannot write {target}: it is not an ordinary file")
+        part = final.parent / f".superfine-{secrets.token_hex(6)}.part"
+        # Not tempfile: its files are private (0600), a result should have the user's usual permissions.
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot write {target}: {_reason(error)}") from None
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+        part.replace(final)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ImageError(f"cannot write {target}: {_reason(error)}") from None
+        if isinstance(error, ImageError) and str(target) not in str(error):
+            raise ImageError(f"cannot write {target}: {error}") from None
+        raise
+
+
+def _open(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    """Pillow's image of a source: its header read and its size checked, its pixels not yet."""
+    with _limit_lock, warnings.catch_warnings():
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(source)
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
+            ) from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise ImageError(
+            f"{name} is {width:,} x {height:,} = {width * height:,} pixels, "
+            f"over the limit of {max_pixels:,}; raise it with --max-pixels"
+        )
+    if width < 1 or height < 1:
+        image.close()
+        raise ImageError(f"{name} is {width} x {height}: it holds no pixels")
+    return image
+
+
+def _load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int) -> Picture:
+    if not is_png16(image):
+        image.load()
+        return from_pil(image)
+    if not isinstance(source, Path):
+        source.seek(0)
+    with _open(source, name, max_pixels) as again:
+        values = read_png16(image, again)
+    icc = image.info.get("icc_profile") or None
+    if values.shape[2] in (2, 4):
+        pixels, alpha = np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
+        return assemble(image, pixels, alpha, icc, image.mode)
+    return assemble(image, values, keyed_alpha(values, image.info.get("transparency")), icc, image.mode)
+
+
+def _source(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[bytes]]:
+    """A name for messages, and something Pillow can open: a checked path, or a file it can seek in."""
+    if not isinstance(path, (str, os.PathLike)):
+        name = str(getattr(path, "name", "standard input"))
+        data = path.read()
+        if not data:
+            raise ImageError(f"{name} is empty (0 bytes); want a picture")
+        return name, io.BytesIO(data)
+    source = Path(path)
+    try:
+        if source.is_dir():
+            raise ImageError(f"{source} is a folder; want a picture file")
+        if not source.exists():
+            raise ImageError(f"no such file: {source}")
+        if not source.is_file():
+            raise ImageError(f"{source} is not an ordinary file; want a picture file")
+        if source.stat().st_size == 0:
+            raise ImageError(f"{source} is empty (0 bytes); want a picture")
+        with source.open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read {source}: {_reason(error)}") from None
+    return str(source), source
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in a few words, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    words = " ".join(str(error).split())
+    return words[:160] or type(error).__name__

@@ -1,0 +1,143 @@
+"""What a file says beside its pixels: EXIF kept to the byte where it may be, mended where the pixels changed."""
+
+import re
+import struct
+from typing import Final
+
+from PIL import Image
+
+ORIENTATION: Final = 0x0112
+EXIF_PREFIX: Final = b"Exif\x00\x00"
+
+# Tags of a TIFF's first directory that describe the picture; the others describe how its bytes lie in the file.
+DESCRIPTIVE_TAGS: Final = (
+    0x010E,  # ImageDescription
+    0x010F,  # Make
+    0x0110,  # Model
+    0x0131,  # Software
+    0x0132,  # DateTime
+    0x013B,  # Artist
+    0x013C,  # HostComputer
+    0x4746,  # Rating
+    0x8298,  # Copyright
+    0x8769,  # Exif directory
+    0x8825,  # GPS directory
+    *range(0x9C9B, 0x9CA0),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
+)
+
+_EXIF_DIRECTORY = 0x8769
+_WIDTH_TAGS = (0x0100, 0xA002)
+_HEIGHT_TAGS = (0x0101, 0xA003)
+_THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+_SHORT, _LONG = 3, 4
+
+
+def exif_of(image: Image.Image) -> bytes | None:
+    """The EXIF block of an opened image, starting at its byte order mark (`II` or `MM`); None where there is none."""
+    raw = image.info.get("exif")
+    if isinstance(raw, bytes):
+        raw = raw.removeprefix(EXIF_PREFIX)
+        return raw if raw[:4] in (b"II*\x00", b"MM\x00*") else None
+    try:
+        found = image.getexif()
+        kept = Image.Exif()
+        kept.endian = found.endian or "<"
+        for tag in DESCRIPTIVE_TAGS:
+            if tag in found:
+                kept[tag] = found.get_ifd(tag) if tag in (_EXIF_DIRECTORY, 0x8825) else found[tag]
+        return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else None
+    except Exception:  # a damaged EXIF block must not cost the picture; Pillow raises half a dozen types here
+        return None
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 (upright) where none is given or it cannot be read."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # as above
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """XMP with its own copy of the orientation set to 1: the pixels have been turned."""
+    xmp = re.sub(rb'(tiff:Orientation=["\'])[0-9]', rb"\g<1>1", xmp)
+    return re.sub(rb"(<tiff:Orientation>)[0-9]", rb"\g<1>1", xmp)
+
+
+def mend_exif(exif: bytes, width: int, height: int) -> bytes:
+    """EXIF made true of upright pixels of a new size.
+
+    Patched in place, not written anew, so that maker notes (whose offsets count from the block's
+    start) stay readable: orientation 1, the pixel dimensions set where they are given, the
+    thumbnail unlinked and its bytes wiped, for it shows the old picture. A block too damaged to
+    walk comes back as it is.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return exif
+    block = bytearray(exif)
+    try:
+        first = struct.unpack_from(order + "I", block, 4)[0]
+        entries, link = _directory(block, order, first)
+        directories = [entries]
+        if _EXIF_DIRECTORY in entries:
+            start = _value(block, order, entries[_EXIF_DIRECTORY])
+            directories.append(_directory(block, order, start)[0])
+        for tags in directories:
+            for tag, at in tags.items():
+                if tag == ORIENTATION:
+                    _set(block, order, at, 1)
+                elif tag in _WIDTH_TAGS:
+                    _set(block, order, at, width)
+                elif tag in _HEIGHT_TAGS:
+                    _set(block, order, at, height)
+        _drop_thumbnail(block, order, link)
+    except (struct.error, IndexError):
+        return exif
+    return bytes(block)
+
+
+def _directory(block: bytearray, order: str, start: int) -> tuple[dict[int, int], int]:
+    """A directory's entries, tag → offset of its 12 bytes, and the offset of its link to the next directory."""
+    count = struct.unpack_from(order + "H", block, start)[0]
+    entries = {}
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        entries[struct.unpack_from(order + "H", block, at)[0]] = at
+    return entries, start + 2 + 12 * count
+
+
+def _value(block: bytearray, order: str, at: int) -> int:
+    kind = struct.unpack_from(order + "H", block, at + 2)[0]
+    return int(struct.unpack_from(order + ("H" if kind == _SHORT else "I"), block, at + 8)[0])
+
+
+def _set(block: bytearray, order: str, at: int, value: int) -> None:
+    """One whole number into an entry; a SHORT that is too small for it becomes a LONG, which has the room."""
+    kind, count = struct.unpack_from(order + "HI", block, at + 2)
+    if count != 1 or kind not in (_SHORT, _LONG):
+        return
+    if kind == _SHORT and value > 0xFFFF:
+        struct.pack_into(order + "H", block, at + 2, _LONG)
+        kind = _LONG
+    struct.pack_into(
+        order + ("HH" if kind == _SHORT else "I"), block, at + 8, *((value, 0) if kind == _SHORT else (value,))
+    )
+
+
+def _drop_thumbnail(block: bytearray, order: str, link: int) -> None:
+    second = struct.unpack_from(order + "I", block, link)[0]
+    if second == 0:
+        return
+    struct.pack_into(order + "I", block, link, 0)
+    tags, _ = _directory(block, order, second)
+    if _THUMBNAIL_OFFSET not in tags or _THUMBNAIL_LENGTH not in tags:
+        return
+    start = _value(block, order, tags[_THUMBNAIL_OFFSET])
+    end = start + _value(block, order, tags[_THUMBNAIL_LENGTH])
+    if not 8 <= start <= end:
+        return
+    if end >= len(block):
+        del block[start:]
+    else:
+        block[start:end] = bytes(end - start)

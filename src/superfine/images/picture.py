@@ -1,0 +1,246 @@
+"""A picture in memory: pixels, alpha and what its file said about them; to and from PIL images."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from superfine.errors import ImageError
+from superfine.images.depth import Pixels, as_uint8
+from superfine.images.metadata import exif_of, orientation_of, upright_xmp
+
+# A float picture may overshoot 0..1 by what one 8-bit level is worth (resampling does that) before it is called HDR.
+_FLOAT_SLACK = 1 / 255
+
+
+@dataclass
+class Picture:
+    """Pixels upright (EXIF orientation applied) with everything that has to come back with them."""
+
+    pixels: Pixels
+    """HWC, C = 1 (gray) or 3 (RGB); uint8 0..255, uint16 0..65535 or float32 0..1."""
+    alpha: Pixels | None = None
+    """HW, same type as pixels, straight (not premultiplied); None: opaque."""
+    icc: bytes | None = None
+    """ICC profile of the pixels; None means sRGB."""
+    exif: bytes | None = None
+    """EXIF block from its byte order mark on (no `Exif` prefix); `files.write` mends its sizes and orientation."""
+    dpi: tuple[float, float] | None = None
+    """Pixels per inch, horizontal and vertical."""
+    mode: str = ""
+    """Pillow's mode of the source, for messages."""
+    xmp: bytes | None = None
+    """XMP packet."""
+    text: dict[str, str] = field(default_factory=dict)
+    """Text notes: PNG text chunks by keyword; the comment of a JPEG or GIF under `Comment`."""
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def is_gray(self) -> bool:
+        return int(self.pixels.shape[2]) == 1
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """A Picture out of any PIL image, turned upright by its EXIF orientation.
+
+    Gray stays one channel, 16-bit gray stays 16 bits, a palette becomes RGB (gray if all its used
+    colours are), CMYK and LAB become sRGB through their profile. Raises ImageError for 32-bit
+    integers beyond 65535 and for floats outside 0..1.
+    """
+    image.load()
+    mode = image.mode
+    image, icc = _to_plain_mode(image, image.info.get("icc_profile") or None)
+    pixels, alpha = _arrays(image)
+    return assemble(image, pixels, alpha, icc, mode)
+
+
+def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: bytes | None, mode: str) -> Picture:
+    """A Picture of pixels as they lie in the file (not yet upright) and of what the loaded image says beside them."""
+    orientation = orientation_of(image)
+    xmp = image.info.get("xmp")
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    return Picture(
+        pixels=turn_upright(pixels, orientation),
+        alpha=None if alpha is None else turn_upright(alpha, orientation),
+        icc=icc,
+        exif=exif_of(image),
+        dpi=_dpi(image, turned=orientation >= 5),
+        mode=mode,
+        xmp=upright_xmp(xmp) if isinstance(xmp, bytes) and xmp else None,
+        text=_text(image),
+    )
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """A PIL image of mode L, LA, RGB or RGBA; 16-bit gray without alpha gives I;16 and float gray F.
+
+    Pillow has no mode for 16-bit or float RGB, nor for those with alpha: they are rounded to 8 bits
+    here (`files.write` does not go this way for them). ICC profile, EXIF, DPI and XMP are in `info`.
+    """
+    pixels, alpha = picture.pixels, picture.alpha
+    if picture.is_gray and alpha is None and pixels.dtype in (np.uint16, np.float32):
+        image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]))
+    else:
+        eight = np.ascontiguousarray(as_uint8(pixels))
+        image = Image.fromarray(eight[:, :, 0] if picture.is_gray else eight)
+        if alpha is not None:
+            image.putalpha(Image.fromarray(np.ascontiguousarray(as_uint8(alpha))))
+    for key, value in {
+        "icc_profile": picture.icc,
+        "exif": picture.exif,
+        "dpi": picture.dpi,
+        "xmp": picture.xmp,
+    }.items():
+        if value is not None:
+            image.info[key] = value
+    return image
+
+
+def turn_upright(values: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (1..8) to an array of rows and columns; contiguous."""
+    if orientation >= 5:
+        values = np.swapaxes(values, 0, 1)
+    # After the transpose of 5..8: 6 mirrors columns, 8 mirrors rows, 7 both.
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return np.ascontiguousarray(values)
+
+
+def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
+    """The image in one of L, LA, RGB, RGBA, I;16, I, F, with the profile that is true of it then."""
+    mode = image.mode
+    if mode in ("L", "LA", "RGB", "RGBA", "I", "F") or mode.startswith("I;16"):
+        return image, icc
+    info, exif = image.info, image.getexif()
+    if mode == "1":
+        plain = image.convert("L")
+    elif mode in ("P", "PA"):
+        plain = _from_palette(image, gray_allowed=icc is None or icc[16:20] == b"GRAY")
+    elif mode in ("La", "RGBa"):
+        plain = image.convert("LA" if mode == "La" else "RGBA")
+    elif mode in ("CMYK", "LAB"):
+        plain, icc = _to_srgb(image, icc), None
+    else:
+        plain = image.convert("RGB")
+    # convert() drops or rewrites some of these; the palette's transparency is in the alpha channel now.
+    plain.info = {key: value for key, value in info.items() if key != "transparency"}
+    if len(exif) and "exif" not in plain.info:
+        plain.info["exif"] = exif.tobytes()
+    return plain, icc
+
+
+def _from_palette(image: Image.Image, gray_allowed: bool) -> Image.Image:
+    transparent = image.mode == "PA" or "transparency" in image.info
+    palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    gray = False
+    if gray_allowed and len(palette):
+        used = [index for index, count in enumerate(image.histogram()[:256]) if count]
+        entries = palette[[index for index in used if index < len(palette)]]
+        gray = bool((entries == entries[:, :1]).all())
+    if transparent:
+        rgba = image.convert("RGBA")
+        return Image.merge("LA", (rgba.getchannel("R"), rgba.getchannel("A"))) if gray else rgba
+    rgb = image.convert("RGB")
+    return rgb.getchannel("R") if gray else rgb
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """CMYK or LAB to sRGB by the profile; CMYK without a usable one by Pillow's plain formula."""
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        if image.mode == "LAB":
+            source: Any = ImageCms.createProfile("LAB")
+        elif icc is None:
+            return image.convert("RGB")
+        else:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        if image.mode == "LAB":
+            raise ImageError("a CIE LAB picture could not be converted to sRGB; convert it to RGB first") from None
+        return image.convert("RGB")
+    return converted if converted is not None else image.convert("RGB")
+
+
+def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """Pixels HWC and alpha HW of an image in a plain mode."""
+    values: NDArray[Any] = np.asarray(image)
+    if image.mode == "I":
+        values = _sixteen_bits(values)
+    elif image.mode == "F":
+        values = unit_floats(values)
+    elif image.mode.startswith("I;16"):
+        values = values.astype(np.uint16, copy=False)
+    if image.mode in ("LA", "RGBA"):
+        return np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
+    pixels = values[:, :, None] if values.ndim == 2 else values
+    return np.ascontiguousarray(pixels), keyed_alpha(pixels, image.info.get("transparency"))
+
+
+def keyed_alpha(pixels: Pixels, key: object) -> Pixels | None:
+    """Alpha from PNG's one transparent colour (`tRNS` of gray and RGB); None where there is no such key."""
+    colour = key if isinstance(key, tuple) else (key,)
+    if not all(isinstance(level, int) for level in colour) or len(colour) != pixels.shape[2]:
+        return None
+    opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+    hit = (pixels == np.array(colour)).all(axis=2)
+    return np.where(hit, 0, opaque).astype(pixels.dtype)
+
+
+def unit_floats(values: Pixels) -> NDArray[np.float32]:
+    """Floating point pixels as float32 0..1; ImageError where they are not of that range."""
+    if not np.isfinite(values).all():
+        raise ImageError("float picture holds NaN or infinity; want finite values 0..1")
+    low, high = float(values.min()), float(values.max())
+    if low < -_FLOAT_SLACK or high > 1 + _FLOAT_SLACK:
+        raise ImageError(f"float picture holds values {low:.4g} to {high:.4g}; want 0..1, so scale it first")
+    return np.clip(values, 0, 1).astype(np.float32, copy=False)
+
+
+def _sixteen_bits(values: Pixels) -> NDArray[np.uint16]:
+    """Pillow's 32-bit integers hold 16-bit pictures (PGM, signed TIFF); anything wider is refused."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"integer picture holds values {low} to {high}; want 0..65535, so scale it to 16 bits first")
+    return values.astype(np.uint16)
+
+
+def _dpi(image: Image.Image, turned: bool) -> tuple[float, float] | None:
+    found = image.info.get("dpi")
+    if not isinstance(found, tuple) or len(found) != 2:
+        return None
+    try:
+        x, y = float(found[0]), float(found[1])
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not (0 < x < 1e6 and 0 < y < 1e6):
+        return None
+    return (y, x) if turned else (x, y)
+
+
+def _text(image: Image.Image) -> dict[str, str]:
+    notes = {}
+    chunks = getattr(image, "text", None)
+    for key, value in (chunks if isinstance(chunks, dict) else {}).items():
+        # XMP and EXIF travel in fields of their own.
+        if isinstance(value, str) and key != "XML:com.adobe.xmp" and not key.startswith("Raw profile type"):
+            notes[key] = str(value)
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        comment = comment.decode("utf-8", "replace")
+    if isinstance(comment, str) and comment:
+        notes.setdefault("Comment", comment)
+    return notes
