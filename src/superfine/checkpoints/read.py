@@ -17,7 +17,7 @@ from torch import Tensor
 from superfine.checkpoints.recognise import listing
 from superfine.errors import CheckpointError
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
+WRAPPERS = ("params_ema", "ema", "params", "state_dict", "model_state_dict", "model", "net", "network")
 """Entries that training programs keep weights under; averaged ones (EMA) first, because they are the better ones."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.")
@@ -121,7 +121,7 @@ def _unwrap(path: Path, content: Any) -> tuple[dict[str, Tensor], tuple[str, ...
         entries = [str(key) for key in content]
         found = f"the entries {listing(entries)}" if entries else "nothing"
         raise CheckpointError(
-            f"{path} holds {found} and no tensors: wanted a state dict, or one under {listing(WRAPPERS, 6)}"
+            f"{path} holds {found} and no tensors: wanted a state dict, or one under {listing(WRAPPERS, 8)}"
         )
     return tensors, tuple(wrappers)
 

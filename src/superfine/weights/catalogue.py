@@ -23,6 +23,8 @@ class Figure:
     """dB"""
     ssim: float
     """0..1"""
+    precision: str
+    """What the engine computed in: "fp32", "bf16", "fp16"."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Entry:
     start: str
     """What the training started from."""
     recipe: str
-    """The recipe's file name under recipes/, or what stood in for one."""
+    """The recipe's file name under recipes/, or empty if nothing was trained on top of `start`."""
     steps: int
     seconds: float
-    """Training time by the clock."""
+    """Training time by the clock, of this recipe: not of what it started from."""
     hardware: str
     data: tuple[DataSet, ...]
     figures: tuple[Figure, ...]
@@ -77,10 +79,11 @@ def catalogue(folder: Path = FOLDER) -> tuple[Entry, ...]:
     if not path.is_file():
         return ()
     fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    return tuple(_entry(name, entry) for name, entry in fields.items())
+    return tuple(read_entry(name, entry) for name, entry in fields.items())
 
 
-def _entry(name: str, fields: dict[str, Any]) -> Entry:
+def read_entry(name: str, fields: dict[str, Any]) -> Entry:
+    """One table of catalogue.toml. Raises KeyError or TypeError for a field that is missing or unknown."""
     return Entry(
         name=name,
         network=fields["network"],
