@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typer.exceptions import Abort, TyperException
 
 from superfine.cli import create_app, names_wanted
+from superfine.cli.messages import complain
 from superfine.errors import SuperfineError
 
 
@@ -23,9 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments or ["--help"], prog_name="superfine", standalone_mode=False)
         sys.stdout.flush()
     except SuperfineError as error:
-        return _complain(str(error))
+        complain(str(error))
+        return 2
     except TyperException as error:
-        return _complain(_usage(error))
+        complain(_usage(error))
+        return 2
     except (KeyboardInterrupt, Abort):
         return 130
     except BrokenPipeError:
@@ -41,11 +44,6 @@ def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "superfine"
     return f"{message}. Try '{command} --help'."
-
-
-def _complain(message: str) -> int:
-    print(f"superfine: {message}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _root(
 
 def create_app(names: Sequence[str]) -> typer.Typer:
     """A typer app that knows the commands `names`, keys of COMMANDS, and imports no other."""
-    app = typer.Typer(name="superfine", add_completion=False, rich_markup_mode="rich")
+    app = typer.Typer(name="superfine", add_completion=False, rich_markup_mode="markdown")
     app.callback(help=HELP)(_root)
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")

@@ -53,12 +53,9 @@ def plan_jobs(
     complaints: list[ImageError] = []
     several = len(inputs) > 1
     for text in inputs:
-        try:
-            pictures = list(expand(text))
-            several = several or pictures[0].place != Path(text).name or not Path(text).is_file()
-            found += pictures
-        except ImageError as error:
-            complaints.append(error)
+        pictures = expand(text, complaints, without=Path(out))
+        several = several or [each.source for each in pictures] != [Path(text)]
+        found += pictures
     if not found:
         return [], complaints
     if out == STREAM:
@@ -71,58 +68,61 @@ def plan_jobs(
     return [Job(found[0].source, Path(out))], complaints
 
 
-def expand(text: str) -> Iterator[Found]:
+def expand(text: str, complaints: list[ImageError], without: Path | None = None) -> list[Found]:
     """The pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
 
     A file of that very name comes before a glob: `photo[1].png` is what browsers call a second download.
-    Raises ImageError where there is none.
+    complaints: gets a line for what cannot be looked into, or if nothing is found. without: a folder that is
+    not looked into, so that results put beside their sources are not taken for sources the next time.
     """
     path = Path(text)
-    try:
-        if path.is_dir():
-            yield from _folder(path)
-        elif not path.exists() and glob.has_magic(text):
-            yield from _glob(text)
-        else:
-            yield Found(path, Path(path.name))  # a missing file too: reading it says so
-    except OSError as error:
-        raise ImageError(f"cannot look into {text}: {(error.strerror or str(error)).lower()}") from None
+    if path.is_dir():
+        found = list(_folder(path, complaints, without))
+    elif not os.path.lexists(path) and glob.has_magic(text):
+        found = _glob(text)
+    else:
+        return [Found(path, Path(path.name))]  # a missing file too: reading it says so
+    if not found:
+        where = f"in the folder {path}" if path.is_dir() else f"match {text}"
+        complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(SUFFIXES)}"))
+    return found
 
 
-def _folder(top: Path) -> Iterator[Found]:
-    """Pictures under a folder in order of their names, hidden ones left out, each folder entered once (links can loop)."""
-    seen: set[tuple[int, int]] = set()
-    count = 0
-    for here, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:
+def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> Iterator[Found]:
+    """Pictures under a folder in order of their names, hidden ones left out; links can loop, so no folder twice."""
+
+    def unreadable(error: OSError) -> None:
+        complaints.append(ImageError(f"cannot look into {error.filename}: {(error.strerror or str(error)).lower()}"))
+
+    seen = {_identity(without)} if without is not None and without.is_dir() and not without.samefile(top) else set()
+    for here, folders, files in os.walk(top, followlinks=True, onerror=unreadable):
+        identity = _identity(Path(here))
+        if identity in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            path = Path(here) / name
+            path = Path(here, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                count += 1
                 yield Found(path, path.relative_to(top))
-    if not count:
-        raise ImageError(f"no pictures in the folder {top}: looked for {' '.join(SUFFIXES)}")
 
 
-def _unreadable(error: OSError) -> None:
-    raise error
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
-def _glob(pattern: str) -> Iterator[Found]:
-    """Matches of a glob (** for any depth). They keep their place below the part without wildcards."""
+def _glob(pattern: str) -> list[Found]:
+    """Matches of a glob (** for any depth), each keeping its place below the part without wildcards."""
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
-    matches = sorted(path for path in map(Path, glob.iglob(pattern, recursive=True)) if path.is_file())
-    pictures = [path for path in matches if path.suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise ImageError(f"no pictures match {pattern}: looked for {' '.join(SUFFIXES)}")
-    yield from (Found(path, path.relative_to(fixed)) for path in pictures)
+    # Path.glob takes no absolute pattern.
+    matches = sorted(Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207
+    return [
+        Found(path, path.relative_to(fixed)) for path in matches if path.suffix.lower() in SUFFIXES and path.is_file()
+    ]
 
 
 def _from_stream(inputs: Sequence[str], out: str) -> list[Job]:
