@@ -7,7 +7,7 @@ printed without the name of its protocol.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,6 @@ from numpy.typing import NDArray
 from superfine.errors import DataError
 from superfine.images.colour import rgb_to_y
 from superfine.quality import metrics
-
-
-class Measured(TypedDict):
-    """What `measure` returns."""
-
-    psnr: float  # dB
-    ssim: float  # -1..1
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ def compared(
 
 def measure(
     sr: NDArray[np.floating] | NDArray[np.uint8], hr: NDArray[np.uint8], scale: int, protocol: str | Protocol
-) -> Measured:
+) -> dict[str, float]:
     """PSNR and SSIM of a super-resolved picture against the original, under one protocol.
 
     Args:
