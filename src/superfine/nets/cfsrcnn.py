@@ -94,7 +94,8 @@ class CFSRCNN(nn.Module):
         y = F.relu(self.upsampler(e + f0, scale, bias_times=2))  # (n, width, h·scale, w·scale)
         for conv in self.refine:
             y = F.relu(conv(y))
-        return self.tail(y) + self.mean
+        sr: Tensor = self.tail(y) + self.mean
+        return sr
 
     def receptive_radius(self, scale: int) -> Fraction:
         """How many LR pixels to each side one SR pixel depends on: one a 3x3 convolution on the longest path."""

@@ -104,7 +104,8 @@ class ESRGCNN(nn.Module):
             y = block(y)
         y = F.relu(self.fuse(y))
         y = F.relu(self.upsampler(y, scale))  # (n, width, h·scale, w·scale)
-        return self.tail(y) + self.mean
+        sr: Tensor = self.tail(y) + self.mean
+        return sr
 
     def receptive_radius(self, scale: int) -> Fraction:
         """How many LR pixels to each side one SR pixel depends on: one a 3x3 convolution on the longest path."""

@@ -155,6 +155,10 @@ class HardwareSection(_Section):
     """torch.compile the network (pays on GPUs)."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 for PyTorch's choice."""
+    save_every: Annotated[float, Field(ge=0)] = 120.0
+    """Seconds between two saves of the run: the most a killed run loses."""
+    split: Annotated[float, Field(ge=0)] = 0.0
+    """Largest file of the saved run, in MiB; 0 for one file."""
 
 
 class Recipe(_Section):
@@ -184,8 +188,22 @@ class Recipe(_Section):
 
     def identity(self) -> str:
         """Hash of everything that decides the weights; two runs with the same one may resume each other."""
-        chosen = self.model_dump(mode="json", exclude={"hardware", "validation", "about", "name"})
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide the weights, flat: "optimizer.rate" → 0.0008. Where the data lies does not count;
+        the pack's own identity does."""
+        chosen = self.model_dump(
+            mode="json",
+            exclude={"hardware": True, "validation": True, "about": True, "name": True, "data": {"folders", "pack"}},
+        )
+        flat: dict[str, Any] = {}
+        for section, value in chosen.items():
+            if isinstance(value, dict):
+                flat.update({f"{section}.{name}": item for name, item in value.items()})
+            else:
+                flat[section] = value
+        return flat
 
 
 def read_recipe(path: Path) -> Recipe:
