@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.engines import Engine
+from superfine.images.alpha import steady
 from superfine.images.depth import Pixels, as_float32, as_type
 from superfine.images.resize import resize
 from superfine.upscale.tiles import Box, Tile, plan_tiles
@@ -66,6 +67,28 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
         larger = resize(_cut(alpha, tile.read), size)
         _cut(out, tile.keep.scaled(scale))[:] = _cut(larger, tile.keep.inside(tile.read).scaled(scale))
     return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
+
+
+def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile]) -> Pixels:
+    """HW alpha magnified by the network, as sharp as the colour beside it.
+
+    Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
+    without an edge cost nothing.
+    """
+    scale = engine.scale
+    even = steady(alpha)
+    out = _repeated(alpha, scale)
+    for tile in tiles:
+        edges = ~_cut(even, tile.keep)
+        if edges.any():
+            sr = _run(engine, _cut(alpha, tile.read)[:, :, None])[:, :, 0]
+            larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+            np.copyto(_cut(out, tile.keep.scaled(scale)), larger, where=_repeated(edges, scale))
+    return out
+
+
+def _repeated(values: Pixels, scale: int) -> Pixels:
+    return values.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _run(engine: Engine, window: Pixels) -> Pixels:

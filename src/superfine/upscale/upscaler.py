@@ -13,9 +13,11 @@ from PIL import Image
 
 from superfine.engines import Engine, open_engine
 from superfine.errors import ImageError, PlanError
+from superfine.images.alpha import extend_edges
 from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
-from superfine.upscale.stitch import Progress, magnify_alpha, run_tiles, run_tiles_float
+from superfine.images.profile import decode_linear, encode_linear, is_linear
+from superfine.upscale.stitch import Progress, magnify_alpha, run_alpha, run_tiles, run_tiles_float
 from superfine.upscale.tiles import Tile, choose_tile, plan_tiles
 from superfine.weights import find
 
@@ -35,6 +37,7 @@ class Upscaler:
     engine: "auto", "openvino", "pytorch" (or "pytorch:cuda", ...), "nearest", or an `Engine` of your own.
     precision: "auto" (bfloat16 where the hardware computes in it), "fp32", "bf16" or "fp16".
     tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
+    alpha: how transparency grows: "network", as sharp as the colour, or "bicubic", at no cost.
 
     Raises ModelError, CheckpointError or EngineError, with one line that says what to do.
     """
@@ -46,7 +49,11 @@ class Upscaler:
         engine: str | Engine = "auto",
         precision: str = "auto",
         tile: int | None = None,
+        alpha: str = "network",
     ) -> None:
+        if alpha not in ("network", "bicubic"):
+            raise PlanError(f"alpha grows by network or bicubic, not by {alpha!r}")
+        self.alpha = alpha
         if tile is not None and tile < 1:
             raise PlanError(f"a tile keeps at least 1 pixel, not {tile}")
         self.tile = tile
@@ -81,8 +88,8 @@ class Upscaler:
 
         A path or PIL image gives a PIL image, a Picture a Picture, an array an array of its type:
         uint8 0..255, uint16 0..65535 or float 0..1, HW (gray) or HWC with 1 (gray), 2 (gray, alpha),
-        3 (RGB) or 4 (RGB, alpha) channels. Gray stays gray, alpha is magnified by bicubic, metadata
-        is carried. `progress(done, total)` is called after every tile.
+        3 (RGB) or 4 (RGB, alpha) channels. Gray stays gray, neutral RGB neutral, and metadata is carried.
+        `progress(done, total)` is called after every tile.
 
         Raises ImageError for a picture that cannot be read, or an array of another kind.
         """
@@ -100,10 +107,28 @@ class Upscaler:
         raise ImageError(f"cannot upscale a {kind}: give a path, a PIL image, a NumPy array or a Picture")
 
     def upscale_picture(self, picture: Picture, progress: Progress | None = None) -> Picture:
-        """A Picture, larger; what is not pixels comes along."""
-        pixels = run_tiles(self.engine, picture.pixels, self.plan(picture.height, picture.width), progress)
-        alpha = None if picture.alpha is None else magnify_alpha(picture.alpha, self.scale)
-        return replace(picture, pixels=pixels, alpha=alpha)
+        """A Picture, larger; what is not pixels comes along.
+
+        Pixels under full transparency take the colour of their visible neighbours, so that none bleeds into the
+        edge. Values a profile calls linear go through the network on sRGB's tone curve, and back.
+        """
+        tiles = self.plan(picture.height, picture.width)
+        pixels, alpha = picture.pixels, None
+        if picture.alpha is not None:
+            pixels = extend_edges(pixels, picture.alpha)
+            alpha = self._upscale_alpha(picture.alpha, tiles)
+        neutral = picture.is_gray or bool((pixels == pixels[:, :, :1]).all())
+        linear = is_linear(picture.icc)
+        window = pixels[:, :, :1] if neutral else pixels
+        larger = run_tiles(self.engine, encode_linear(window) if linear else window, tiles, progress)
+        if linear:
+            larger = decode_linear(larger, pixels.dtype)
+        if neutral and not picture.is_gray:
+            larger = larger.repeat(3, axis=2)
+        return replace(picture, pixels=larger, alpha=alpha)
+
+    def _upscale_alpha(self, alpha: Pixels, tiles: list[Tile]) -> Pixels:
+        return run_alpha(self.engine, alpha, tiles) if self.alpha == "network" else magnify_alpha(alpha, self.scale)
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """HWC uint8 RGB → HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""

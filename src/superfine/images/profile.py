@@ -1,0 +1,70 @@
+"""ICC profiles, as far as a network cares: which of them say that values are proportional to light."""
+
+import struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.images.depth import Pixels, as_type
+
+_HEADER: Final = 128
+_CURVES: Final = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
+
+
+def is_linear(icc: bytes | None) -> bool:
+    """Whether the profile's tone curves are all straight lines (gamma 1); False for none and for damaged ones."""
+    if icc is None or len(icc) < _HEADER + 4:
+        return False
+    try:
+        (count,) = struct.unpack_from(">I", icc, _HEADER)
+        tags = [struct.unpack_from(">4sII", icc, _HEADER + 4 + 12 * index) for index in range(min(count, 100))]
+        curves = [icc[start : start + size] for name, start, size in tags if name in _CURVES]
+        return bool(curves) and all(_is_straight(curve) for curve in curves)
+    except struct.error:
+        return False
+
+
+def _is_straight(curve: bytes) -> bool:
+    """ICC.1:2010, 10.5 (curveType: no entry, one gamma as u8Fixed8, or samples) and 10.15 (parametricCurveType)."""
+    if curve[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", curve, 8)
+        if count == 0:
+            return True
+        if count == 1:
+            return bool(struct.unpack_from(">H", curve, 12)[0] == 256)
+        samples = np.frombuffer(curve, ">u2", count=min(count, (len(curve) - 12) // 2), offset=12)
+        return bool(np.abs(samples - np.linspace(0, 65535, len(samples))).max() < 64)
+    if curve[:4] == b"para":
+        kind, _, gamma = struct.unpack_from(">HHi", curve, 8)
+        return bool(kind == 0 and gamma == 65536)
+    return False
+
+
+def encode_linear(values: Pixels) -> Pixels:
+    """Linear light to the tone curve networks are trained on, sRGB's (IEC 61966-2-1): uint16, or float32 for float."""
+    if values.dtype.kind == "f":
+        return _encode(values)
+    steps = np.linspace(0, 1, np.iinfo(values.dtype).max + 1, dtype=np.float32)
+    table = np.rint(_encode(steps) * 65535).astype(np.uint16)
+    encoded: Pixels = table[values]
+    return encoded
+
+
+def decode_linear(values: Pixels, dtype: np.dtype[np.generic]) -> Pixels:
+    """Back from `encode_linear`: uint16 or float32 in, linear values of `dtype` out."""
+    if values.dtype.kind == "f":
+        return as_type(_decode(values), dtype)
+    table = as_type(_decode(np.linspace(0, 1, 65536, dtype=np.float32)), dtype)
+    decoded: Pixels = table[values]
+    return decoded
+
+
+def _encode(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    curve = 1.055 * np.power(np.maximum(linear, 0.0031308), np.float32(1 / 2.4)) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float32)
+
+
+def _decode(encoded: NDArray[np.float32]) -> NDArray[np.float32]:
+    curve = np.power((np.maximum(encoded, 0.04045) + 0.055) / 1.055, np.float32(2.4))
+    return np.where(encoded <= 0.04045, encoded / 12.92, curve).astype(np.float32)
