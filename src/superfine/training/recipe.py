@@ -17,32 +17,40 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from superfine.errors import RecipeError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+# Strict: TOML knows its types, and a quoted number or a true where a count belongs is a mistake.
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Amount = Annotated[float, Field(ge=0, strict=True)]
+More = Annotated[float, Field(gt=0, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Decay = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 Scale = Literal[2, 3, 4]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Each field's docstring becomes its description, from which template.py writes a commented recipe.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class NetworkSection(_Section):
     """[network]: which network, and how large."""
 
     name: Literal["esrgcnn", "cfsrcnn"]
+    """Which network: "esrgcnn" (faster) or "cfsrcnn"."""
     scales: tuple[Scale, ...] = (2, 3, 4)
-    """Magnifications with an upsampler branch."""
+    """Magnifications with an upsampler branch, ascending."""
     width: Positive = 64
     """Feature channels."""
     distilled: Positive = 16
     """ESRGCNN: channels handed on by each grouped convolution."""
     blocks: Positive = 6
     """ESRGCNN: group enhancement blocks."""
-    units: Annotated[int, Field(ge=2)] = 16
+    units: Annotated[int, Field(ge=2, strict=True)] = 16
     """CFSRCNN: feature extraction units."""
-    enhance: Annotated[int, Field(ge=0)] = 5
+    enhance: Count = 5
     """CFSRCNN: convolutions in the enhancement block."""
-    refine: Annotated[int, Field(ge=0)] = 5
+    refine: Count = 5
     """CFSRCNN: convolutions in the refinement block, at HR size."""
 
     def config(self) -> NetworkConfig:
@@ -61,17 +69,17 @@ class DataSection(_Section):
     folders: tuple[str, ...] = ()
     """Folders of training pictures, searched recursively; relative paths start at the recipe's folder."""
     pack: str | None = None
-    """A ready pack instead of folders."""
+    """A ready pack instead of folders: what `superfine pack` made, with or without --limit."""
     exclude: tuple[str, ...] = ()
     """File names never trained on."""
-    extra_downscales: tuple[Annotated[float, Field(gt=0.1, lt=1)], ...] = ()
-    """Every picture once more at each of these sizes."""
+    extra_downscales: tuple[Annotated[float, Field(gt=0.1, lt=1, strict=True)], ...] = ()
+    """Every picture once more at each of these shares of its size, 0.6 to 0.9 say: more data, and no JPEG traces."""
     patch: Positive = 32
     """Side of a patch, in LR pixels."""
     batch: Positive = 16
     """Patches a step (on every device)."""
-    scale_odds: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    """How often each of network.scales is trained; default: equally often."""
+    scale_odds: tuple[More, ...] | None = None
+    """How often each of network.scales is trained, as weights like [2, 1, 1]; default: equally often."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSection:
@@ -84,6 +92,7 @@ class StartSection(_Section):
     """[start]: what the weights are before the first step."""
 
     kind: Literal["interpolator", "random", "checkpoint"] = "interpolator"
+    """"interpolator" (already as good as bicubic), "random" (as the papers), or "checkpoint" (go on from weights)."""
     checkpoint: str | None = None
     """kind = "checkpoint": a weights file, or the name of a shipped model."""
 
@@ -97,16 +106,19 @@ class StartSection(_Section):
 class OptimizerSection(_Section):
     """[optimizer]: Adam, and what it minimises."""
 
-    rate: Annotated[float, Field(gt=0, lt=1)] = 8e-4
+    rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 8e-4
     """Highest learning rate."""
-    betas: tuple[Share, Share] = (0.9, 0.99)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled (AdamW); 0 is plain Adam."""
-    clip: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    """Adam's decays a step, of the gradient's mean and of its square."""
+    eps: More = 1e-8
+    """Adam's guard against dividing by nothing."""
+    weight_decay: Amount = 0.0
+    """Decoupled (AdamW), a share of the weight a step at rate 1; 0 is plain Adam."""
+    clip: Amount = 0.0
     """Largest gradient norm; 0 for no limit."""
     loss: Literal["l1", "mse", "charbonnier"] = "l1"
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """What is made small, over RGB in 0..1: "l1", "mse" or "charbonnier" (l1 rounded off at 0.001)."""
+    ema: Decay = 0.999
     """Decay a step of the averaged weights, which are the ones validated and released; 0 for none."""
 
 
@@ -114,14 +126,15 @@ class ScheduleSection(_Section):
     """[schedule]: how long, and how the learning rate moves."""
 
     steps: Positive | None = None
-    """Length in optimizer steps."""
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Length in optimizer steps; this or minutes."""
+    minutes: More | None = None
     """Length in minutes of training time (validation and saving not counted), over all resumes."""
-    warmup: Annotated[int, Field(ge=0)] = 100
+    warmup: Count = 100
     """Steps over which the rate rises linearly from nothing."""
     shape: Literal["cosine", "halve"] = "cosine"
+    """How the rate falls after `hold`: along a cosine to `final`, or by half at once."""
     hold: Share = 0.0
-    """Share of the run at the highest rate before it falls; for "halve" the point where it is halved."""
+    """Share of the run, 0..1, at the highest rate before it falls; for "halve" the point where it is halved."""
     final: Share = 0.0
     """cosine: the last rate, as a share of the highest."""
 
@@ -137,11 +150,11 @@ class ValidationSection(_Section):
 
     folder: str | None = None
     """HR pictures; LR is made by the bit-exact bicubic. None: no validation."""
-    every: Annotated[float, Field(gt=0)] = 10.0
+    every: More = 10.0
     """Minutes of training between two validations."""
     pictures: Positive = 8
     """How many of the folder's pictures, spread evenly over the sorted names."""
-    crop: Annotated[int, Field(ge=0)] = 384
+    crop: Count = 384
     """Side of the centre crop measured, in HR pixels; 0 for whole pictures."""
 
 
@@ -149,11 +162,12 @@ class HardwareSection(_Section):
     """[hardware]: how the arithmetic is done. It may change between resumes."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes CUDA, then MPS, then the CPU."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16: convolutions under autocast with float32 weights, loss and tail; auto takes it where it is native."""
-    compile: bool = False
+    compile: Switch = False
     """torch.compile the network (pays on GPUs)."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Count = 0
     """CPU threads; 0 for PyTorch's choice."""
     save_every: Annotated[float, Field(ge=0)] = 120.0
     """Seconds between two saves of the run: the most a killed run loses."""
@@ -165,9 +179,11 @@ class Recipe(_Section):
     """A whole recipe."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The run's name, and its folder's: letters, digits, dots, dashes, underscores."""
     about: str = ""
     """One line for people."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Count = 0
+    """Decides every random choice: the start, the patches, the order of the scales."""
     network: NetworkSection
     data: DataSection
     start: StartSection = StartSection()
