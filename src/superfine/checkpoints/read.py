@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from superfine.checkpoints.header import read_header
 from superfine.checkpoints.recognise import listing
 from superfine.errors import CheckpointError
 
@@ -75,34 +76,37 @@ def looks_like_safetensors(start: bytes) -> bool:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    metadata = read_header(path).metadata  # complains of a file cut short more clearly than the library
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
         return load_file(path), metadata
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is a damaged or cut-short safetensors file ({_first_line(error)}): copy or download it again"
-        ) from error
+        raise CheckpointError(f"{path} is a damaged safetensors file ({error}): copy or download it again") from error
 
 
 def _read_pickle(path: Path, start: bytes) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            wanted = "it holds Python objects, not only tensors, and opening it could run a stranger's code"
-            raise CheckpointError(
-                f"{path} was refused: {wanted}; save it again with torch.save(network.state_dict(), path)"
-            ) from error
-        raise _not_weights(path, start, error) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is said below, in one line
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file, AttributeError and struct.error among them
-        raise _not_weights(path, start, error) from error
-
-
-def _not_weights(path: Path, start: bytes, error: Exception) -> CheckpointError:
-    damaged = start[:2] in (b"PK", b"\x80\x02") or zipfile.is_zipfile(path)
-    found = "a PyTorch file that is damaged or cut short" if damaged else f"no weights file (it begins {start[:8]!r})"
-    return CheckpointError(f"{path} is {found}: wanted a .safetensors file or a PyTorch .pth of ESRGCNN or CFSRCNN")
+        blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if blocked or (start[:1] == b"\x80" and start[:2] != b"\x80\x02"):
+            objects = f"the Python object {blocked.group(1)}" if blocked else "Python objects"
+            raise CheckpointError(
+                f"{path} was refused: it holds {objects}, and opening it could run a stranger's code; "
+                "wanted tensors only: save it with torch.save(network.state_dict(), path)"
+            ) from error
+        if "TorchScript" in str(error):
+            raise CheckpointError(
+                f"{path} is a TorchScript program: wanted weights, from torch.save(network.state_dict(), path)"
+            ) from error
+        damaged = start[:2] in (b"PK", b"\x80\x02")
+        found = (
+            "a PyTorch file that is damaged or cut short" if damaged else f"no weights file (it begins {start[:8]!r})"
+        )
+        raise CheckpointError(
+            f"{path} is {found}: wanted a .safetensors file or a PyTorch .pth of ESRGCNN or CFSRCNN"
+        ) from error
 
 
 def _unwrap(path: Path, content: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -132,7 +136,3 @@ def _common_prefix(tensors: dict[str, Tensor]) -> str:
     while found := next((p for p in PREFIXES if all(key.startswith(prefix + p) for key in tensors)), None):
         prefix += found
     return prefix
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

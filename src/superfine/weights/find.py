@@ -46,7 +46,7 @@ def find(name_or_path: str | Path) -> Model:
         if entry.name == text:
             return _from_file(FOLDER / entry.weights, entry.name)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         raise CheckpointError(f"{path} is a folder: name a weights file in it")
     if path.is_file():
         return _from_file(path, path.stem)

@@ -1,0 +1,51 @@
+"""`superfine export`: a checkpoint becomes weights and graphs that need no PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from superfine.cli.messages import size_of
+from superfine.errors import ModelError
+
+TYPES = {"fp16": "float16", "fp32": "float32"}
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or esrgcnn, cfsrcnn.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go; made if need be.")],
+    scale: Annotated[
+        list[int] | None, typer.Option("--scale", "-s", metavar="2|3|4", help="Only this scale; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the files.", show_default="MODEL's")] = None,
+    dtype: Annotated[str, typer.Option(metavar="fp16|fp32", help="How the weights are stored.")] = "fp16",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")] = False,
+) -> None:
+    """Turn a checkpoint into NAME.safetensors, and one ONNX graph a scale that reads its numbers from it.
+
+    - superfine export run/best.pth -o models/
+    - superfine upscale photo.jpg -m models/best.safetensors -o photo-x4.png
+
+    The graphs take pictures of any height and width, and any number at once. Each is compared with the PyTorch
+    network in OpenVINO (and ONNX Runtime, where it is installed) before it appears. Needs superfine\\[export].
+    """
+    if dtype not in TYPES:
+        raise ModelError(f"weights are stored as fp16 or fp32, not {dtype!r}")
+    try:
+        import torch
+
+        from superfine.export import export as write
+    except ModuleNotFoundError as error:
+        raise ModelError(f"export needs {error.name}: pip install 'superfine[export]'") from error
+    from superfine.weights import find
+
+    source = find(model)
+    written = write(
+        source.weights, out, name=name, scales=scale, dtype=getattr(torch, TYPES[dtype]), overwrite=overwrite
+    )
+    print(f"{written.weights}  {size_of(written.weights.stat().st_size)}, {dtype}")
+    for each, graph in written.graphs.items():
+        checks = ", ".join(f"{engine} {value:.0e}" for engine, value in written.differences[each].items())
+        print(f"{graph}  {size_of(graph.stat().st_size)}, differs from PyTorch by {checks}")
