@@ -10,6 +10,7 @@ from PIL import Image
 
 from superfine.images.colour import rgb_to_y
 from superfine.quality import metrics
+from superfine.quality.fsim import fsim, phase_congruency
 from superfine.quality.protocols import PROTOCOLS, measure
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "golden_metrics.json").read_text())
@@ -89,3 +90,45 @@ def test_golden_psnr_and_ssim_agree_to_1e_4_under_every_protocol(shared, name):
         assert got["psnr"] == pytest.approx(golden[f"psnr_y_{kind}"], abs=1e-4)
         assert got["ssim"] == pytest.approx(golden[f"ssim_y_{kind}"], abs=1e-4)
     assert measure(sr, hr, golden["scale"], "rgb")["psnr"] == pytest.approx(golden["psnr_rgb"], abs=1e-4)
+
+
+def test_ms_ssim_of_two_flat_pictures_is_luminance_at_the_coarsest_scale_only():
+    luminance = (2 * 100 * 120 + 2.55**2) / (100**2 + 120**2 + 2.55**2)
+    got = metrics.ms_ssim(np.full((161, 180), 100.0), np.full((161, 180), 120.0))
+    assert got == pytest.approx(luminance ** metrics.MS_SSIM_WEIGHTS[-1], abs=1e-12)
+
+
+def test_ms_ssim_of_equal_pictures_is_one_and_noise_lowers_it():
+    a, b = noisy_pair(170, 165)
+    assert metrics.ms_ssim(a, a) == pytest.approx(1.0)
+    assert 0 < metrics.ms_ssim(a, b) < 0.999
+
+
+def test_ms_ssim_refuses_pictures_too_small_for_five_scales():
+    with pytest.raises(ValueError, match="161x161"):
+        metrics.ms_ssim(np.zeros((160, 300)), np.zeros((160, 300)))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (41, 57), (400, 390)])
+def test_fsim_is_one_for_equal_pictures_symmetric_and_falls_with_noise(shape):
+    a, b = noisy_pair(*shape)
+    worse = np.clip(b + np.random.RandomState(9).randn(*shape) * 60, 0, 255)
+    assert fsim(a, a) == pytest.approx(1.0)
+    assert fsim(a, b) == pytest.approx(fsim(b, a))
+    assert fsim(a, worse) < fsim(a, b) < 1
+
+
+def test_phase_congruency_marks_an_edge_whatever_its_contrast():
+    weak, strong = np.full((64, 64), 100.0), np.full((64, 64), 100.0)
+    weak[:, 32:], strong[:, 32:] = 110, 200
+    low, high = phase_congruency(weak), phase_congruency(strong)
+    assert high[32, 31:33].max() > 0.5 and low == pytest.approx(high, abs=0.02)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_fsim_agrees_to_1e_4(shared, name):
+    golden = GOLDEN[name]
+    hr = np.asarray(Image.open(shared / golden["hr"]).convert("RGB"))
+    sr = np.asarray(Image.open(shared / "reference" / "metrics" / f"{name}_lanczos.png").convert("RGB"))
+    got = measure(sr, hr, golden["scale"], "paper", ["fsim"])["fsim"]
+    assert got == pytest.approx(golden["fsim_y_uint8_piq"], abs=1e-4)

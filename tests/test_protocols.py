@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from superfine.errors import DataError
-from superfine.quality.protocols import PROTOCOLS, Protocol, measure, planes, quantise
+from superfine.images.resize import downscale
+from superfine.quality.protocols import PROTOCOLS, Protocol, consistency, measure, planes, quantise
 
 
 def test_paper_truncates_and_standard_rounds():
@@ -79,3 +80,16 @@ def test_pictures_that_cannot_be_compared_are_named(sr, hr, words):
 def test_unknown_protocol_is_refused_with_the_known_ones():
     with pytest.raises(DataError, match="paper, standard, rgb"):
         measure(np.zeros((20, 20, 3), np.uint8), np.zeros((20, 20, 3), np.uint8), 2, "y-channel")
+
+
+def test_consistency_is_infinite_for_the_picture_the_small_one_was_made_from_and_finite_for_another():
+    hr = np.random.RandomState(4).randint(0, 256, (36, 36, 3)).astype(np.uint8)
+    lr = downscale(hr, 3)
+    assert consistency(hr, lr, 3, "standard") == math.inf
+    assert consistency(255 - hr, lr, 3, "standard") < 30
+
+
+def test_metric_too_large_for_the_picture_is_named():
+    flat = np.zeros((100, 100, 3), np.uint8)
+    with pytest.raises(DataError, match=r"161x161.*leave ms-ssim out"):
+        measure(flat, flat, 2, "standard", ["psnr", "ms-ssim"])

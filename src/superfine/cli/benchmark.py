@@ -1,7 +1,9 @@
-"""`superfine benchmark`: PSNR and SSIM of models on sets of pictures, under protocols that say what they mean."""
+"""`superfine benchmark`: figures of models on sets of pictures, under protocols that say what they mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,23 @@ from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from superfine.quality.benchmark import Request, Result
+    from superfine.quality.benchmark.gallery import Gallery
+    from superfine.quality.benchmark.pictures import Box
+
+_OUTPUT = "What to write"
+_PICTURES = "Pictures"
+_TRUST = "How sure"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where results go; None writes none."""
+
+    json: Path | None
+    csv: Path | None
+    markdown: Path | None
+    html: Path | None
+    sheet: Path | None
 
 
 def benchmark(
@@ -24,15 +43,17 @@ def benchmark(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "-m", "--model", help="A model, a weights file, bicubic, lanczos or nearest. Several: a,b or repeat."
-        ),
+        typer.Option("-m", "--model", help="A model, a file, bicubic, lanczos or nearest. Several: a,b or repeat."),
     ] = None,
     scale: Annotated[
         list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
     ] = None,
     protocol: Annotated[
         list[str] | None, typer.Option("-p", "--protocol", help="paper, standard or rgb. Several: a,b or repeat.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="psnr, ssim, ms-ssim, fsim or consistency. Several: a,b or repeat."),
     ] = None,
     bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
     engine: Annotated[str, typer.Option(help="auto, openvino or pytorch.")] = "auto",
@@ -44,9 +65,39 @@ def benchmark(
     all_printed: Annotated[
         bool, typer.Option("--all-printed", help="Show every method the papers print (protocol paper only).")
     ] = False,
-    json: Annotated[Path | None, typer.Option(help="Write everything, down to each picture, to a JSON file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a CSV file, one line a picture.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Everything, down to each picture, as JSON.", rich_help_panel=_OUTPUT)
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="One line a picture, as CSV.", rich_help_panel=_OUTPUT)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="The tables, as Markdown.", rich_help_panel=_OUTPUT)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Tables, crops and sliders in one HTML file.", rich_help_panel=_OUTPUT)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="A folder for every upscaled picture.", rich_help_panel=_OUTPUT)
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Crops of each method side by side, as PNG.", rich_help_panel=_PICTURES)
+    ] = None,
+    picture: Annotated[
+        list[str] | None,
+        typer.Option(help="Pictures to show, by name. [default: those that differ most]", rich_help_panel=_PICTURES),
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEFT,TOP,WIDTH,HEIGHT",
+            help="What to crop, in pixels of the original. [default: where methods differ most]",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
+    interval: Annotated[
+        bool, typer.Option("--interval", help="Bootstrap intervals (95 %) over the pictures.", rich_help_panel=_TRUST)
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
+    ] = None,
 ) -> None:
     """Measure models on sets of pictures, with bicubic beside them.
 
@@ -59,10 +110,13 @@ def benchmark(
     Examples:
 
       superfine benchmark Set5 -m esrgcnn -s 2
-      superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json result.json
+      superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json result.json --html report.html
     """
     from superfine.quality.benchmark import Request
+    from superfine.quality.benchmark.pictures import parse_box
 
+    files = _Files(json, csv, markdown, html, sheet)
+    _refuse_unwritable([json, csv, markdown, html, sheet, save])
     models = _listed(model, "esrgcnn")
     if bicubic and "bicubic" not in models:
         models = ["bicubic", *models]
@@ -71,17 +125,19 @@ def benchmark(
         models=models,
         scales=[_scale(text) for text in _listed(scale, "4")],
         protocols=_listed(protocol, "standard"),
+        metrics=_listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
         tile=tile,
         skip_broken=skip_broken,
     )
-    for path in (json, csv, markdown):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise DataError(f"cannot write {path}: there is no folder {path.parent}")
+    pair = _two(compare) if compare else None
+    wanted = parse_box(box) if box else None
+    gallery = _gallery(request, picture, save) if html or sheet or save else None
     result = _run(request)
-    _write(result, json, csv, markdown, all_printed)
+    _write(result, files, gallery, wanted, all_printed)
     _show(result, all_printed)
+    _show_trust(result, interval, pair)
 
 
 def _listed(values: list[str] | None, default: str) -> list[str]:
@@ -96,6 +152,29 @@ def _scale(text: str) -> int:
     return int(text)
 
 
+def _two(text: str) -> tuple[str, str]:
+    first, comma, second = (part.strip() for part in text.partition(","))
+    if not comma or not first or not second or "," in second:
+        raise DataError(f"--compare got {text!r}; name two models, as in esrgcnn,bicubic")
+    return first, second
+
+
+def _refuse_unwritable(paths: Sequence[Path | None]) -> None:
+    """Before the hour of measuring, not after it."""
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise DataError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+
+
+def _gallery(request: Request, names: list[str] | None, save: Path | None) -> Gallery:
+    from superfine.quality.benchmark.gallery import Gallery
+    from superfine.quality.protocols import protocol_named
+
+    gallery = Gallery(protocol_named(request.protocols[0]), names or (), folder=save)
+    request.keep = gallery.keep
+    return gallery
+
+
 def _run(request: Request) -> Result:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -108,15 +187,23 @@ def _run(request: Request) -> Result:
         return run(request, lambda done, total, what: bar.update(task, completed=done, total=total, description=what))
 
 
-def _write(result: Result, json: Path | None, csv: Path | None, markdown: Path | None, all_printed: bool) -> None:
+def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | None, all_printed: bool) -> None:
     from superfine.quality.benchmark import save, tables, to_json
+    from superfine.quality.benchmark.page import html
 
-    if json is not None:
-        save(to_json(result), json)
-    if csv is not None:
-        save(tables.csv_text(result), csv)
-    if markdown is not None:
-        save(tables.markdown(result, all_printed=all_printed), markdown)
+    if files.json is not None:
+        save(to_json(result), files.json)
+    if files.csv is not None:
+        save(tables.csv_text(result), files.csv)
+    if files.markdown is not None:
+        save(tables.markdown(result, all_printed=all_printed), files.markdown)
+    shots = gallery.shots() if gallery else []
+    if files.html is not None:
+        save(html(result, shots, box=box, all_printed=all_printed), files.html)
+    if files.sheet is not None:
+        from superfine.quality.benchmark.pictures import stacked_sheet
+
+        stacked_sheet(shots, box, files.sheet)
 
 
 def _show(result: Result, all_printed: bool) -> None:
@@ -129,9 +216,22 @@ def _show(result: Result, all_printed: bool) -> None:
     console = console if console.is_terminal else Console(width=400)
     shown = tables.grids(result, all_printed=all_printed)
     for grid in shown:
-        console.print(tables.rich_table(grid))
+        console.print(f"{' / '.join(name.upper() for name in grid.metrics)}, protocol {grid.title}", highlight=False)
+        for part in tables.fitted(grid, console.width):
+            console.print(tables.rich_table(part))
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
         console.print(tables.LEGEND)
     for record in result.sets:
         for reason in record.left_out:
-            console.print(f"left out of {record.name} x{record.scale}: {reason}")
+            console.print(f"left out of {record.name} x{record.scale}: {reason}", highlight=False, markup=False)
+
+
+def _show_trust(result: Result, interval: bool, pair: tuple[str, str] | None) -> None:
+    from superfine.quality.benchmark import trust
+
+    if interval:
+        for line in trust.intervals(result):
+            typer.echo(line)
+    if pair:
+        for line in trust.comparison(result, *pair):
+            typer.echo(line)

@@ -111,3 +111,39 @@ def ssim(a: ArrayLike, b: ArrayLike) -> float:
         raise ValueError(f"SSIM needs planes of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not shape {left.shape}")
     luminance, structure = ssim_parts(left, right)
     return float((luminance * structure).mean())
+
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first (Wang, Simoncelli, Bovik, 2003, table 1)."""
+
+
+def _halve(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 2x2 blocks; an odd last row or column is averaged with its mirror, as the authors' filter does."""
+    even = np.pad(plane, ((0, plane.shape[0] % 2), (0, plane.shape[1] % 2)), mode="edge")
+    return np.asarray((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4.0)
+
+
+def ms_ssim(a: ArrayLike, b: ArrayLike) -> float:
+    """Multi-scale structural similarity: contrast and structure at five scales, luminance at the coarsest.
+
+    Args:
+        a, b: `(height, width)` of one shape, values on 0..255, both sides at least 161 pixels.
+
+    Returns:
+        0..1; 1 when the two are equal. A negative mean at any scale counts as 0.
+
+    Raises:
+        ValueError: not two planes of one shape, or too small for the window at the fifth scale.
+    """
+    left, right = _pair(a, b)
+    smallest = (SSIM_WINDOW - 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1
+    if left.ndim != 2 or min(left.shape) < smallest:
+        raise ValueError(f"MS-SSIM needs planes of at least {smallest}x{smallest} pixels, not shape {left.shape}")
+    product = 1.0
+    for level, weight in enumerate(MS_SSIM_WEIGHTS):
+        luminance, structure = ssim_parts(left, right)
+        last = level == len(MS_SSIM_WEIGHTS) - 1
+        mean = float((luminance * structure if last else structure).mean())
+        product *= max(mean, 0.0) ** weight
+        left, right = _halve(left), _halve(right)
+    return product

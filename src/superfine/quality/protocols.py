@@ -6,6 +6,7 @@ printed without the name of its protocol.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from superfine.errors import DataError
 from superfine.images.colour import rgb_to_y
+from superfine.images.resize import downscale
 from superfine.quality import metrics
+from superfine.quality.fsim import fsim
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,17 @@ PROTOCOLS: dict[str, Protocol] = {
         note="all three channels, as in perceptual and real-world work",
     ),
 }
+
+
+PlaneMetric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+
+METRICS: dict[str, PlaneMetric] = {
+    "psnr": metrics.psnr,
+    "ssim": metrics.ssim,
+    "ms-ssim": metrics.ms_ssim,
+    "fsim": fsim,
+}
+"""name → what compares two planes on 0..255; higher is better for all"""
 
 
 def protocol_named(name: str) -> Protocol:
@@ -134,28 +148,57 @@ def compared(
 
 
 def measure(
-    sr: NDArray[np.floating] | NDArray[np.uint8], hr: NDArray[np.uint8], scale: int, protocol: str | Protocol
+    sr: NDArray[np.floating] | NDArray[np.uint8],
+    hr: NDArray[np.uint8],
+    scale: int,
+    protocol: str | Protocol,
+    names: Sequence[str] = ("psnr", "ssim"),
 ) -> dict[str, float]:
-    """PSNR and SSIM of a super-resolved picture against the original, under one protocol.
+    """PSNR, SSIM or other METRICS of a super-resolved picture against the original, under one protocol.
 
     Args:
         sr: HW or HWC (C = 1 or 3), uint8, or float on 0..1, unclamped, which the protocol rounds.
         hr: the original, same size and channels, uint8.
         scale: the magnification that made `sr`.
         protocol: a name in PROTOCOLS, or a Protocol.
+        names: keys of METRICS.
 
     Returns:
-        `{"psnr": dB, "ssim": -1..1}`; SSIM of RGB is the mean over the three channels.
+        name → value: `{"psnr": dB, "ssim": -1..1}`. PSNR of RGB is that of all three channels together, the other
+        metrics are means over the channels.
 
     Raises:
-        DataError: pictures that do not match, of another type, or too small for the border and the SSIM window.
+        DataError: pictures that do not match, of another type, or too small for the border and a metric's window.
     """
     rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
     ours, truth = compared(sr, hr, scale, rule)
-    if min(truth[0].shape) < metrics.SSIM_WINDOW:
-        raise DataError(
-            f"a {hr.shape[1]}x{hr.shape[0]} picture is too small to measure at x{scale}: "
-            f"{metrics.SSIM_WINDOW} pixels must be left inside the border"
-        )
-    similarity = [metrics.ssim(a, b) for a, b in zip(ours, truth, strict=True)]
-    return {"psnr": metrics.psnr(np.stack(ours), np.stack(truth)), "ssim": float(np.mean(similarity))}
+    found: dict[str, float] = {}
+    for name in names:
+        try:
+            if name == "psnr":
+                found[name] = metrics.psnr(np.stack(ours), np.stack(truth))
+            else:
+                found[name] = float(np.mean([METRICS[name](a, b) for a, b in zip(ours, truth, strict=True)]))
+        except ValueError as error:
+            border = f"a {hr.shape[1]}x{hr.shape[0]} picture less its border is too small"
+            raise DataError(f"{border}: {error}; leave {name} out, or measure larger pictures") from error
+    return found
+
+
+def consistency(
+    sr: NDArray[np.floating] | NDArray[np.uint8], lr: NDArray[np.uint8], scale: int, protocol: str | Protocol
+) -> float:
+    """How well a super-resolved picture agrees with what it was made from: PSNR, in dB, of its bicubic reduction
+    against the low-resolution picture, all channels, no border cut.
+
+    Args:
+        sr: (h·scale, w·scale, C), as `measure` takes it; rounded to 8 bits as the protocol says.
+        lr: (h, w, C) uint8.
+        scale: the magnification.
+        protocol: a name in PROTOCOLS, or a Protocol.
+    """
+    rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    small = downscale(quantise(sr, rule), scale)
+    if small.shape != lr.shape:
+        raise DataError(f"the reduced picture has shape {small.shape} and the low-resolution one {lr.shape}")
+    return metrics.psnr(small, lr)

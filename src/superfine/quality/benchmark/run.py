@@ -15,7 +15,7 @@ from superfine.errors import DataError
 from superfine.quality.benchmark import sets
 from superfine.quality.benchmark.methods import Method, open_method, timed
 from superfine.quality.benchmark.result import PictureFigures, Result, Row, SetRecord, machine, now, versions
-from superfine.quality.protocols import Protocol, measure, protocol_named
+from superfine.quality.protocols import METRICS, Protocol, consistency, measure, protocol_named
 
 Progress = Callable[[int, int, str], None]
 """Called after each picture with (pictures done, pictures in all, what is being done)."""
@@ -29,13 +29,13 @@ class Request:
     models: Sequence[str]
     scales: Sequence[int]
     protocols: Sequence[str] = ("standard",)
-    metrics: Sequence[str] = ("psnr", "ssim")
+    metrics: Sequence[str] = ("psnr", "ssim")  # keys of METRICS, or "consistency"
     engine: str = "auto"
     precision: str = "auto"
     tile: int | None = None
     skip_broken: bool = False  # measure without a picture that cannot be used, and say so
-    keep: Callable[[str, int, str, sets.Pair, NDArray[Any]], None] | None = field(default=None, repr=False)
-    """Called with (set, scale, model, pair, super-resolved picture), for whoever wants the pixels."""
+    keep: Callable[[str, int, sets.Pair, dict[str, NDArray[Any]]], None] | None = field(default=None, repr=False)
+    """Called with (set, scale, pair, model → super-resolved picture), for whoever wants the pixels."""
 
 
 def run(request: Request, progress: Progress | None = None) -> Result:
@@ -46,6 +46,7 @@ def run(request: Request, progress: Progress | None = None) -> Result:
         ModelError, CheckpointError, EngineError: a model that cannot be opened.
     """
     protocols = [protocol_named(name) for name in request.protocols]
+    _refuse_unknown(request.metrics)
     chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
     _refuse_twins(chosen)
     total = sum(len(each.cases) for each in chosen) * len(request.models)
@@ -113,15 +114,18 @@ def _measure_set(
             "gray": pair.gray,
             "size": [pair.hr.shape[1], pair.hr.shape[0]],
         }
+        made: dict[str, NDArray[Any]] = {}
         for method in methods:
             sr, spent = timed(method, pair.lr)
             seconds[method.info.name] += spent
             for protocol in protocols:
-                found = measure(sr, pair.hr, chosen.scale, protocol)
+                found = _figures(sr, pair, chosen.scale, protocol, request.metrics)
                 figures[method.info.name, protocol.name].append(PictureFigures(pair.name, found))
             if request.keep:
-                request.keep(chosen.name, chosen.scale, method.info.name, pair, sr)
+                made[method.info.name] = sr
             tick(f"{chosen.name} x{chosen.scale} {method.info.name}")
+        if request.keep:
+            request.keep(chosen.name, chosen.scale, pair, made)
     if not facts:
         raise DataError(f"no picture of {chosen.name} x{chosen.scale} could be used: {left_out[0]}")
     rows = [
@@ -129,9 +133,33 @@ def _measure_set(
         for (model, protocol), pictures in figures.items()
     ]
     listing = "".join(f"{name} {fact['hr']} {fact['lr']}\n" for name, fact in facts.items())
-    made = "file" if all(case.lr for case in chosen.cases) else "made"
+    origin = "file" if all(case.lr for case in chosen.cases) else "made"
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    return rows, SetRecord(chosen.name, chosen.scale, chosen.layout, made, digest, facts, left_out)
+    return rows, SetRecord(chosen.name, chosen.scale, chosen.layout, origin, digest, facts, left_out)
+
+
+def _figures(
+    sr: NDArray[Any], pair: sets.Pair, scale: int, protocol: Protocol, names: Sequence[str]
+) -> dict[str, float]:
+    try:
+        found = measure(sr, pair.hr, scale, protocol, [name for name in names if name in METRICS])
+        if "consistency" in names:
+            found["consistency"] = consistency(sr, pair.lr, scale, protocol)
+    except DataError as error:
+        raise DataError(f"{pair.name}: {error}") from error
+    return {name: found[name] for name in names}
+
+
+def _refuse_unknown(names: Sequence[str]) -> None:
+    """Say at once which metric is not there; the two that stay out on purpose get their reason."""
+    for name in names:
+        if name in ("lpips", "dists"):
+            raise DataError(
+                f"{name} is not measured here: every kept library for it needs torchvision, which superfine does "
+                "without; measure it with one of them on the pictures that --save writes"
+            )
+        if name not in (*METRICS, "consistency"):
+            raise DataError(f"unknown metric {name!r}; choose from {', '.join((*METRICS, 'consistency'))}")
 
 
 def _means(pictures: Sequence[PictureFigures]) -> dict[str, float]:

@@ -113,12 +113,32 @@ def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> 
     return Cell(" / ".join(number(name, values[name]) if name in values else "–" for name in metrics))
 
 
+def fitted(grid: Grid, width: int) -> list[Grid]:
+    """The grid in parts that each fit a terminal of `width` characters, a few columns a part."""
+    rows = (*grid.ours, *grid.printed)
+    room = width - 4 - max(len(name) for name, _ in rows)
+    ends, used = [], 0
+    for number, column in enumerate(grid.columns):
+        cells = [f"{cells[number].text} {cells[number].mark}".strip() for _, cells in rows]
+        needed = max(len(column), *map(len, cells)) + 3
+        if used and used + needed > room:
+            ends.append(number)
+            used = 0
+        used += needed
+    parts = []
+    for start, end in zip([0, *ends], [*ends, len(grid.columns)], strict=True):
+        ours = tuple((name, cells[start:end]) for name, cells in grid.ours)
+        printed = tuple((name, cells[start:end]) for name, cells in grid.printed)
+        parts.append(Grid(grid.title, grid.metrics, grid.columns[start:end], ours, printed))
+    return parts
+
+
 def rich_table(grid: Grid) -> Table:
     """The table for a terminal: better in green, worse in red."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{' / '.join(name.upper() for name in grid.metrics)} · {grid.title}", title_justify="left")
+    table = Table()
     table.add_column("method", no_wrap=True)
     for column in grid.columns:
         table.add_column(column, justify="right", no_wrap=True)
