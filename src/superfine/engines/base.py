@@ -19,7 +19,7 @@ from superfine.errors import EngineError, ModelError
 if TYPE_CHECKING:
     from superfine.weights import Model
 
-ENGINES = ("auto", "openvino", "pytorch", "nearest")
+ENGINES = ("auto", "openvino", "onnxruntime", "pytorch", "nearest")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 RGB 0..255, (h, w, 3) → (h·scale, w·scale, 3), clamped and rounded half to even.
 
-        The same numbers as `run`; an engine may fuse the conversions into its graph.
+        The same numbers as `run` of `widen(tile)`; an engine may fuse the conversions into its graph.
         """
         ...
 
@@ -54,13 +54,16 @@ class Engine(Protocol):
 
 
 def widen(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """HWC uint8 0..255 → NCHW float32 0..1, (1, 3, h, w)."""
-    return np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
+    """HWC uint8 0..255 → NCHW float32 0..1, (1, 3, h, w).
+
+    By the reciprocal, as graph compilers divide: it is within one step in the last place of the quotient.
+    """
+    return np.ascontiguousarray(tile.transpose(2, 0, 1)[None]) * np.float32(1 / 255)
 
 
 def round_to_uint8(sr: NDArray[np.float32]) -> NDArray[np.uint8]:
     """NCHW float32, about 0..1, (1, 3, h, w) → HWC uint8 0..255, clamped and rounded half to even."""
-    levels: NDArray[np.float32] = np.clip(sr[0].transpose(1, 2, 0) * np.float32(255), 0, 255)
+    levels: NDArray[np.float32] = np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)
     return np.rint(levels).astype(np.uint8)
 
 
@@ -68,8 +71,8 @@ def open_engine(model: Model | None, scale: int, engine: str = "auto", precision
     """The engine that runs `model` at `scale`.
 
     engine: "auto" (a GPU if PyTorch is installed and sees one, otherwise OpenVINO), "openvino",
-    "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or "pytorch:mps" name one), or
-    "nearest" (repeats pixels, needs no model).
+    "onnxruntime" (CPUs, fp32), "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or
+    "pytorch:mps" name one), or "nearest" (repeats pixels, needs no model).
     precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16"
     or "fp16".
 
@@ -94,6 +97,10 @@ def open_engine(model: Model | None, scale: int, engine: str = "auto", precision
         from superfine.engines.pytorch import PyTorchEngine
 
         return PyTorchEngine(model, scale, precision, device or "auto")
+    if kind == "onnxruntime":
+        from superfine.engines.onnxruntime import ONNXRuntimeEngine
+
+        return ONNXRuntimeEngine(model, scale, precision)
     from superfine.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, scale, precision)
