@@ -32,9 +32,23 @@ class Batch:
 class PatchSampler:
     """Draws batches of `batch` patches of `patch` x `patch` LR pixels from `pack`, onto `device`."""
 
-    def __init__(self, pack: Pack, *, batch: int, patch: int, seed: int, device: torch.device) -> None:
-        """Raises DataError if no picture is large enough for the patch at every scale."""
+    def __init__(
+        self,
+        pack: Pack,
+        *,
+        batch: int,
+        patch: int,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """`world` processes that train together draw `batch` each: together the one batch `world` times as large.
+
+        Raises DataError if no picture is large enough for the patch at every scale.
+        """
         self.pack, self.batch, self.patch, self.seed, self.device = pack, batch, patch, seed, device
+        self.rank, self.world = rank, world
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a read-only map is what we want
             flat = torch.from_numpy(pack.data)
@@ -51,14 +65,18 @@ class PatchSampler:
             area = self._tables[scale][:, 3] * self._tables[scale][:, 4]
             self._odds[scale] = np.cumsum(area / area.sum())
 
-    def draw(self, step: int, scale: int, *, rank: int = 0) -> Batch:
-        """The batch of one step; `rank` tells processes that train together apart."""
-        rng = np.random.default_rng((self.seed, step, rank))
-        table = self._tables[scale]
-        chosen = table[np.minimum(np.searchsorted(self._odds[scale], rng.random(self.batch)), len(table) - 1)]
-        top = rng.integers(0, chosen[:, 3] - self.patch + 1)
-        left = rng.integers(0, chosen[:, 4] - self.patch + 1)
-        turns = rng.integers(0, 8, self.batch)
+    def draw(self, step: int, scale: int) -> Batch:
+        """The batch of one step. Raises DataError if the pack has been cut short since it was opened."""
+        if self.flat.device.type == "cpu":
+            self.pack.check_alive()
+        rng = np.random.default_rng((self.seed, step))
+        table, everyone = self._tables[scale], self.batch * self.world
+        mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
+        chosen = table[np.minimum(np.searchsorted(self._odds[scale], rng.random(everyone)), len(table) - 1)]
+        top = rng.integers(0, chosen[:, 3] - self.patch + 1)[mine]
+        left = rng.integers(0, chosen[:, 4] - self.patch + 1)[mine]
+        turns = rng.integers(0, 8, everyone)[mine]
+        chosen = chosen[mine]
         lr = self._gather(chosen[:, 2], chosen[:, 4], top, left, turns, self.patch)
         hr = self._gather(chosen[:, 0], chosen[:, 1], top * scale, left * scale, turns, self.patch * scale)
         return Batch(scale, lr, hr)

@@ -19,19 +19,23 @@ from torch.nn import functional as F
 from superfine import checkpoints
 from superfine.errors import TrainingError
 from superfine.nets import Network, build
+from superfine.nets.layers import channels_last
 from superfine.training import start
 from superfine.training.data import PatchSampler, scale_of_step
+from superfine.training.health import LossWatch
+from superfine.training.interrupt import Interrupts
 from superfine.training.pack import Pack
+from superfine.training.processes import Team
 from superfine.training.recipe import Recipe
 from superfine.training.schedule import progress, rate_share
 from superfine.training.state import TrainingState
 from superfine.training.validation import ValidationSet
 
-SAVE_EVERY_SECONDS = 120.0
-"""A killed run loses at most this much."""
+CHECK_EVERY = 25
+"""Steps between two looks at the loss: reading it makes the host wait for the device."""
 
-EXPLODED = 3.0
-"""A loss this many times its running mean, or one that is not a number, sends the run back to its last saved state."""
+LOWEST_FACTOR = 1 / 64
+"""A run whose rate had to be halved more often than this is given up."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ class Progress:
 
     step: int
     done: float  # 0..1
-    seconds: float
+    seconds: float  # of training, over all resumes
     scale: int
     rate: float
-    loss: float | None  # running mean, refreshed every REPORT_EVERY steps
+    loss: float | None  # running mean, every CHECK_EVERY steps
     step_seconds: float
+    note: str = ""  # something worth a line of its own
 
 
 Watcher = Callable[[Progress], None]
@@ -59,8 +64,9 @@ def choose_device(name: str) -> torch.device:
     """The device of hardware.device; auto takes CUDA, then MPS, then the CPU. Raises TrainingError if it is absent."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError('hardware.device = "cuda", but PyTorch sees no CUDA device: use "auto" or "cpu"')
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present[name]:
+        raise TrainingError(f'hardware.device = "{name}", but PyTorch sees no such device here: use "auto" or "cpu"')
     return torch.device(name)
 
 
@@ -89,6 +95,21 @@ def starting_network(recipe: Recipe) -> Network:
     return network
 
 
+def loss_function(network: Network, recipe: Recipe, device: torch.device, bf16: bool) -> Callable[..., Tensor]:
+    """(lr, hr, scale) → loss, on uint8 NCHW patches: convolutions in bf16 if asked, the rest in float32."""
+    measure = Losses[recipe.optimizer.loss]
+
+    def compute(lr: Tensor, hr: Tensor, scale: int) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            sr = network(lr.float() / 255, scale)
+        return measure(sr, hr.float() / 255)
+
+    if not recipe.hardware.compile:
+        return compute
+    # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
+    return torch.compile(compute, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
+
+
 class Run:
     """One training run in one folder: `state.pt` (to go on from), `best.safetensors` and `last.safetensors`."""
 
@@ -99,81 +120,106 @@ class Run:
         if recipe.hardware.threads:
             torch.set_num_threads(recipe.hardware.threads)
         self.bf16 = choose_bf16(recipe.hardware.precision, self.device)
-        wanted = recipe.data
-        self.sampler = PatchSampler(pack, batch=wanted.batch, patch=wanted.patch, seed=recipe.seed, device=self.device)
         missing = set(recipe.network.scales) - set(pack.scales)
         if missing:
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
-        network = starting_network(recipe).to(self.device, memory_format=torch.channels_last)
-        chosen = recipe.optimizer
+        self.team = Team.join(cuda=self.device.type == "cuda")
+        self.sampler = PatchSampler(
+            pack,
+            batch=recipe.data.batch,
+            patch=recipe.data.patch,
+            seed=recipe.seed,
+            device=self.device,
+            rank=self.team.rank,
+            world=self.team.world,
+        )
+        self.state = self._fresh_state(pack)
+        self.state_path = folder / "state.pt"
+        if self.state_path.exists():
+            if not resume:
+                raise TrainingError(f"{folder} already holds a run: add --resume, or name another folder")
+            self.state.restore(self.state_path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
+        self.validation = ValidationSet.of(recipe.validation, recipe.network.scales) if self.team.first else None
+        self.loss = loss_function(self.state.network, recipe, self.device, self.bf16)
+
+    def _fresh_state(self, pack: Pack) -> TrainingState:
+        network = starting_network(self.recipe).to(self.device)
+        channels_last(network)
+        chosen = self.recipe.optimizer
         optimizer = torch.optim.AdamW(
             network.parameters(),
             lr=chosen.rate,
             betas=chosen.betas,
             eps=chosen.eps,
             weight_decay=chosen.weight_decay,
+            fused=self.device.type == "cuda",
         )
         ema = {name: p.detach().clone() for name, p in network.named_parameters()}
-        self.state = TrainingState(network, optimizer, ema, identity=f"{recipe.identity()}+{pack.identity}")
-        self.state_path = folder / "state.pt"
-        if self.state_path.exists():
-            if not resume:
-                raise TrainingError(f"{folder} already holds a run: add --resume, or name another folder")
-            self.state.restore(self.state_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.validation = ValidationSet.of(recipe.validation, recipe.network.scales)
-        # One compiled function for all scales: each scale is a constant branch of its own.
-        self.forward: Callable[[Tensor, int], Tensor] = (
-            torch.compile(network, dynamic=False) if recipe.hardware.compile else network
-        )
+        belongs = {**self.recipe.decisive(), "pack": pack.identity, "processes": self.team.world}
+        return TrainingState(network, optimizer, ema, belongs)
 
     def train(self, watch: Watcher | None = None, validated: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Train to the end of the schedule. A KeyboardInterrupt saves the run and is raised again."""
-        recipe, state = self.recipe, self.state
-        self.state.network.train()
-        saved = validated_at = state.seconds
-        running: Tensor | None = None
+        """Train to the end of the schedule. Ctrl-C finishes the step, saves the run and raises KeyboardInterrupt.
+
+        watch: called after every step; validated: called with each new entry of the history.
+        Raises TrainingError if the loss keeps exploding or the run cannot be saved, DataError if the pack dies.
+        """
+        recipe, state, health = self.recipe, self.state, LossWatch()
+        state.network.train()
         if self.validation and not state.history:
             self._validate(None, validated)
-        state.save(self.state_path)
-        try:
-            while (done := progress(recipe.schedule, state.step, state.seconds)) < 1:
+        if not self.state_path.exists():
+            self._save()
+        clock = time.perf_counter() - state.seconds
+        saved = validated_at = state.seconds
+        with Interrupts() as interrupts:
+            while True:
+                state.seconds = time.perf_counter() - clock
+                done = progress(recipe.schedule, state.step, state.seconds)
+                state.seconds, done, stop = self.team.agree(state.seconds, done, float(interrupts.wanted))
+                if done >= 1 or stop:
+                    break
                 begin = time.perf_counter()
                 rate = recipe.optimizer.rate * state.rate_factor * rate_share(recipe.schedule, state.step, done)
                 scale = scale_of_step(recipe.seed, state.step, recipe.network.scales, recipe.odds())
-                loss = self._step(scale, rate)
-                running = loss if running is None else running.lerp(loss, 0.02)
-                shown = None
-                if state.step % 25 == 0:  # reading the loss waits for the device
-                    shown = float(running)
-                    if not self._healthy(float(loss), shown):
-                        running = None
-                        continue
-                state.seconds += (spent := time.perf_counter() - begin)
+                health.add(self._step(scale, rate), scale)
+                note = ""
+                if state.step % CHECK_EVERY == 0 and not self._agree_healthy(health):
+                    note, health = self._step_back(), LossWatch()
+                    clock = time.perf_counter() - state.seconds
+                    saved = min(saved, state.seconds)
                 if watch:
-                    watch(Progress(state.step, done, state.seconds, scale, rate, shown, spent))
-                if state.seconds - saved > SAVE_EVERY_SECONDS:
-                    state.save(self.state_path)
+                    spent = time.perf_counter() - begin
+                    watch(Progress(state.step, done, state.seconds, scale, rate, health.shown, spent, note))
+                pause = time.perf_counter()
+                due = state.seconds - saved >= recipe.hardware.save_every
+                if self.team.agree(float(due and health.sane()))[0]:
+                    self._save()
                     saved = state.seconds
                 if self.validation and state.seconds - validated_at > recipe.validation.every * 60:
-                    self._validate(float(running), validated)
+                    self._validate(health.shown, validated)
                     validated_at = state.seconds
-            if self.validation and (not state.history or state.history[-1]["step"] != state.step):
-                self._validate(float(running) if running is not None else None, validated)
-        finally:
-            state.save(self.state_path)
+                clock += time.perf_counter() - pause
+        if self.validation and not stop and (not state.history or state.history[-1]["step"] != state.step):
+            self._validate(health.shown, validated)
+        self._save()
+        if self.team.first:
             self._release(self.folder / "last.safetensors")
+        if stop:
+            raise KeyboardInterrupt
 
     def _step(self, scale: int, rate: float) -> Tensor:
         """One optimizer step on one batch; returns the loss (on the device, unread)."""
         state, chosen = self.state, self.recipe.optimizer
         batch = self.sampler.draw(state.step, scale)
-        lr, hr = batch.lr.float() / 255, batch.hr.float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            sr = self.forward(lr, scale)
-        loss = Losses[chosen.loss](sr, hr)
+        loss = self.loss(batch.lr, batch.hr, scale)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average_gradients(state.network.parameters())
         if chosen.clip:
             torch.nn.utils.clip_grad_norm_(state.network.parameters(), chosen.clip)
         for group in state.optimizer.param_groups:
@@ -184,16 +230,24 @@ class Run:
             state.update_ema(chosen.ema)
         return loss.detach()
 
-    def _healthy(self, loss: float, running: float) -> bool:
-        """Step back to the last saved state, at half the rate, if the loss is no longer sane."""
-        if math.isfinite(loss) and math.isfinite(running) and loss < 100 * EXPLODED * running:
-            return True
+    def _agree_healthy(self, health: LossWatch) -> bool:
+        """Whether the first process finds the loss sane; every process goes by its word."""
+        return bool(self.team.agree(float(health.sane()))[0])
+
+    def _step_back(self) -> str:
+        """Return to the last saved state with half the rate; says so. Raises TrainingError when that has not helped."""
         step, factor = self.state.step, self.state.rate_factor / 2
+        if factor < LOWEST_FACTOR:
+            raise TrainingError(f"the loss exploded again at step {step}: lower optimizer.rate in the recipe")
         self.state.restore(self.state_path)
         self.state.rate_factor = factor
-        if factor < 1 / 64:
-            raise TrainingError(f"the loss exploded again at step {step}: lower optimizer.rate in the recipe")
-        return False
+        self._save()  # so that a kill now does not forget the lower rate
+        return f"the loss exploded at step {step}: back to step {self.state.step}, learning rate times {factor:g}"
+
+    def _save(self) -> None:
+        if self.team.first:
+            self.state.save(self.state_path, split_mib=self.recipe.hardware.split)
+        self.team.wait()
 
     def averaged(self) -> Network:
         """A copy of the network with the averaged weights, float32 on the CPU."""

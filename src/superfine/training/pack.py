@@ -13,8 +13,8 @@ import json
 import os
 import struct
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import lcm
@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from superfine.errors import DataError, ImageError
+from superfine.errors import DataError
 from superfine.images.resize import crop_to_multiple, downscale, resize
+from superfine.training.parallel import in_order
+from superfine.training.pictures import Samples, Source, decode
 
 MAGIC = b"SUPERFINE-PACK-1\n"
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-
-Samples = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -63,89 +61,73 @@ class PackedPicture:
 
 @dataclass
 class PackReport:
-    """What packing did: pictures kept, and those left out with the reason."""
+    """What packing did."""
 
     kept: int
+    """Pictures in the pack, those made smaller counted too."""
     left_out: list[str]
+    """One line for every file that could not be used: its name and the reason."""
 
 
-def find_pictures(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """Pictures below the folders, sorted by name, without those whose file name is in `exclude`.
-
-    Raises DataError if a folder is missing or none holds a picture.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder} is not a folder: data.folders wants folders of pictures")
-        found += [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name not in exclude]
-    if not found:
-        raise DataError(f"no pictures in {', '.join(map(str, folders))}: wanted {', '.join(sorted(SUFFIXES))}")
-    return sorted(found)
-
-
-def _planes(path: Path, options: PackOptions) -> list[tuple[str, list[Samples]]] | str:
+def _planes(source: Source, options: PackOptions) -> list[tuple[str, list[Samples]]] | str:
     """The HR and LR pictures made from one file, or why there are none."""
-    from superfine.images import files
-
-    try:
-        picture = files.read(path)
-    except ImageError as error:
-        return str(error)
-    if picture.pixels.dtype != np.uint8:
-        return f"{path}: {picture.pixels.dtype} samples: training wants 8-bit pictures"
-    pixels = np.repeat(picture.pixels, 3, axis=2) if picture.pixels.shape[2] == 1 else picture.pixels
-    if min(pixels.shape[:2]) < options.smallest_side:
-        return f"{path}: {pixels.shape[1]}x{pixels.shape[0]} is under {options.smallest_side} pixels a side"
+    pixels = decode(source, options.smallest_side)
+    if isinstance(pixels, str):
+        return pixels
     made = []
     for shrink in (1.0, *options.extra_downscales):
         size = (round(pixels.shape[0] * shrink), round(pixels.shape[1] * shrink))
         if min(size) < options.smallest_side:
             continue
         hr = crop_to_multiple(pixels if shrink == 1 else resize(pixels, size), lcm(*options.scales))
-        name = path.name if shrink == 1 else f"{path.name}@{shrink:g}"
-        made.append((name, [np.ascontiguousarray(hr), *(downscale(hr, s) for s in options.scales)]))
+        name = source.name if shrink == 1 else f"{source.name}@{shrink:g}"
+        made.append(
+            (name, [np.ascontiguousarray(plane) for plane in (hr, *(downscale(hr, s) for s in options.scales))])
+        )
     return made
 
 
 def write_pack(
     target: Path,
-    paths: Sequence[Path],
+    sources: Sequence[Source],
     options: PackOptions,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackReport:
-    """Decode `paths` in parallel and write them as one pack, atomically.
+    """Decode `sources` in parallel and write them as one pack, atomically.
 
     progress: called with (pictures done, pictures in all). Files that cannot be used are left out and
-    named in the report. Raises DataError if none can be used.
+    named in the report. Raises DataError if none can be used, or the pack cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     pictures: list[dict[str, Any]] = []
     left_out: list[str] = []
     offset = 0
-    with tempfile.TemporaryFile(dir=target.parent) as body:
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-            results = pool.map(partial(_planes, options=options), paths, chunksize=4)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent) as body:
+            results = in_order(partial(_planes, options=options), sources, workers)
             for done, result in enumerate(results, 1):
                 if isinstance(result, str):
                     left_out.append(result)
                 else:
                     for name, planes in result:
-                        entry: dict[str, Any] = {"name": name, "planes": []}
+                        # The checksum makes the header, and so the pack's identity, follow the pixels.
+                        entry: dict[str, Any] = {"name": name, "crc": zlib.crc32(planes[0].data), "planes": []}
                         for samples in planes:
-                            body.write(samples.tobytes())
+                            body.write(samples.data)
                             entry["planes"].append([offset, *samples.shape[:2]])
                             offset += samples.size
                         pictures.append(entry)
                 if progress:
-                    progress(done, len(paths))
-        if not pictures:
-            raise DataError(f"none of {len(paths)} pictures can be trained on; the first: {left_out[0]}")
-        header = json.dumps({"scales": options.scales, "options": options.__dict__, "pictures": pictures}).encode()
-        body.seek(0)
-        _assemble(target, header, body)
+                    progress(done, len(sources))
+            if not pictures:
+                raise DataError(f"none of {len(sources)} pictures can be trained on; the first: {left_out[0]}")
+            header = json.dumps({"scales": options.scales, "options": options.__dict__, "pictures": pictures}).encode()
+            body.seek(0)
+            _assemble(target, header, body)
+    except OSError as error:
+        raise DataError(f"cannot write the pack {target}: {error.strerror or error}") from error
     return PackReport(len(pictures), left_out)
 
 
@@ -157,8 +139,6 @@ def _assemble(target: Path, header: bytes, body: IO[bytes]) -> None:
             while chunk := body.read(1 << 24):
                 file.write(chunk)
         temporary.replace(target)
-    except OSError as error:
-        raise DataError(f"cannot write the pack {target}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -167,25 +147,39 @@ class Pack:
     """An open pack. `data` is a flat memory-mapped uint8 array, `pictures` say where each lies in it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises DataError if the file is missing, cut short or not a pack."""
+        """Reads the header alone. Raises DataError if the file is missing, cut short, damaged or not a pack."""
         try:
+            size = path.stat().st_size
             with path.open("rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
                     raise DataError(f"{path} is not a superfine pack: make one with 'superfine pack'")
                 (length,) = struct.unpack("<Q", file.read(8))
-                raw = file.read(length)
+                raw = file.read(min(length, size))
                 start = file.tell()
             header = json.loads(raw)
-        except (OSError, ValueError, struct.error) as error:
-            raise DataError(f"cannot open the pack {path}: {error}") from error
+            self.scales: tuple[int, ...] = tuple(header["scales"])
+            self.options = PackOptions(**{key: _hashable(value) for key, value in header["options"].items()})
+            self.pictures = [_picture(entry, self.scales) for entry in header["pictures"]]
+            last = max(plane.offset + plane.height * plane.width * 3 for p in self.pictures for plane in p.lr.values())
+        except OSError as error:
+            raise DataError(f"cannot open the pack {path}: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            raise DataError(f"the pack {path} is cut short or damaged: make it again") from error
+        if size < start + last:
+            raise DataError(f"the pack {path} is cut short: {size:,} bytes of {start + last:,}: make it again")
         self.path = path
         self.identity = hashlib.sha256(raw).hexdigest()[:16]
-        self.scales: tuple[int, ...] = tuple(header["scales"])
-        self.pictures = [_picture(entry, self.scales) for entry in header["pictures"]]
-        last = max(plane.offset + plane.height * plane.width * 3 for p in self.pictures for plane in p.lr.values())
-        if path.stat().st_size < start + last:
-            raise DataError(f"the pack {path} is cut short: make it again")
-        self.data: Samples = np.memmap(path, np.uint8, "r", offset=start, shape=(last,))
+        self._file = path.open("rb")
+        self._size = start + last
+        self.data: Samples = np.memmap(self._file, np.uint8, "r", offset=start, shape=(last,))
+
+    def check_alive(self) -> None:
+        """Raises DataError if the file has been cut short since it was opened.
+
+        Reading past the end of a mapped file kills the process; asking first turns that into a message.
+        """
+        if os.fstat(self._file.fileno()).st_size < self._size:
+            raise DataError(f"the pack {self.path} was cut short while in use: make it again, then --resume")
 
     def plane(self, plane: Plane) -> Samples:
         """One picture as an HWC view."""
@@ -197,6 +191,10 @@ class Pack:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _picture(entry: dict[str, Any], scales: tuple[int, ...]) -> PackedPicture:

@@ -5,6 +5,8 @@ What is not here is not needed: batches are functions of the seed and the step (
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass, field
@@ -28,13 +30,13 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     ema: dict[str, Tensor]
     """Averaged weights, float32, by parameter name."""
-    identity: str
-    """Recipe.identity() of the run, and the pack's."""
+    belongs: dict[str, Any]
+    """What decides the weights: the recipe's decisive fields, and the pack's identity. A resume must match it."""
     step: int = 0
     seconds: float = 0.0
     """Training time so far, over all resumes, without validation and saving."""
     rate_factor: float = 1.0
-    """Lowered each time the loss explodes."""
+    """Halved each time the loss explodes."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry a validation: step, seconds, loss, PSNR by scale."""
 
@@ -44,56 +46,114 @@ class TrainingState:
         weights = [p.detach() for p in self.network.parameters()]
         torch._foreach_lerp_(list(self.ema.values()), weights, 1 - decay)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, split_mib: float = 0.0) -> None:
         """Write everything, atomically: a reader finds the old state or the new one, never half of one.
 
-        Raises TrainingError (the old file stays) if the disk is full or the folder cannot be written.
+        split_mib: above 0, the state goes into numbered parts of at most that many MiB, and `path` becomes a
+            list of them with their SHA-256.
+        Raises TrainingError (the old state stays) if the disk is full or the folder cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        buffer = io.BytesIO()
+        torch.save(self._payload(), buffer)
         try:
-            with temporary.open("wb") as file:
-                torch.save(self._payload(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            raise TrainingError(f"cannot save the run to {path}: {error}; the last saved state is kept") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            if split_mib > 0:
+                _save_parts(path, buffer.getbuffer(), int(split_mib * 2**20))
+            else:
+                _replace(path, buffer.getbuffer())
+        except OSError as error:
+            raise TrainingError(
+                f"cannot save the run to {path}: {error.strerror}; the last saved state is kept, make room and --resume"
+            ) from error
 
     def _payload(self) -> dict[str, Any]:
+        counters = {"step": self.step, "seconds": self.seconds, "rate_factor": self.rate_factor}
         return {
             "format": FORMAT,
-            "identity": self.identity,
+            "belongs": json.dumps(self.belongs),
             "network": self.network.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
-            "counters": json.dumps(
-                {
-                    "step": self.step,
-                    "seconds": self.seconds,
-                    "rate_factor": self.rate_factor,
-                    "history": self.history,
-                }
-            ),
+            "counters": json.dumps({**counters, "history": self.history}),
         }
 
-    def restore(self, path: Path, *, check_identity: bool = True) -> None:
-        """Go on from a saved state. Raises TrainingError if it is damaged or of another recipe."""
-        try:
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise TrainingError(f"cannot resume from {path}: {type(error).__name__}: damaged or not a run") from error
-        if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-            raise TrainingError(f"{path} is not a saved superfine run")
-        if check_identity and payload["identity"] != self.identity:
-            raise TrainingError(
-                f"{path} belongs to another recipe or data: finish it with its own, or train into another folder"
-            )
+    def restore(self, path: Path) -> None:
+        """Go on from a saved state. Raises TrainingError if it is damaged or of another recipe or pack."""
+        payload = read_state(path)
+        theirs = json.loads(payload["belongs"])
+        ours = json.loads(json.dumps(self.belongs))
+        for name in sorted({*theirs, *ours}):
+            if theirs.get(name) != ours.get(name):
+                raise TrainingError(
+                    f"{path} was trained with {name} = {theirs.get(name)}, this recipe says {ours.get(name)}: "
+                    "go on with its own recipe and data, or train into another folder"
+                )
         self.network.load_state_dict(payload["network"])
-        for name, value in payload["ema"].items():
-            self.ema[name].copy_(value)
+        with torch.no_grad():
+            for name, value in payload["ema"].items():
+                self.ema[name].copy_(value)
         self.optimizer.load_state_dict(payload["optimizer"])
         counters = json.loads(payload["counters"])
         self.step, self.seconds = counters["step"], counters["seconds"]
         self.rate_factor, self.history = counters["rate_factor"], counters["history"]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The payload of a saved run, from one file or its parts. Raises TrainingError if damaged or something else."""
+    try:
+        raw = path.read_bytes()
+        if raw.startswith(b"{"):
+            raw = _join(path, json.loads(raw))
+        payload = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+    except TrainingError:
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"cannot resume from {path}: damaged, or not a saved run ({type(error).__name__})"
+        ) from error
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise TrainingError(f"cannot resume from {path}: not a saved superfine run")
+    return payload
+
+
+def _replace(path: Path, data: memoryview | bytes) -> None:
+    """Write beside, flush to the disk, then take the name in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _save_parts(path: Path, data: memoryview, limit: int) -> None:
+    """Parts of a new generation first, then the list that names them, then away with the old generation."""
+    digest = hashlib.sha256(data).hexdigest()
+    names = [f"{path.name}.{digest[:12]}.{k:03}" for k in range(-(-len(data) // limit))]
+    try:
+        for k, name in enumerate(names):
+            _replace(path.with_name(name), data[k * limit : (k + 1) * limit])
+        _replace(path, json.dumps({"format": FORMAT, "sha256": digest, "parts": names}).encode())
+    except OSError:
+        # The list still names the old generation: only what was written now may go.
+        for name in names:
+            path.with_name(name).unlink(missing_ok=True)
+        raise
+    for part in path.parent.glob(f"{path.name}.*.[0-9][0-9][0-9]"):
+        if part.name not in names:
+            part.unlink()
+
+
+def _join(path: Path, manifest: dict[str, Any]) -> bytes:
+    parts = []
+    for name in manifest["parts"]:
+        part = path.with_name(Path(name).name)
+        if not part.is_file():
+            raise TrainingError(f"cannot resume from {path}: its part {part.name} is missing, put it beside")
+        parts.append(part.read_bytes())
+    raw = b"".join(parts)
+    if hashlib.sha256(raw).hexdigest() != manifest["sha256"]:
+        raise TrainingError(f"cannot resume from {path}: its parts are damaged (SHA-256 differs)")
+    return raw

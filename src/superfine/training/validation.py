@@ -14,8 +14,9 @@ from superfine.errors import RecipeError
 from superfine.images import files
 from superfine.images.resize import crop_to_multiple, downscale
 from superfine.nets import Network
+from superfine.nets.layers import channels_last
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training.pack import find_pictures
+from superfine.training.pictures import find_pictures
 from superfine.training.recipe import ValidationSection
 
 
@@ -41,7 +42,8 @@ class ValidationSet:
 
     def psnr(self, network: Network, device: torch.device, *, bf16: bool) -> dict[int, float]:
         """Mean PSNR in dB by scale of a network in evaluation mode."""
-        network = network.to(device, memory_format=torch.channels_last)
+        network = network.to(device)
+        channels_last(network)
         means = {}
         for scale, pairs in self.pairs.items():
             values = []

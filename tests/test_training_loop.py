@@ -1,0 +1,257 @@
+"""Runs: they learn, stop, resume to the bit, survive kills, full disks and explosions, and share work."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from superfine import checkpoints
+from superfine.errors import TrainingError
+from superfine.training.loop import Progress, Run, mean_psnr
+from superfine.training.pack import Pack, PackOptions, write_pack
+from superfine.training.recipe import Recipe, parse_recipe
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "network": {"name": "esrgcnn", "width": 8, "distilled": 2, "blocks": 1},
+    "data": {"pack": "made by the test", "patch": 12, "batch": 4},
+    "optimizer": {"rate": 2e-3},
+    "schedule": {"steps": 40, "warmup": 5},
+    "hardware": {"device": "cpu", "precision": "fp32", "threads": 1},
+}
+
+
+def tiny(**sections: dict[str, Any]) -> Recipe:
+    merged = {k: {**v, **sections.get(k, {})} if isinstance(v, dict) else v for k, v in TINY.items()}
+    return parse_recipe({**{k: v for k, v in sections.items() if k not in merged}, **merged}, source="test")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures with edges, which interpolation blurs and a network can learn to sharpen."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[0:144, 0:144]
+    for k in range(6):
+        angle, period = rng.uniform(0, 3.14), rng.uniform(9, 30)
+        stripes = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 6.28 / period) > 0
+        colour = rng.integers(0, 256, (2, 3))
+        Image.fromarray(np.where(stripes[..., None], *colour).astype(np.uint8)).save(folder / f"{k}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(pictures: Path) -> Pack:
+    target = pictures / "all.pack"
+    write_pack(target, sorted(pictures.glob("*.png")), PackOptions(smallest_side=96), workers=1)
+    return Pack(target)
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoints.load(path).state_dict())
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = weights_of(one), weights_of(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("network", ["esrgcnn", "cfsrcnn"])
+def test_training_beats_the_interpolator_it_starts_from(
+    network: str, pack: Pack, pictures: Path, tmp_path: Path
+) -> None:
+    small = {"esrgcnn": {"distilled": 4}, "cfsrcnn": {"units": 2, "enhance": 1, "refine": 1}}[network]
+    recipe = tiny(
+        network={"name": network, "width": 16, **small},
+        schedule={"steps": 250},
+        optimizer={"rate": 4e-3, "ema": 0.95},
+        validation={"folder": str(pictures), "pictures": 3, "crop": 96},
+    )
+    history: list[dict[str, Any]] = []
+    Run(recipe, pack, tmp_path / "run", resume=False).train(validated=history.append)
+    assert history[0]["step"] == 0 and history[-1]["step"] == 250
+    assert mean_psnr(history[-1]) > mean_psnr(history[0]) + 0.5
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_weights(pack: Pack, tmp_path: Path) -> None:
+    Run(tiny(), pack, tmp_path / "whole", resume=False).train()
+
+    def interrupt(now: Progress) -> None:
+        if now.step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stopped = Run(tiny(), pack, tmp_path / "parts", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(interrupt)
+    assert stopped.state.step == 13
+    Run(tiny(), pack, tmp_path / "parts", resume=True).train()
+    assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "parts" / "last.safetensors")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from superfine.training.loop import Run
+from superfine.training.pack import Pack
+from superfine.training.recipe import Recipe
+recipe = Recipe.model_validate_json(sys.argv[1])
+def watch(now):
+    print(now.step, flush=True)
+Run(recipe, Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=True).train(watch)
+"""
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(pack: Pack, tmp_path: Path) -> None:
+    recipe = tiny(hardware={"save_every": 0}, schedule={"steps": 60})
+    Run(recipe, pack, tmp_path / "whole", resume=False).train()
+    rng = np.random.default_rng(int(time.time()))
+    command = [sys.executable, "-c", KILLED, recipe.model_dump_json(), str(pack.path), str(tmp_path / "killed")]
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(int(rng.integers(5, 15))):
+            process.stdout.readline()
+        time.sleep(rng.random() * 0.02)  # somewhere inside a step or a save
+        process.kill()
+        process.wait()
+    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+    assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "killed" / "last.safetensors")
+
+
+def test_a_run_split_into_small_files_resumes_to_the_same_weights(pack: Pack, tmp_path: Path) -> None:
+    recipe = tiny(hardware={"split": 0.01}, schedule={"steps": 10})
+    longer = tiny(hardware={"split": 0.01}, schedule={"steps": 10})
+    Run(recipe, pack, tmp_path, resume=False).train()
+    parts = sorted(tmp_path.glob("state.pt.*"))
+    assert len(parts) > 2 and all(part.stat().st_size <= 0.01 * 2**20 for part in parts)
+    assert len({part.name.split(".")[2] for part in parts}) == 1  # no older generation is left
+    assert Run(longer, pack, tmp_path, resume=True).state.step == 10
+    parts[1].unlink()
+    with pytest.raises(TrainingError, match=f"its part {parts[1].name} is missing"):
+        Run(longer, pack, tmp_path, resume=True)
+
+
+def test_a_full_disk_keeps_the_last_saved_state(pack: Pack, tmp_path: Path) -> None:
+    run = Run(tiny(schedule={"steps": 3}), pack, tmp_path, resume=False)
+    run.train()
+    before = run.state_path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        for split in (0.0, 0.01):
+            with pytest.raises(TrainingError, match="the last saved state is kept"):
+                run.state.save(run.state_path, split_mib=split)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run.state_path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
+    assert Run(tiny(schedule={"steps": 3}), pack, tmp_path, resume=True).state.step == 3
+
+
+def test_an_exploding_loss_goes_back_to_the_last_good_state_at_a_lower_rate_and_says_so(
+    pack: Pack, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    recipe = tiny(optimizer={"rate": 0.3, "betas": (0.0, 0.1)}, schedule={"steps": 300, "warmup": 150})
+    run = Run(recipe, pack, tmp_path, resume=False)
+    try:
+        run.train(lambda now: notes.append(now.note) if now.note else None)
+    except TrainingError as error:
+        assert "lower optimizer.rate" in str(error)
+    assert notes and "exploded at step" in notes[0] and "learning rate times 0.5" in notes[0]
+    assert run.state.rate_factor < 1
+    assert all(torch.isfinite(p).all() for p in run.state.network.parameters())
+
+
+def test_a_resume_from_another_recipe_network_or_pack_names_what_differs(
+    pack: Pack, pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    Run(tiny(schedule={"steps": 2}), pack, folder, resume=False).train()
+    with pytest.raises(TrainingError, match=r"optimizer\.rate = 0\.002, this recipe says 0\.001"):
+        Run(tiny(schedule={"steps": 2}, optimizer={"rate": 1e-3}), pack, folder, resume=True)
+    with pytest.raises(TrainingError, match=r"network\.\w+ ="):
+        Run(tiny(schedule={"steps": 2}, network={"name": "cfsrcnn"}), pack, folder, resume=True)
+    other = tmp_path / "other.pack"
+    write_pack(other, sorted(pictures.glob("*.png"))[:3], PackOptions(smallest_side=96), workers=1)
+    with pytest.raises(TrainingError, match="pack ="):
+        Run(tiny(schedule={"steps": 2}), Pack(other), folder, resume=True)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        Run(tiny(schedule={"steps": 2}), pack, folder, resume=False)
+
+
+def test_a_damaged_state_is_one_clear_error(pack: Pack, tmp_path: Path) -> None:
+    run = Run(tiny(schedule={"steps": 2}), pack, tmp_path, resume=False)
+    run.train()
+    whole = run.state_path.read_bytes()
+    for broken in (b"", b"{}", b"not a state", whole[: len(whole) // 2]):
+        run.state_path.write_bytes(broken)
+        with pytest.raises(TrainingError, match="cannot resume from"):
+            Run(tiny(schedule={"steps": 2}), pack, tmp_path, resume=True)
+
+
+def test_a_run_starts_warm_from_any_checkpoint(pack: Pack, tmp_path: Path) -> None:
+    Run(tiny(schedule={"steps": 5}), pack, tmp_path / "first", resume=False).train()
+    made = tmp_path / "first" / "last.safetensors"
+    again = Run(tiny(start={"kind": "checkpoint", "checkpoint": str(made)}), pack, tmp_path / "second", resume=False)
+    ours, theirs = dict(again.state.network.named_parameters()), dict(checkpoints.load(made).named_parameters())
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(TrainingError, match=r"start\.checkpoint holds ESRGCNNConfig"):
+        Run(
+            tiny(start={"kind": "checkpoint", "checkpoint": str(made)}, network={"width": 16}),
+            pack,
+            tmp_path / "third",
+            resume=False,
+        )
+
+
+TEAM = """
+import os, sys
+from pathlib import Path
+import torch
+from superfine.training.loop import Run
+from superfine.training.pack import Pack
+from superfine.training.recipe import Recipe
+run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
+for scale in (2, 3, 4):
+    batch = run.sampler.draw(scale, scale)
+    run.loss(batch.lr, batch.hr, scale).backward()
+run.team.average_gradients(run.state.network.parameters())
+torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
+run.state.optimizer.zero_grad()
+run.train()
+run.team.leave()
+"""
+
+
+def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pack, tmp_path: Path) -> None:
+    def launch(folder: Path, recipe: Recipe, *launcher: str) -> None:
+        script = tmp_path / "team.py"
+        script.write_text(TEAM)
+        command = [sys.executable, *launcher, str(script), recipe.model_dump_json(), str(pack.path), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+
+    short = {"schedule": {"steps": 4}}
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    launch(tmp_path / "two", tiny(**short), *torchrun)
+    launch(tmp_path / "one", tiny(**short, data={"batch": 8}))
+    one = torch.load(tmp_path / "one.0.grad", weights_only=True)
+    for rank in (0, 1):
+        two = torch.load(tmp_path / f"two.{rank}.grad", weights_only=True)
+        for name, gradient in one.items():
+            assert torch.allclose(two[name], gradient, rtol=1e-5, atol=1e-5 * float(gradient.abs().max()))
+    finished = json.loads(torch.load(tmp_path / "two" / "state.pt", weights_only=True)["counters"])
+    assert finished["step"] == 4
