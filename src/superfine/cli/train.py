@@ -119,7 +119,8 @@ def _pack(recipe: Recipe, packs: Path, console: Console) -> Pack:
     """Open the recipe's pack; make it first if it is named by folders and not there yet."""
     import hashlib
 
-    from superfine.training.pack import Pack, PackOptions, find_pictures, write_pack
+    from superfine.training.pack import Pack, PackOptions, write_pack
+    from superfine.training.pictures import find_pictures
 
     if recipe.data.pack:
         return Pack(Path(recipe.data.pack))
