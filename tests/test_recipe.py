@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from superfine.errors import RecipeError
-
-pytest.importorskip("pydantic")
 from superfine.training.recipe import Recipe, parse_recipe, read_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
