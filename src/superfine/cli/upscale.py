@@ -1,20 +1,30 @@
-"""`superfine upscale`: pictures in, larger pictures out."""
+"""`superfine upscale`: the options and what they mean. The work is in upscale/, how it shows in showing.py."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from superfine.cli.messages import complain, one_line, size_of, time_of
+from superfine.cli.messages import complain
 
 if TYPE_CHECKING:
-    from superfine.upscale import Upscaler
-    from superfine.upscale.batch import Job
+    from superfine.upscale.batch import Batch
+    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscale.journal import Journal
+    from superfine.upscale.plan import Target
+
+DEFAULT_SCALE = 4
+SIZE, FILES, COMPUTING = "Another size, exact to the pixel", "Files", "Computing"
+
+
+def option(panel: str, name: str, metavar: str, help: str, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel, **more)
+
+
+def flag(panel: str, name: str, help: str) -> Any:
+    return typer.Option(name, help=help, rich_help_panel=panel)
 
 
 def upscale(
@@ -29,135 +39,155 @@ def upscale(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME|FILE", help="esrgcnn, cfsrcnn, or a weights file.")
+        str, typer.Option("--model", "-m", metavar="NAME", help="esrgcnn, cfsrcnn, or the path of a weights file.")
     ] = "esrgcnn",
-    scale: Annotated[int, typer.Option("--scale", "-s", metavar="2|3|4", help="How many times as wide and high.")] = 4,
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="What computes: auto, openvino, pytorch or nearest (repeats pixels).")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="auto (bf16 where the processor has it), fp32, bf16 or fp16.")
-    ] = "auto",
-    max_pixels: Annotated[
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", "-s", metavar="N", help="How many times as wide and high.", show_default="4"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, its pixels, memory and time; write nothing.")
+    ] = False,
+    width: Annotated[int | None, option(SIZE, "--width", "PIXELS", "So wide.", min=1)] = None,
+    height: Annotated[int | None, option(SIZE, "--height", "PIXELS", "So high.", min=1)] = None,
+    long_edge: Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer side.", min=1)] = None,
+    short_edge: Annotated[int | None, option(SIZE, "--short-edge", "PIXELS", "The shorter side.", min=1)] = None,
+    megapixels: Annotated[str | None, option(SIZE, "--megapixels", "N", "So many million pixels.")] = None,
+    box: Annotated[str | None, option(SIZE, "--size", "WxH", "A box in pixels; see --fit.")] = None,
+    paper: Annotated[str | None, option(SIZE, "--print", "30x40cm@300dpi", "A box on paper (mm, cm, in).")] = None,
+    fit: Annotated[
+        str, option(SIZE, "--fit", "HOW", "contain (inside the box), cover (fill it and cut) or stretch.")
+    ] = "contain",
+    suffix: Annotated[str, option(FILES, "--suffix", "TEXT", "Put behind every name in a folder, such as -x4.")] = "",
+    format: Annotated[
+        str | None, option(FILES, "--format", "NAME", "png, jpg, webp, tif ... instead of the source's.")
+    ] = None,
+    quality: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Refuse larger pictures before unpacking them.", show_default="400000000"
+        option(
+            FILES, "--quality", "N", "Of JPEG and WebP; WebP is lossless at 100.", min=1, max=100, show_default="95"
         ),
     ] = None,
+    overwrite: Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist already.")] = False,
+    skip_existing: Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist already.")] = False,
+    resume: Annotated[bool, flag(FILES, "--resume", "Go on with a batch that was interrupted.")] = False,
+    max_pixels: Annotated[
+        int | None,
+        option(
+            FILES, "--max-pixels", "N", "Refuse larger pictures before unpacking them.", min=1, show_default="400000000"
+        ),
+    ] = None,
+    engine: Annotated[
+        str, option(COMPUTING, "--engine", "NAME", "auto, openvino, pytorch, or nearest (repeats pixels).")
+    ] = "auto",
+    precision: Annotated[
+        str, option(COMPUTING, "--precision", "NAME", "auto (bf16 where the processor has it), fp32, bf16 or fp16.")
+    ] = "auto",
     tile: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Pixels of a tile: less memory, same result.", show_default="chosen"),
+        option(
+            COMPUTING,
+            "--tile",
+            "PIXELS",
+            "Smaller needs less memory; the result is the same.",
+            min=1,
+            show_default="chosen",
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
+    alpha: Annotated[str, option(COMPUTING, "--alpha", "HOW", "Transparency grows by network or bicubic.")] = "network",
+    tta: Annotated[bool, flag(COMPUTING, "--tta", "Mean of 8 turned runs: a little better, 8 times the work.")] = False,
+    back_projection: Annotated[
+        bool, flag(COMPUTING, "--back-projection", "Make the result, downscaled, give the input back.")
+    ] = False,
 ) -> int:
-    """Make pictures 2, 3 or 4 times as large.
+    """Make pictures larger: 4 times, or any size you name.
 
     - superfine upscale photo.jpg -o photo-x4.png
     - superfine upscale holiday/ -o large/ -s 2
-    - superfine upscale 'scans/*.tif' -o large/ -m cfsrcnn -s 3
+    - superfine upscale 'scans/*.tif' -o large/ -m cfsrcnn --long-edge 3000
 
     Colour profile, EXIF, resolution and transparency come along. Nothing is overwritten unless you say so,
     and a result appears under its name only when it is whole. A picture that fails is named on standard
     error and the rest is done: exit code 1 if some failed, 2 if all did.
     """
-    from superfine.upscale import Upscaler
-    from superfine.upscale.batch import plan_jobs
+    from superfine.cli.showing import show_estimates, show_run
+    from superfine.images.files import DEFAULT_MAX_PIXELS
+    from superfine.upscale.batch import plan_batch
+    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscale.run import Settings
 
-    jobs, complaints = plan_jobs(inputs, out)
-    for error in complaints:
+    wishes = {
+        "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
+        "megapixels": megapixels, "size": box, "print": paper,
+    }  # fmt: skip
+    target = read_target({name: wish for name, wish in wishes.items() if wish is not None}, fit)
+    suffix_of_format = None if format is None else "." + format.lower().lstrip(".")
+    batch = plan_batch(inputs, out, suffix=suffix, format=suffix_of_format)
+    for error in batch.complaints:
         complain(str(error))
-    if not jobs:
+    if not batch.jobs:
         return 2
-    upscaler = Upscaler(model, scale, engine, precision, tile)
-    name = "nearest" if engine == "nearest" else Path(model).stem
-    how = f"{name} x{scale}, {upscaler.engine.name} {upscaler.engine.precision}"
-    failed = run(jobs, upscaler, how, overwrite, max_pixels)
-    if failed == len(jobs):
+    enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection)
+    enlarger.upscaler(
+        first_scale(enlarger, target)
+    )  # an engine that cannot be had is found out before anything is read
+    settings = Settings(suffix_of_format, quality, max_pixels or DEFAULT_MAX_PIXELS, overwrite, skip_existing)
+    if dry_run:
+        failed = show_estimates(batch.jobs, enlarger, target, settings)
+    else:
+        pixels = {
+            "model": str(model), "target": repr(target), "engine": engine, "precision": precision, "alpha": alpha,
+            "tta": str(tta), "back-projection": str(back_projection), "format": str(format), "quality": str(quality),
+        }  # fmt: skip
+        journal = open_journal(batch, pixels, resume=resume, restart=overwrite or skip_existing)
+        failed = show_run(batch.jobs, enlarger, target, settings, journal)
+        if journal is not None:  # a run that does not get here is to be resumed
+            journal.finish()
+    if failed == len(batch.jobs):
         return 2
-    return 1 if failed or complaints else 0
+    return 1 if failed or batch.complaints else 0
 
 
-def run(jobs: list[Job], upscaler: Upscaler, how: str, overwrite: bool, max_pixels: int | None) -> int:
-    """Does the jobs, shows how far they are, says what was done; how many failed."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def read_target(wishes: dict[str, Any], fit: str) -> Target:
+    """The one size that was wished for, DEFAULT_SCALE times if none was. Raises PlanError."""
+    from superfine.errors import PlanError
+    from superfine.upscale.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
 
-    from superfine.errors import SuperfineError
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    started, failed, pixels, last = perf_counter(), 0, 0, ""
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=len(jobs))
-        for number, job in enumerate(jobs):
-            bar.update(
-                task, completed=number, description=one_line(job.source.name if job.source else "standard input")
-            )
-
-            def show(done: int, tiles: int, number: int = number) -> None:
-                bar.update(task, completed=number + done / tiles)
-
-            try:
-                before, after = do(job, upscaler, overwrite, max_pixels, show)
-            except SuperfineError as error:
-                failed += 1
-                bar.console.file.flush()
-                complain(str(error))
-                continue
-            pixels += after[0] * after[1]
-            last = f"{job.target or 'standard output'}: {before[0]}x{before[1]} to {after[0]}x{after[1]}"
-    seconds = perf_counter() - started
-    done = len(jobs) - failed
-    if done:
-        what = last if len(jobs) == 1 else f"{done} pictures, {size_of(pixels, 'pixels')}"
-        output = sys.stderr if any(job.target is None for job in jobs) else sys.stdout
-        print(one_line(f"{what} in {time_of(seconds)} ({how})"), file=output)
-    if failed and len(jobs) > 1:
-        print(f"{failed} of {len(jobs)} pictures failed", file=sys.stderr)
-    return failed
+    if len(wishes) > 1:
+        names = " and ".join("--" + name.replace("_", "-") for name in wishes)
+        raise PlanError(f"{names} contradict each other: name one size (a box of two sides is --size)")
+    name, wish = next(iter(wishes.items()), ("scale", str(DEFAULT_SCALE)))
+    match name:
+        case "scale":
+            return Target(scale=parse_scale(wish), fit=fit)
+        case "megapixels":
+            return Target(pixels=parse_megapixels(wish), fit=fit)
+        case "size":
+            return Target(size=parse_size(wish), fit=fit)
+        case "print":
+            size, dpi = parse_print(wish)
+            return Target(size=size, fit=fit, dpi=dpi)
+        case _:
+            sides: dict[str, Any] = {name: wish}
+            return Target(**sides, fit=fit)
 
 
-def do(
-    job: Job, upscaler: Upscaler, overwrite: bool, max_pixels: int | None, progress: Callable[[int, int], None]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """One picture, from file to file: its (width, height) before and after. SuperfineError if it fails."""
-    from superfine.images.files import DEFAULT_MAX_PIXELS, read, write
-
-    if job.target is not None:
-        check_target(job, overwrite)
-    picture = read(sys.stdin.buffer if job.source is None else job.source, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
-    larger = upscaler(picture, progress=progress)
-    write(larger, sys.stdout.buffer if job.target is None else job.target)
-    return (picture.width, picture.height), (larger.width, larger.height)
+def first_scale(enlarger: Enlarger, target: Target) -> int:
+    """A scale that will be needed, or one of those there are if that depends on the pictures."""
+    whole = target.scale if target.scale is not None else Fraction(0)
+    return int(whole) if whole in enlarger.scales else enlarger.scales[0]
 
 
-def check_target(job: Job, overwrite: bool) -> None:
-    """Says no before the network runs, not after. Makes the folder the target goes into. ImageError."""
-    from superfine.errors import ImageError
+def open_journal(batch: Batch, settings: dict[str, str], *, resume: bool, restart: bool) -> Journal | None:
+    """The journal of a batch that goes into a folder, half-written files of an earlier run swept away."""
+    from superfine.errors import PlanError
+    from superfine.upscale.journal import Journal
 
-    assert job.target is not None
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        exists = job.target.exists()
-        same = exists and job.source is not None and job.source.exists() and job.target.samefile(job.source)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ImageError(f"cannot write {job.target}: {reason}") from None
-    if same:
-        raise ImageError(f"{job.target} is the picture itself: choose another name or folder for the result")
-    if exists and not overwrite:
-        raise ImageError(f"{job.target} exists: pass --overwrite to replace it, or choose another name")
+    if batch.folder is None:
+        if resume:
+            raise PlanError("--resume goes on with a batch: its results are in a folder, and OUT is not one")
+        return None
+    journal = Journal(batch.folder, settings, resume=resume, restart=restart)
+    if resume:
+        journal.sweep({job.target.parent for job in batch.jobs if job.target is not None})
+    return journal

@@ -34,10 +34,19 @@ class Found:
     place: Path
 
 
-def plan_jobs(
-    inputs: Sequence[str], out: str, *, suffix: str = "", format: str | None = None
-) -> tuple[list[Job], list[ImageError]]:
-    """The jobs of a command line, and a line of complaint for every input that stands for no picture.
+@dataclass(frozen=True)
+class Batch:
+    """What a command line asks for."""
+
+    jobs: list[Job]
+    complaints: list[ImageError]
+    """A line for every input that stands for no picture."""
+    folder: Path | None = None
+    """Where the results go, if it is a folder."""
+
+
+def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str | None = None) -> Batch:
+    """Which picture becomes which file.
 
     inputs: files, folders (with everything in them, mirrored under `out`), globs, or "-" alone for standard
     input. out: a file for one picture, a folder for several, or "-" for standard output. suffix is put before
@@ -48,7 +57,7 @@ def plan_jobs(
     if format is not None and format not in SUFFIXES:
         raise PlanError(f"unknown format {format!r}: want one of {' '.join(each.lstrip('.') for each in SUFFIXES)}")
     if STREAM in inputs:
-        return _from_stream(inputs, out), []
+        return Batch(_from_stream(inputs, out), [])
     found: list[Found] = []
     complaints: list[ImageError] = []
     several = len(inputs) > 1
@@ -57,15 +66,15 @@ def plan_jobs(
         several = several or [each.source for each in pictures] != [Path(text)]
         found += pictures
     if not found:
-        return [], complaints
+        return Batch([], complaints)
     if out == STREAM:
         if len(found) > 1:
             raise PlanError(f"standard output holds one picture, not {len(found)}: name a folder")
-        return [Job(found[0].source, None)], complaints
+        return Batch([Job(found[0].source, None)], complaints)
     if _is_folder(out, several):
-        return _into_folder(found, Path(out), suffix, format, complaints), complaints
+        return Batch(_into_folder(found, Path(out), suffix, format, complaints), complaints, Path(out))
     _check_suffix(Path(out))
-    return [Job(found[0].source, Path(out))], complaints
+    return Batch([Job(found[0].source, Path(out))], complaints)
 
 
 def expand(text: str, complaints: list[ImageError], without: Path | None = None) -> list[Found]:

@@ -1,0 +1,167 @@
+"""How `superfine upscale` shows what it does: a bar while it runs, a line or a table when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from superfine.cli.messages import complain, one_line, size_of, time_of
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from superfine.upscale.batch import Job
+    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscale.journal import Journal
+    from superfine.upscale.plan import Plan, Target
+    from superfine.upscale.run import Outcome, Settings
+
+
+def show_run(
+    jobs: Sequence[Job], enlarger: Enlarger, target: Target, settings: Settings, journal: Journal | None
+) -> int:
+    """Does the jobs and shows how far they are; how many failed."""
+    from superfine.upscale.run import run_jobs
+
+    started = perf_counter()
+    outcomes: list[Outcome] = []
+    with _bar() as bar:
+        task = bar.add_task("", total=len(jobs))
+
+        def progress(number: int, share: float) -> None:
+            bar.update(task, completed=number + share, description=_name(jobs[number]))
+
+        for outcome in run_jobs(jobs, enlarger, target, settings, journal, progress):
+            outcomes.append(outcome)
+            if outcome.error is not None:
+                complain(str(outcome.error))  # rich puts it above the bar
+    _sum_up(outcomes, perf_counter() - started, enlarger)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if failed and len(jobs) > 1:
+        _show_failures(failed, len(jobs))
+    return len(failed)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def _name(job: Job) -> str:
+    return one_line(job.source.name if job.source is not None else "standard input")
+
+
+def _sum_up(outcomes: Sequence[Outcome], seconds: float, enlarger: Enlarger) -> None:
+    """One line: what was made, how fast, by what."""
+    made = [outcome for outcome in outcomes if outcome.error is None and not outcome.skipped]
+    skipped = sum(outcome.skipped for outcome in outcomes)
+    parts = []
+    if len(made) == 1:
+        only = made[0]
+        name = only.job.target or "standard output"
+        parts.append(f"{name}: {only.before[0]}x{only.before[1]} to {only.after[0]}x{only.after[1]}")
+    elif made:
+        pixels = sum(outcome.after[0] * outcome.after[1] for outcome in made)
+        parts.append(f"{len(made)} pictures, {size_of(pixels, 'pixels')}")
+    if skipped:
+        parts.append(f"{skipped} there already")
+    if not parts:
+        return
+    line = f"{', '.join(parts)} in {time_of(seconds)} ({enlarger.description})"
+    agreements = [each for outcome in made for each in outcome.consistency]
+    if agreements:
+        before, after = (min(getattr(each, when) for each in agreements) for when in ("before", "after"))
+        line += f"; agreement with the input {before:.1f} dB before back-projection, {after:.1f} dB after"
+    streamed = any(outcome.job.target is None for outcome in outcomes)
+    print(one_line(line), file=sys.stderr if streamed else sys.stdout)
+
+
+def _show_failures(failed: Sequence[Outcome], jobs: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{len(failed)} of {jobs} pictures failed", title_justify="left")
+    table.add_column("picture", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for outcome in failed:
+        table.add_row(Text(one_line(outcome.job.source or "standard input")), Text(one_line(outcome.error)))
+    Console(stderr=True).print(table)
+
+
+def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, settings: Settings) -> int:
+    """What the jobs would make and cost, in a table; how many would fail."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from superfine.errors import SuperfineError
+    from superfine.upscale.estimate import Estimator
+    from superfine.upscale.run import load
+
+    estimator = Estimator(enlarger)
+    table = Table(caption_justify="left")
+    for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
+        table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
+    failed, pixels, seconds, memory = 0, 0, 0.0, 0
+    for job in jobs:
+        try:
+            started = perf_counter()
+            picture = load(job, settings)
+            reading = perf_counter() - started
+            suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+            estimate = estimator(picture, target, suffix, reading)
+        except SuperfineError as error:
+            failed += 1
+            complain(str(error))
+            continue
+        width, height = estimate.plan.output
+        pixels, seconds, memory = pixels + width * height, seconds + estimate.seconds, max(memory, estimate.memory)
+        table.add_row(
+            Text(_name(job)),
+            "{}x{}".format(*estimate.plan.source),
+            _passes(estimate.plan),
+            f"{width}x{height}",
+            size_of(width * height, "pixels"),
+            size_of(estimate.memory),
+            time_of(estimate.seconds),
+        )
+    if failed < len(jobs):
+        table.caption = (
+            f"{len(jobs) - failed} pictures, {size_of(pixels, 'pixels')}, {size_of(memory)} of memory, "
+            f"{time_of(seconds)} ({enlarger.description}); nothing was written"
+        )
+        Console().print(table)
+    return failed
+
+
+def _passes(plan: Plan) -> str:
+    """ "x2, x3, down to 1500x1000" """
+    steps = [f"x{scale}" for scale in plan.passes]
+    if plan.resized != plan.enlarged:
+        steps.append("down to {}x{}".format(*plan.resized))
+    if plan.crop is not None:
+        steps.append("cut")
+    return ", ".join(steps) or "copy"

@@ -1,0 +1,39 @@
+"""Self-ensemble: the mean of what a network makes of a window turned and mirrored in all eight ways.
+
+Timofte et al., "Seven ways to improve example-based single image super resolution", CVPR 2016. Eight times
+the work for about 0.1 dB; without training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.engines.base import Engine, round_to_uint8, widen
+
+
+class SelfEnsembleEngine:
+    """Any engine, run eight times. A square halo is the same after a quarter turn, so tiling stays exact."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name, self.device, self.precision = f"{engine.name} tta", engine.device, engine.precision
+        self.scale, self.halo = engine.scale, engine.halo
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """NCHW 0..1 → NCHW, not clamped: the mean over four quarter turns, each with and without mirroring."""
+        batch, channels, height, width = tile.shape
+        total = np.zeros((batch, channels, height * self.scale, width * self.scale), np.float32)
+        for turns in range(4):
+            for mirrored in (False, True):
+                window = np.rot90(tile, turns, (2, 3))
+                sr = self.engine.run(np.ascontiguousarray(window[..., ::-1] if mirrored else window))
+                total += np.rot90(sr[..., ::-1] if mirrored else sr, -turns, (2, 3))
+        return np.divide(total, np.float32(8), out=total)
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """HWC uint8 → HWC uint8, rounded once, after the mean."""
+        return round_to_uint8(self.run(widen(tile)))
+
+    def release(self) -> None:
+        self.engine.release()

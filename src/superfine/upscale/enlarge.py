@@ -1,0 +1,129 @@
+"""A picture to any size: the plan's network passes, then its one downscale and its cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from superfine.engines import Engine, open_engine
+from superfine.engines.ensemble import SelfEnsembleEngine
+from superfine.images.picture import Picture
+from superfine.upscale.back_projection import Consistency, project_back
+from superfine.upscale.plan import WORK, Plan, Target, plan_size
+from superfine.upscale.shrink import shrink
+from superfine.upscale.stitch import Progress
+from superfine.upscale.upscaler import Upscaler
+from superfine.weights import Model, find
+
+_NEAREST_SCALES = (2, 3, 4)
+
+Share = Callable[[float], None]
+"""Called with how much of a picture is done, 0..1."""
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """What became of a picture."""
+
+    picture: Picture
+    plan: Plan
+    consistency: tuple[Consistency, ...]
+    """Of every pass, where back-projection was asked for."""
+
+
+class Enlarger:
+    """One network at every scale it knows, engines opened as plans ask for them.
+
+    model, engine, precision, tile, alpha: as Upscaler. tta: the mean of eight turned and mirrored runs.
+    back_projection: change every pass's result so that downscaling it gives its input back.
+
+    Raises ModelError and CheckpointError on creation, EngineError when an engine is opened.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] = "esrgcnn",
+        engine: str = "auto",
+        precision: str = "auto",
+        tile: int | None = None,
+        alpha: str = "network",
+        *,
+        tta: bool = False,
+        back_projection: bool = False,
+    ) -> None:
+        self._model: Model | None = None if engine == "nearest" else find(Path(model))
+        self._engine, self._precision, self._tile, self._alpha = engine, precision, tile, alpha
+        self._tta, self._back_projection = tta, back_projection
+        self._upscalers: dict[int, Upscaler] = {}
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        return _NEAREST_SCALES if self._model is None else self._model.scales
+
+    @property
+    def name(self) -> str:
+        """Of the model, for messages."""
+        return "nearest" if self._model is None else self._model.name
+
+    @property
+    def description(self) -> str:
+        """What has computed so far, for a person: "esrgcnn x2 x4, openvino bf16"."""
+        scales = " ".join(f"x{scale}" for scale in sorted(self._upscalers))
+        engines = {f"{each.engine.name} {each.engine.precision}" for each in self._upscalers.values()}
+        return ", ".join([f"{self.name} {scales}", *sorted(engines)])
+
+    def upscaler(self, scale: int) -> Upscaler:
+        """The Upscaler of one of `scales`, opened once."""
+        if scale not in self._upscalers:
+            engine: Engine = open_engine(self._model, scale, self._engine, self._precision)
+            if self._tta:
+                engine = SelfEnsembleEngine(engine)
+            self._upscalers[scale] = Upscaler(engine=engine, tile=self._tile, alpha=self._alpha)
+        return self._upscalers[scale]
+
+    def plan(self, width: int, height: int, target: Target) -> Plan:
+        """How a picture of width x height pixels comes to a target. Raises PlanError."""
+        work = None if self._model is None else WORK.get(self._model.network)
+        return plan_size(width, height, target, self.scales, work)
+
+    def __call__(self, picture: Picture, target: Target, progress: Share | None = None) -> Enlarged:
+        """The picture at the target's size, with everything that is not pixels. Raises PlanError, EngineError."""
+        plan = self.plan(picture.width, picture.height, target)
+        consistency = []
+        total, before = sum(plan.pixels_per_pass), 0
+        for scale in plan.passes:
+            share = picture.width * picture.height
+
+            def report(done: int, tiles: int, before: int = before, share: int = share) -> None:
+                if progress is not None:
+                    progress((before + share * done / tiles) / total)
+
+            larger, agreement = self.one_pass(picture, scale, report)
+            if agreement is not None:
+                consistency.append(agreement)
+            picture, before = larger, before + share
+        return Enlarged(finish(picture, plan, target.dpi), plan, tuple(consistency))
+
+    def one_pass(
+        self, picture: Picture, scale: int, progress: Progress | None = None
+    ) -> tuple[Picture, Consistency | None]:
+        """The picture, `scale` times as large, and how well it agrees with its input, if that was asked for."""
+        larger = self.upscaler(scale)(picture, progress=progress)
+        if not self._back_projection:
+            return larger, None
+        pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
+        return replace(larger, pixels=pixels), agreement
+
+
+def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
+    """What follows the passes: the downscale, the cut, and the resolution a print was asked for at."""
+    pixels, alpha = shrink(picture.pixels, plan.resized), picture.alpha
+    if alpha is not None:
+        alpha = shrink(alpha, plan.resized)
+    if plan.crop is not None:
+        rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
+        pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
+    marked = picture.dpi if dpi is None else (float(dpi), float(dpi))
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=marked)

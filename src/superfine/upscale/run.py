@@ -1,0 +1,189 @@
+"""Jobs, one after the other, from file to file: what can fail fails alone, and before the network runs if possible."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+from superfine.errors import ImageError, SuperfineError
+from superfine.images.encode import FORMATS
+from superfine.images.files import DEFAULT_MAX_PIXELS, read, write
+from superfine.images.picture import Picture
+from superfine.upscale.back_projection import Consistency
+from superfine.upscale.batch import Job
+from superfine.upscale.enlarge import Enlarged, Enlarger
+from superfine.upscale.journal import Journal, Stamp
+from superfine.upscale.plan import Target
+
+Size = tuple[int, int]
+"""Width and height, pixels."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a batch's files are read and written."""
+
+    format: str | None = None
+    """Suffix of the results' format, where it is not that of their names."""
+    quality: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    overwrite: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job; `error` and `skipped` exclude each other and everything after them."""
+
+    job: Job
+    error: SuperfineError | None = None
+    skipped: bool = False
+    before: Size = (0, 0)
+    after: Size = (0, 0)
+    consistency: tuple[Consistency, ...] = ()
+
+
+Progress = Callable[[int, float], None]
+"""Called with the number of a job, from 0, and how much of it is done, 0..1."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    enlarger: Enlarger,
+    target: Target,
+    settings: Settings,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Does the jobs in order; an Outcome of each as it is settled.
+
+    The next picture is read, and the last result written, while the network runs: on a GPU that is most of
+    the time there is. No SuperfineError leaves this function.
+    """
+    if not jobs:
+        return
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(_load, jobs[0], settings, journal)
+        writing: Future[Outcome] | None = None
+        for number, job in enumerate(jobs):
+            loaded = ahead.result()
+            if number + 1 < len(jobs):
+                ahead = reader.submit(_load, jobs[number + 1], settings, journal)
+
+            def report(share: float, number: int = number) -> None:
+                if progress is not None:
+                    progress(number, share)
+
+            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, report)
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(_store, job, made, settings, journal)
+            if isinstance(made, _Made) and made.enlarged.picture.pixels.nbytes > _LARGE:
+                yield writing.result()
+                writing = None
+        if writing is not None:
+            yield writing.result()
+
+
+_LARGE = 200_000_000
+"""Bytes. A result this large is written before the next picture is enlarged: two would not fit beside each other."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    picture: Picture
+    stamp: Stamp | None  # of the source, as it was when it was read
+
+
+@dataclass(frozen=True)
+class _Made:
+    before: Size
+    enlarged: Enlarged
+    stamp: Stamp | None
+
+
+def load(job: Job, settings: Settings) -> Picture:
+    """The picture of a job. Raises ImageError."""
+    return read(sys.stdin.buffer if job.source is None else job.source, max_pixels=settings.max_pixels)
+
+
+def _load(job: Job, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+    try:
+        if _is_settled(job, settings, journal):
+            return Outcome(job, skipped=True)
+        stamp = None if job.source is None else Stamp.of(job.source)
+        return _Loaded(load(job, settings), stamp)
+    except SuperfineError as error:
+        return Outcome(job, error)
+
+
+def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
+    """Whether the result is there already. Makes the folder it goes into; ImageError if it must not be written."""
+    target, source = job.target, job.source
+    if target is None:
+        return False
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        exists = target.exists()
+        same = exists and source is not None and source.exists() and target.samefile(source)
+    except OSError as error:
+        raise ImageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
+    if same:
+        raise ImageError(f"{target} is the picture itself: choose another name or folder for the result")
+    if not exists:
+        return False
+    if settings.skip_existing or (journal is not None and source is not None and journal.is_done(source, target)):
+        return True
+    if not settings.overwrite and not (journal is not None and journal.is_own(target)):
+        raise ImageError(f"{target} exists: pass --overwrite to replace it, or choose another name")
+    return False
+
+
+def _enlarge(
+    job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, report: Callable[[float], None]
+) -> _Made | Outcome:
+    picture = loaded.picture
+    before = (picture.width, picture.height)
+    name = job.source or "standard input"
+    try:
+        _check_format(job, enlarger.plan(*before, target).output)
+        return _Made(before, enlarger(picture, target, report), loaded.stamp)
+    except MemoryError:
+        return Outcome(job, ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale"))
+    except SuperfineError as error:
+        return Outcome(job, error if str(name) in str(error) else type(error)(f"{name}: {error}"))
+
+
+def _check_format(job: Job, output: Size) -> None:
+    """Says no to a result its format cannot hold, before the network runs."""
+    form = FORMATS.get(job.target.suffix.lower()) if job.target is not None else None
+    if form is not None and max(output) > form.longest_side:
+        raise ImageError(
+            f"{output[0]} x {output[1]} is too large for {form.name}, which ends at {form.longest_side} pixels a side; "
+            "write PNG or TIFF"
+        )
+
+
+def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+    if isinstance(made, Outcome):
+        return made
+    picture = made.enlarged.picture
+    try:
+        if job.target is None:
+            whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
+            write(picture, whole, format=settings.format, quality=settings.quality)
+            sys.stdout.buffer.write(whole.getbuffer())
+            sys.stdout.buffer.flush()
+        else:
+            if journal is not None:
+                journal.begin(job.target)
+            write(picture, job.target, quality=settings.quality)
+            if journal is not None:
+                journal.done(made.stamp, job.target)
+    except SuperfineError as error:
+        return Outcome(job, error)
+    after = (picture.width, picture.height)
+    return Outcome(job, before=made.before, after=after, consistency=made.enlarged.consistency)
