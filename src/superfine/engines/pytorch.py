@@ -56,14 +56,14 @@ class PyTorchEngine:
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
         with torch.inference_mode():
-            return self._forward(torch.from_numpy(tile).to(self.device)).contiguous().cpu().numpy()
+            return self._forward(torch.tensor(tile, device=self.device)).contiguous().cpu().numpy()
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8; the conversions run on the device, a quarter of the bytes travel."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(tile)).to(self.device)
-            sr = self._forward(pixels.permute(2, 0, 1)[None].float() / 255)
-            levels = (sr[0].permute(1, 2, 0) * 255).clamp(0, 255).round().to(torch.uint8)
+            pixels = torch.tensor(tile, device=self.device)  # a copy: the picture may be read-only
+            sr = self._forward(pixels.permute(2, 0, 1)[None].float() * np.float32(1 / 255).item())
+            levels = (sr[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
             return levels.contiguous().cpu().numpy()
 
     def release(self) -> None:

@@ -1,0 +1,217 @@
+"""engines/: every engine gives what the PyTorch network gives, and tiled equals whole."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+import superfine
+from superfine import checkpoints
+from superfine.engines import Engine, open_engine
+from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.nearest import NearestEngine
+from superfine.engines.openvino import OpenVINOEngine
+from superfine.engines.pytorch import PyTorchEngine
+from superfine.errors import EngineError, ModelError
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.upscale.stitch import run_tiles, run_tiles_float
+from superfine.upscale.tiles import plan_tiles
+from superfine.weights import Model, find
+
+SMALL = {
+    "small esrgcnn": ESRGCNNConfig(width=16, distilled=4, blocks=1),
+    "small cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
+}
+HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+OPENVINO_PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BF16, reason="no bf16 here"))]
+SHIPPED = ("esrgcnn", "cfsrcnn")
+small_networks = pytest.mark.parametrize("name", SMALL)
+shipped_networks = pytest.mark.parametrize("name", SHIPPED)
+all_scales = pytest.mark.parametrize("scale", [2, 3, 4])
+
+
+@cache
+def network(name: str) -> Network:
+    """A small network with random weights, or a shipped one."""
+    if name in SHIPPED:
+        return checkpoints.load(find(name).weights).eval()
+    torch.manual_seed(0)
+    return build(SMALL[name]).eval()
+
+
+@cache
+def engine(kind: str, name: str, scale: int, precision: str) -> Engine:
+    if name in SHIPPED:
+        return open_engine(find(name), scale, "openvino" if kind == "openvino" else "pytorch:cpu", precision)
+    if kind == "openvino":
+        return OpenVINOEngine.of_network(network(name), scale, precision)
+    return PyTorchEngine.of_network(network(name), scale, precision, "cpu")
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+def photograph() -> NDArray[np.uint8]:
+    demo = Path(superfine.__file__).parent / "demo"
+    with Image.open(next(demo.glob("*.jpg"))) as image:
+        return np.asarray(image.convert("RGB").crop((300, 200, 372, 264)))
+
+
+def pixel_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(np.abs(a - b).max())
+
+
+pictures = {"height": st.integers(1, 60), "width": st.integers(1, 60), "tile": st.integers(3, 40)}
+
+
+@small_networks
+@all_scales
+@pytest.mark.parametrize("precision", OPENVINO_PRECISIONS)
+@settings(max_examples=12, deadline=None)
+@given(**pictures)
+def test_tiled_equals_whole_to_the_bit_on_openvino(
+    name: str, scale: int, precision: str, height: int, width: int, tile: int
+) -> None:
+    used = engine("openvino", name, scale, precision)
+    plan = plan_tiles(height, width, tile, used.halo)
+    assume(len(plan) <= 60)
+    rgb = noise(height, width)
+    whole = run_tiles_float(used, rgb, plan_tiles(height, width, 60, used.halo))
+    assert np.array_equal(run_tiles_float(used, rgb, plan), whole)
+
+
+@small_networks
+@all_scales
+@settings(max_examples=12, deadline=None)
+@given(**pictures)
+def test_tiled_equals_whole_on_pytorch(name: str, scale: int, height: int, width: int, tile: int) -> None:
+    used = engine("pytorch", name, scale, "fp32")
+    plan = plan_tiles(height, width, tile, used.halo)
+    assume(len(plan) <= 60)
+    rgb = noise(height, width)
+    whole = run_tiles_float(used, rgb, plan_tiles(height, width, 60, used.halo))
+    assert pixel_difference(run_tiles_float(used, rgb, plan), whole) <= 1e-6
+
+
+@shipped_networks
+@pytest.mark.parametrize("scale, tile", [(2, 17), (3, 32), (4, 25)])
+@pytest.mark.parametrize("kind, precision", [("openvino", "fp32"), ("openvino", "bf16"), ("pytorch", "fp32")])
+def test_tiled_equals_whole_with_the_full_networks(name: str, scale: int, tile: int, kind: str, precision: str) -> None:
+    if precision == "bf16" and not HAS_BF16:
+        pytest.skip("no bf16 here")
+    used = engine(kind, name, scale, precision)
+    rgb = noise(2 * used.halo + 41, 2 * used.halo + 33)
+    whole = run_tiles_float(used, rgb, plan_tiles(*rgb.shape[:2], 200, used.halo))
+    plan = plan_tiles(*rgb.shape[:2], tile, used.halo)
+    assert len(plan) > 1
+    assert pixel_difference(run_tiles_float(used, rgb, plan), whole) <= (1e-6 if kind == "pytorch" else 0)
+
+
+def test_a_halo_one_pixel_short_is_found_out() -> None:
+    # The promise above could not fail if windows were never cut: here it does.
+    used = engine("openvino", "small cfsrcnn", 2, "fp32")
+    rgb = noise(50, 50)
+    whole = run_tiles_float(used, rgb, plan_tiles(50, 50, 60, used.halo))
+    assert not np.array_equal(run_tiles_float(used, rgb, plan_tiles(50, 50, 9, used.halo - 1)), whole)
+
+
+@shipped_networks
+@all_scales
+@pytest.mark.parametrize("picture", ["noise", "photograph"])
+def test_openvino_agrees_with_pytorch(name: str, scale: int, picture: str) -> None:
+    rgb = widen(photograph()) if picture == "photograph" else noise(31, 45).transpose(2, 0, 1)[None].copy()
+    with torch.inference_mode():
+        wanted = network(name)(torch.from_numpy(rgb), scale).numpy()
+    assert pixel_difference(engine("openvino", name, scale, "fp32").run(rgb), wanted) <= 1e-4
+    assert pixel_difference(engine("pytorch", name, scale, "fp32").run(rgb), wanted) <= 1e-4
+
+
+@shipped_networks
+@pytest.mark.parametrize("kind, precision", [("openvino", "fp32"), ("openvino", "bf16"), ("pytorch", "fp32")])
+def test_uint8_ends_give_the_rounded_float_result(name: str, kind: str, precision: str) -> None:
+    if precision == "bf16" and not HAS_BF16:
+        pytest.skip("no bf16 here")
+    used = engine(kind, name, 2, precision)
+    levels = photograph()
+    as_float = round_to_uint8(used.run(widen(levels)))
+    assert np.array_equal(used.run_uint8(levels), as_float)
+
+
+def test_bf16_stays_near_fp32() -> None:
+    if not HAS_BF16:
+        pytest.skip("no bf16 here")
+    rgb = widen(photograph())
+    for name in SHIPPED:
+        wide = engine("openvino", name, 3, "fp32").run(rgb)
+        assert 0 < pixel_difference(engine("openvino", name, 3, "bf16").run(rgb), wide) < 0.02
+
+
+def test_an_engine_runs_again_after_release_and_after_many_shapes() -> None:
+    used = OpenVINOEngine.of_network(network("small esrgcnn"), 2, "fp32")
+    first = used.run_uint8(photograph())
+    for side in range(1, 9):
+        used.run(noise(side, side).transpose(2, 0, 1)[None].copy())
+    used.release()
+    assert np.array_equal(used.run_uint8(photograph()), first)
+
+
+def test_nearest_repeats_pixels() -> None:
+    used = NearestEngine(3)
+    levels = photograph()
+    assert np.array_equal(used.run_uint8(levels), np.kron(levels, np.ones((3, 3, 1), np.uint8)))
+    plan = plan_tiles(*levels.shape[:2], 7, used.halo)
+    assert np.array_equal(run_tiles(used, levels, plan), used.run_uint8(levels))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A small network's file of ours, without graphs beside it."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    checkpoints.save(network("small cfsrcnn"), path, dtype=torch.float32)
+    return find(path)
+
+
+def test_every_engine_opens_a_checkpoint_without_graphs_and_agrees(checkpoint: Model) -> None:
+    rgb = noise(20, 24).transpose(2, 0, 1)[None].copy()
+    opened = [open_engine(checkpoint, 3, kind, "fp32") for kind in ("openvino", "pytorch:cpu")]
+    assert all(isinstance(each, Engine) for each in opened)
+    assert [each.halo for each in opened] == [checkpoint.halo[3]] * 2
+    assert pixel_difference(opened[0].run(rgb), opened[1].run(rgb)) <= 1e-4
+
+
+def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -> None:
+    used = open_engine(checkpoint, 2)
+    assert used.name in ("openvino", "pytorch") and used.precision in ("fp32", "bf16")
+    assert used.run_uint8(photograph()).shape == (128, 144, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong, error, says",
+    [
+        ({"engine": "tensorrt"}, EngineError, "openvino"),
+        ({"engine": "openvino:cuda"}, EngineError, "unknown engine"),
+        ({"precision": "fp64"}, EngineError, "bf16"),
+        ({"engine": "pytorch:cpu", "precision": "fp16"}, EngineError, "fp32"),
+        ({"engine": "pytorch:abacus"}, EngineError, "cpu"),
+        ({"scale": 5}, ModelError, "x2, x3, x4"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_in_one_line(
+    checkpoint: Model, wrong: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error) as raised:
+        open_engine(checkpoint, **{"scale": 2, **wrong})  # type: ignore[arg-type]
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_network_engine_without_a_model_is_refused() -> None:
+    with pytest.raises(ModelError):
+        open_engine(None, 2, "openvino")

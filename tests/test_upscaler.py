@@ -1,0 +1,175 @@
+"""upscale/upscaler.py: every kind of picture in, the same kind out; and the package's public names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import superfine
+from superfine.engines.nearest import NearestEngine
+from superfine.errors import ImageError, ModelError, PlanError
+from superfine.images import Picture
+from superfine.upscale import Upscaler
+from superfine.upscale.stitch import magnify_alpha
+
+
+class AverageOfNeighbours(NearestEngine):
+    """Nearest, then a 3x3 box filter with zero padding: a real engine with a halo, so that a wrong cut shows."""
+
+    name = "neighbours"
+    halo = 1
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = np.pad(tile, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        height, width = tile.shape[2:]
+        total = sum(padded[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3))
+        return super().run((total / np.float32(9)).astype(np.float32))
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        sr = self.run(np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
+        return np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def nearest(scale: int = 2, tile: int | None = None) -> Upscaler:
+    return Upscaler(engine="nearest", scale=scale, tile=tile)
+
+
+def levels(shape: tuple[int, ...], dtype: type = np.uint8) -> NDArray[np.generic]:
+    random = np.random.default_rng(1)
+    if np.dtype(dtype).kind == "f":
+        return random.random(shape).astype(dtype)
+    return random.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3)])
+def test_an_array_comes_back_as_an_array_of_its_type_and_shape(shape: tuple[int, ...], dtype: type) -> None:
+    array = levels(shape, dtype)
+    larger = nearest(3)(array)
+    assert larger.dtype == array.dtype
+    repeated = array.repeat(3, axis=0).repeat(3, axis=1)
+    assert larger.shape == repeated.shape
+    # Whole levels survive; floats pass through float32, gray ones through a mean of three equal numbers.
+    tolerance = 0 if array.dtype.kind == "u" else 1e-6
+    assert np.abs(larger.astype(np.float64) - repeated).max() <= tolerance
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_of_an_array_is_magnified_and_comes_back_last(channels: int) -> None:
+    array = levels((6, 5, channels))
+    array[:, :, -1] = 77
+    larger = nearest(2)(array)
+    assert larger.shape == (12, 10, channels)
+    assert (larger[:, :, -1] == 77).all()
+    assert np.array_equal(larger[:, :, :-1], array[:, :, :-1].repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_a_pil_image_comes_back_in_its_mode(mode: str) -> None:
+    image = Image.fromarray(levels((6, 8, 4)), "RGBA").convert(mode)
+    larger = nearest(2)(image)
+    assert isinstance(larger, Image.Image) and larger.mode == mode and larger.size == (16, 12)
+
+
+def test_a_path_gives_a_pil_image_with_its_profile(tmp_path: Path) -> None:
+    path = tmp_path / "in.png"
+    Image.fromarray(levels((6, 8, 3))).save(path, icc_profile=b"a profile")
+    for given in (path, str(path)):
+        larger = nearest(4)(given)
+        assert larger.size == (32, 24) and larger.info["icc_profile"] == b"a profile"
+
+
+def test_a_picture_keeps_what_is_not_pixels() -> None:
+    picture = Picture(levels((4, 4, 3)), icc=b"profile", exif=b"exif", dpi=(72.0, 72.0), mode="RGB")
+    larger = nearest(2)(picture)
+    assert (larger.icc, larger.exif, larger.dpi, larger.mode) == (b"profile", b"exif", (72.0, 72.0), "RGB")
+    assert (larger.height, larger.width) == (8, 8)
+    assert (picture.height, picture.width) == (4, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("tile", [1, 3, 4, 10, 100])
+def test_the_tile_size_changes_nothing(dtype: type, channels: int, tile: int) -> None:
+    array = levels((13, 17, channels), dtype)
+    whole = Upscaler(engine=AverageOfNeighbours(2))(array)
+    assert np.array_equal(Upscaler(engine=AverageOfNeighbours(2), tile=tile)(array), whole)
+
+
+def test_gray_is_rgb_with_equal_channels() -> None:
+    gray = levels((9, 9))
+    upscale = Upscaler(engine=AverageOfNeighbours(2))
+    assert np.array_equal(upscale(gray), upscale(np.dstack([gray] * 3))[:, :, 0])
+
+
+def test_float_output_is_not_rounded() -> None:
+    rgb = levels((9, 9, 3))
+    used = Upscaler(engine=AverageOfNeighbours(2), tile=4)
+    exact = used.upscale_float(rgb)
+    assert exact.dtype == np.float32
+    assert np.array_equal(np.rint(np.clip(exact, 0, 1) * np.float32(255)).astype(np.uint8), used(rgb))
+    assert not np.array_equal(exact * 255, np.rint(exact * 255))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (530, 520)])
+def test_alpha_in_tiles_equals_alpha_at_once(shape: tuple[int, int]) -> None:
+    from superfine.images.resize import resize
+
+    alpha = levels(shape)
+    assert np.array_equal(magnify_alpha(alpha, 2), resize(alpha, (shape[0] * 2, shape[1] * 2)))
+
+
+def test_float_alpha_stays_within_its_range() -> None:
+    alpha = np.zeros((8, 8), np.float32)
+    alpha[2:5, 2:5] = 1
+    larger = magnify_alpha(alpha, 3)
+    assert larger.min() >= 0 and larger.max() <= 1 and 0 < larger.mean() < 1
+
+
+def test_progress_counts_the_tiles() -> None:
+    seen: list[tuple[int, int]] = []
+    nearest(2, tile=5)(levels((10, 12, 3)), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros(4), np.zeros((4, 4), np.int64)]
+)
+def test_an_array_that_is_no_picture_is_refused(wrong: NDArray[np.generic]) -> None:
+    with pytest.raises(ImageError, match="want"):
+        nearest()(wrong)
+
+
+def test_other_mistakes_have_names() -> None:
+    with pytest.raises(ImageError):
+        nearest()(42)  # type: ignore[call-overload]
+    with pytest.raises(ImageError):
+        nearest()("no such picture.png")
+    with pytest.raises(PlanError):
+        Upscaler(engine="nearest", tile=0)
+    with pytest.raises(ModelError):
+        Upscaler("no-such-model")
+
+
+def test_the_package_is_called_and_imported_by_one_name() -> None:
+    import superfine.upscale.tiles  # binds the room over whatever else has its name
+
+    larger = superfine.upscale(levels((4, 5, 3)), 3, engine="nearest")
+    assert larger.shape == (12, 15, 3)
+    assert superfine.upscale.tiles.plan_tiles is superfine.upscale.plan_tiles
+
+
+def test_importing_superfine_imports_neither_torch_nor_openvino() -> None:
+    program = "import superfine, sys; print([m for m in ('torch', 'openvino', 'numpy', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_public_names_are_there() -> None:
+    assert set(superfine.__all__) <= set(dir(superfine))
+    assert superfine.Upscaler is Upscaler and superfine.__version__
+    with pytest.raises(AttributeError, match="no attribute"):
+        superfine.no_such_name  # noqa: B018
