@@ -7,7 +7,7 @@ from superfine.engines.nearest import NearestEngine
 from superfine.errors import PlanError
 from superfine.images import Picture
 from superfine.images.alpha import extend_edges, steady
-from superfine.images.encode import flatten
+from superfine.images.convert import flatten
 from superfine.upscale import Upscaler
 
 

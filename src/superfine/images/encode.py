@@ -1,6 +1,5 @@
 """One function a file format: a Picture into an open file, with everything the format can hold."""
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -8,19 +7,22 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, Final
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from superfine.errors import ImageError
-from superfine.images.depth import Pixels, as_uint8, as_uint16
-from superfine.images.metadata import DESCRIPTIVE_TAGS, EXIF_PREFIX, mend_exif
+from superfine.images.convert import eight_bits, flatten, to_srgb
+from superfine.images.depth import as_uint16
+from superfine.images.metadata import EXIF_PREFIX, mend_exif
 from superfine.images.picture import Picture, to_pil
 from superfine.images.png16 import write_png16
+from superfine.images.rare import write_heif, write_jxl
+from superfine.images.tiff import describing_tags, write_tiff
 
 DEFAULT_QUALITY: Final = 95
-_ROWS: Final = 256
-# A JPEG marker holds 64 KiB; EXIF and XMP beyond that cannot be written there.
+# A JPEG marker holds 64 KiB; EXIF, XMP and comments beyond that cannot be written there.
 _JPEG_MARKER: Final = 65_000
-_METRE_PER_INCH: Final = 0.0254
+_INCHES_PER_METRE: Final = 1 / 0.0254
+_FULL_CHROMA_FROM: Final = 90
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,20 @@ class Options:
     background: tuple[int, int, int] = (255, 255, 255)
     """RGB 0..255, under transparent pixels in formats without alpha."""
 
+    @property
+    def subsampling(self) -> str:
+        return "4:4:4" if self.quality >= _FULL_CHROMA_FROM else "4:2:0"
+
+
+def options_of(quality: int | None, background: tuple[int, int, int]) -> Options:
+    """Checked options; ImageError for a quality outside 1..100."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise ImageError(f"quality is {quality}; want a whole number from 1 to 100")
+    return Options(DEFAULT_QUALITY if quality is None else quality, background)
+
 
 def encode(picture: Picture, file: IO[bytes], suffix: str, options: Options) -> None:
-    """Write the picture to an open binary file in the format of a suffix of FORMATS.
+    """Write the picture to an open binary file, able to seek, in the format of a suffix of FORMATS.
 
     Raises ImageError for a size the format cannot hold and where the encoder fails; OSError from the file itself.
     """
@@ -53,75 +66,39 @@ def encode(picture: Picture, file: IO[bytes], suffix: str, options: Options) -> 
         picture = to_srgb(picture)
     try:
         format.write(picture, file, options)
-    except (ValueError, TypeError, struct.error) as error:
+    except (ValueError, TypeError, RuntimeError, struct.error) as error:
         raise ImageError(f"{format.name} encoder: {error}") from None
 
 
-def flatten(picture: Picture, background: tuple[int, int, int]) -> Picture:
-    """The picture laid over a colour, without alpha; the same one where it has none. Gray stays gray over a gray."""
-    if picture.alpha is None:
-        return picture
-    pixels, alpha = picture.pixels, picture.alpha
-    if picture.is_gray and len(set(background)) > 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
-    under = np.array(background[: pixels.shape[2]], np.float32) * np.float32(peak / 255)
-    out = np.empty_like(pixels)
-    for top in range(0, len(pixels), _ROWS):
-        rows = slice(top, top + _ROWS)
-        share = alpha[rows, :, None].astype(np.float32) / np.float32(peak)
-        mixed = pixels[rows] * share + under * (1 - share)
-        out[rows] = np.rint(mixed) if pixels.dtype.kind == "u" else mixed
-    return replace(picture, pixels=out, alpha=None)
-
-
-def to_srgb(picture: Picture) -> Picture:
-    """The picture in sRGB and without a profile, for formats that hold none; values are rounded to 8 bits on the way.
-
-    A profile that cannot be used is dropped, the pixels staying as they are.
-    """
-    if picture.icc is None:
-        return picture
-    plain = replace(picture, icc=None)
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.icc))
-        image = Image.fromarray(_squeeze(as_uint8(picture.pixels)))
-        mode = "L" if picture.is_gray else "RGB"
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return plain
-    if converted is None:
-        return plain
-    alpha = None if picture.alpha is None else as_uint8(picture.alpha)
-    pixels = np.asarray(converted)
-    return replace(plain, pixels=pixels[:, :, :1] if mode == "L" else pixels, alpha=alpha)
+def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None:
+    """Through Pillow, with exactly the settings given: nothing slips in by way of `info`."""
+    image = to_pil(picture)
+    image.info = {}
+    image.save(file, kind, **{key: value for key, value in settings.items() if value is not None})
 
 
 def _png(picture: Picture, file: IO[bytes], options: Options) -> None:
     if picture.pixels.dtype == np.uint8:
-        image = to_pil(picture)
         info = PngImagePlugin.PngInfo()
-        for kind, data in _text_chunks(picture):
+        for kind, data in text_chunks(picture):
             info.add(kind, data)
-        image.info.pop("xmp", None)  # it is among the text chunks
-        image.save(file, "PNG", pnginfo=info, **_present(icc_profile=picture.icc, exif=picture.exif, dpi=picture.dpi))
+        _save(picture, file, "PNG", pnginfo=info, icc_profile=picture.icc, exif=picture.exif, dpi=picture.dpi)
         return
     chunks = []
     if picture.icc:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
     if picture.dpi:
-        x, y = (round(dots / _METRE_PER_INCH) for dots in picture.dpi)
+        x, y = (round(dots * _INCHES_PER_METRE) for dots in picture.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
     if picture.exif:
         chunks.append((b"eXIf", picture.exif))
-    chunks += _text_chunks(picture)
+    chunks += text_chunks(picture)
     alpha = None if picture.alpha is None else as_uint16(picture.alpha)
     write_png16(file, as_uint16(picture.pixels), alpha, chunks)
 
 
-def _text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
-    """PNG text notes as iTXt, which is UTF-8; keywords are at most 79 characters of Latin-1."""
+def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
+    """PNG text notes and XMP as iTXt, which is UTF-8; keywords are at most 79 characters of Latin-1."""
     notes = dict(picture.text)
     if picture.xmp:
         notes["XML:com.adobe.xmp"] = picture.xmp.decode("utf-8", "replace")
@@ -135,87 +112,121 @@ def _text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
 
 def _jpeg(picture: Picture, file: IO[bytes], options: Options) -> None:
     exif = picture.exif if picture.exif and len(picture.exif) < _JPEG_MARKER else None
-    xmp = picture.xmp if picture.xmp and len(picture.xmp) < _JPEG_MARKER else None
-    comment = picture.text.get("Comment", "").encode()[:_JPEG_MARKER]
-    image = to_pil(_eight(picture))
-    image.info = {}
-    image.save(
+    _save(
+        eight_bits(picture),
         file,
         "JPEG",
         quality=options.quality,
-        subsampling="4:4:4" if options.quality >= 90 else "4:2:0",
-        **_present(
-            icc_profile=picture.icc,
-            exif=EXIF_PREFIX + exif if exif else None,
-            dpi=picture.dpi,
-            xmp=xmp,
-            comment=comment,
-        ),
+        subsampling=options.subsampling,
+        icc_profile=picture.icc,
+        exif=EXIF_PREFIX + exif if exif else None,
+        dpi=picture.dpi,
+        xmp=picture.xmp if picture.xmp and len(picture.xmp) < _JPEG_MARKER else None,
+        comment=_comment(picture)[:_JPEG_MARKER] or None,
     )
+
+
+def _comment(picture: Picture) -> bytes:
+    return picture.text.get("Comment", "").encode("utf-8", "replace")
 
 
 def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
     lossless = options.quality == 100
-    image = to_pil(_eight(picture))
-    image.info = {}
-    image.save(
+    _save(
+        eight_bits(picture),
         file,
         "WEBP",
         lossless=lossless,
         exact=lossless,
         quality=options.quality,
-        **_present(icc_profile=picture.icc, exif=picture.exif, xmp=picture.xmp),
+        icc_profile=picture.icc,
+        exif=picture.exif,
+        xmp=picture.xmp,
     )
+
+
+def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    _save(
+        eight_bits(picture),
+        file,
+        "AVIF",
+        quality=options.quality,
+        subsampling="4:0:0" if picture.is_gray and picture.alpha is None else options.subsampling,
+        icc_profile=picture.icc,
+        exif=picture.exif,
+        xmp=picture.xmp,
+    )
+
+
+def _gif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    image = gif_image(picture)
+    image.save(file, "GIF", **({"comment": _comment(picture)} if _comment(picture) else {}))
+
+
+def gif_image(picture: Picture) -> Image.Image:
+    """At most 256 colours: gray exactly, RGB by an adaptive palette with dithering; alpha is cut at one half."""
+    alpha, plain = picture.alpha, to_pil(eight_bits(replace(picture, alpha=None)))
+    plain.info = {}
+    if alpha is None:
+        return plain if picture.is_gray else plain.convert("P", palette=Image.Palette.ADAPTIVE)
+    image = plain.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=255)
+    clear = eight_bits(Picture(picture.pixels, alpha)).alpha
+    assert clear is not None
+    index = np.where(clear < 128, np.uint8(255), np.asarray(image))
+    palette = (image.getpalette() or [])[: 255 * 3]
+    cut = Image.fromarray(index, mode="P")
+    cut.putpalette(palette + [0] * (256 * 3 - len(palette)))
+    cut.info["transparency"] = 255
+    return cut
 
 
 def _tiff(picture: Picture, file: IO[bytes], options: Options) -> None:
-    if picture.pixels.dtype != np.uint8 and not (picture.is_gray and picture.alpha is None):
-        picture = _eight(picture)
-    image = to_pil(picture)
-    image.info = {}
-    tags = Image.Exif()
-    if picture.exif:
-        found = Image.Exif()
-        found.load(EXIF_PREFIX + picture.exif)
-        for tag in DESCRIPTIVE_TAGS:
-            if tag in found:
-                tags[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
-    if picture.xmp:
-        tags[700] = picture.xmp
-    if picture.pixels.dtype != np.float32:
-        tags[317] = 2  # horizontal differences before deflate: a third smaller for photographs
-    image.save(
-        file,
-        "TIFF",
-        compression="tiff_adobe_deflate",
-        exif=tags,
-        big_tiff=picture.pixels.nbytes > 3_900_000_000,
-        **_present(icc_profile=picture.icc, dpi=picture.dpi),
-    )
+    tags = describing_tags(picture.exif, picture.xmp)
+    write_tiff(file, picture.pixels, picture.alpha, tags, picture.icc, picture.dpi)
 
 
 def _bmp(picture: Picture, file: IO[bytes], options: Options) -> None:
-    image = to_pil(_eight(picture))
-    image.info = {}
-    image.save(file, "BMP", **_present(dpi=picture.dpi))
+    _save(eight_bits(picture), file, "BMP", dpi=picture.dpi)
 
 
-def _eight(picture: Picture) -> Picture:
-    alpha = None if picture.alpha is None else as_uint8(picture.alpha)
-    return replace(picture, pixels=as_uint8(picture.pixels), alpha=alpha)
+def _ppm(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Portable anymap: P5 for gray, P6 for RGB; 16 bits (and float, as 16) with the high byte first."""
+    pixels = picture.pixels if picture.pixels.dtype == np.uint8 else as_uint16(picture.pixels)
+    peak = np.iinfo(pixels.dtype).max
+    file.write(f"{'P5' if picture.is_gray else 'P6'}\n{picture.width} {picture.height}\n{peak}\n".encode())
+    for top in range(0, picture.height, 256):
+        file.write(pixels[top : top + 256].astype(pixels.dtype.newbyteorder(">")).tobytes())
 
 
-def _squeeze(pixels: Pixels) -> Pixels:
-    return np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+def _heif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    write_heif(picture, file, options.quality)
 
 
-def _present(**settings: Any) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value}
+def _jxl(picture: Picture, file: IO[bytes], options: Options) -> None:
+    write_jxl(picture, file, options.quality)
+
+
+def animation_settings(kind: str, first: Picture, options: Options) -> dict[str, Any]:
+    """Pillow's settings for an animation of a kind; what is said beside the pixels is the first frame's."""
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        for chunk, data in text_chunks(first):
+            info.add(chunk, data)
+        found: dict[str, Any] = {"pnginfo": info, "icc_profile": first.icc, "exif": first.exif, "dpi": first.dpi}
+    elif kind == "GIF":
+        found = {"comment": _comment(first) or None, "disposal": 2}
+    else:
+        found = {"quality": options.quality, "icc_profile": first.icc, "exif": first.exif, "xmp": first.xmp}
+        if kind == "AVIF":
+            found["subsampling"] = options.subsampling
+        else:
+            found["lossless"] = options.quality == 100
+    return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format is called, how far it goes, and how it is written."""
+    """What a file format is called, what it holds, how far it goes, and how it is written."""
 
     name: str
     write: Callable[[Picture, IO[bytes], Options], None]
@@ -229,15 +240,25 @@ _PNG = Format("PNG", _png)
 _JPEG = Format("JPEG", _jpeg, alpha=False, longest_side=65_500)
 _WEBP = Format("WebP", _webp, longest_side=16_383)
 _TIFF = Format("TIFF", _tiff)
-_BMP = Format("BMP", _bmp, alpha=False, icc=False)
+_PPM = Format("PPM", _ppm, alpha=False, icc=False)
+_HEIC = Format("HEIC", _heif, longest_side=16_384)
 
 FORMATS: Final[dict[str, Format]] = {
     ".png": _PNG,
+    ".apng": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": _WEBP,
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".bmp": _BMP,
+    ".bmp": Format("BMP", _bmp, alpha=False, icc=False, longest_side=32_767),
+    ".gif": Format("GIF", _gif, icc=False, longest_side=65_535),
+    ".avif": Format("AVIF", _avif, longest_side=65_535),
+    ".heic": _HEIC,
+    ".heif": _HEIC,
+    ".jxl": Format("JPEG XL", _jxl, icc=False),
+    ".ppm": _PPM,
+    ".pgm": _PPM,
+    ".pnm": _PPM,
 }
 """Suffix (lower case, with its dot) to format."""

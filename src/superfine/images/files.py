@@ -20,9 +20,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from superfine.errors import ImageError
-from superfine.images import encode
+from superfine.images import encode, rare, sixteen
 from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
-from superfine.images.png16 import is_png16, read_png16
 
 __all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_pil", "write"]
 
@@ -45,25 +44,19 @@ _DAMAGE = (
 def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     """Read a picture file, upright, with alpha, ICC profile, EXIF, XMP, DPI and text notes.
 
-    `path` may be a binary file open for reading (standard input, say). Pixels come as uint8, or
-    uint16 where the file has 16 bits. Of an animation or a file of several pages, the first.
-    Raises ImageError for what cannot be read and for pictures over `max_pixels` (width x height),
-    which is checked from the header, before any pixel is unpacked.
+    `path` may be a binary file open for reading (standard input, say). Pixels come as uint8, as
+    uint16 where the file has more than 8 bits, as float32 where it has floats. Of an animation or a
+    file of several pages, the first (`frames.read_frames` gives all). Raises ImageError for what
+    cannot be read and for pictures over `max_pixels` (width x height), which is checked from the
+    header, before any pixel is unpacked.
     """
-    name, source = _source(path)
-    try:
-        with _open(source, name, max_pixels) as image:
-            return _load(image, source, name, max_pixels)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(
-            f"{name} holds more than the limit of {max_pixels:,} pixels; raise it with --max-pixels"
-        ) from None
-    except MemoryError:
-        raise ImageError(f"{name} does not fit in memory") from None
-    except ImageError as error:
-        raise error if name in str(error) else ImageError(f"{name}: {error}") from None
-    except _DAMAGE as error:
-        raise ImageError(f"{name} is cut short or damaged ({_reason(error)})") from None
+    name, source = source_of(path)
+    with errors_named(name, max_pixels):
+        opened = open_picture(source, name, max_pixels)
+        if isinstance(opened, Picture):
+            return opened
+        with opened as image:
+            return load(image, source, name, max_pixels)
 
 
 def write(
@@ -78,15 +71,17 @@ def write(
 
     A file appears under its name only when it is whole: it is written beside it under a temporary
     name, then moved there; a failed write leaves nothing behind. `quality` (1..100, default 95)
-    counts for JPEG, WebP and AVIF; at 100 WebP and AVIF are lossless. Where a format holds no alpha, the
-    picture is laid over `background` (RGB 0..255); where it holds 8 bits only, values are rounded.
+    counts for JPEG, WebP, AVIF, HEIC and JPEG XL; at 100 WebP and JPEG XL are lossless. Where a
+    format holds no alpha, the picture is laid over `background` (RGB 0..255); where it holds 8 bits
+    only, values are rounded.
     Raises ImageError for an unknown suffix, a size the format cannot hold, or a file that cannot be written.
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise ImageError(f"quality is {quality}; want a whole number from 1 to 100")
-    options = encode.Options(quality=encode.DEFAULT_QUALITY if quality is None else quality, background=background)
+    options = encode.options_of(quality, background)
     if not isinstance(path, (str, os.PathLike)):
-        encode.encode(picture, path, _known_suffix("standard output", format or ".png"), options)
+        # Some encoders go back to fill in what they know only at the end; a pipe cannot.
+        whole = io.BytesIO()
+        encode.encode(picture, whole, _known_suffix("standard output", format or ".png"), options)
+        path.write(whole.getbuffer())
         return
     target = Path(path)
     suffix = _known_suffix(str(target), format or target.suffix)
@@ -131,42 +126,68 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _open(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image:
-    """Pillow's image of a source: its header read and its size checked, its pixels not yet."""
-    with _limit_lock, warnings.catch_warnings():
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max_pixels
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(source)
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
-            ) from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-    width, height = image.size
-    if width * height > max_pixels:
-        image.close()
+@contextmanager
+def errors_named(name: str, max_pixels: int) -> Iterator[None]:
+    """Whatever goes wrong inside, reading the file `name`, comes out as an ImageError that names it."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"{name} holds more than {max_pixels:,} pixels; raise the limit with --max-pixels") from None
+    except MemoryError:
+        raise ImageError(f"{name} does not fit in memory") from None
+    except ImageError as error:
+        raise error if name in str(error) else ImageError(f"{name}: {error}") from None
+    except _DAMAGE as error:
+        raise ImageError(f"{name} is cut short or damaged ({_reason(error)})") from None
+
+
+def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
+    """Pillow's image of a source, its header read and its size checked; the Picture if Pillow does not know it."""
+    if rare.kind_of(_start(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
+        return rare.read_rare(_bytes(source), max_pixels)
+    try:
+        image = _open(source, max_pixels)
+    except UnidentifiedImageError:
+        if rare.kind_of(_start(source)) is not None:
+            return rare.read_rare(_bytes(source), max_pixels)
         raise ImageError(
-            f"{name} is {width:,} x {height:,} = {width * height:,} pixels, "
-            f"over the limit of {max_pixels:,}; raise it with --max-pixels"
-        )
-    if width < 1 or height < 1:
+            f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
+        ) from None
+    if sixteen.is_garbled(image):
         image.close()
-        raise ImageError(f"{name} is {width} x {height}: it holds no pixels")
+        return rare.read_rare(_bytes(source), max_pixels)
     return image
 
 
-def _load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int) -> Picture:
-    if not is_png16(image):
-        image.load()
-        return from_pil(image)
+def _open(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
     if not isinstance(source, Path):
         source.seek(0)
-    with _open(source, name, max_pixels) as again:
-        values = read_png16(image, again)
+    with _limit_lock, warnings.catch_warnings():
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and TIFF tags; the pixels are what counts
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    try:
+        rare.check_size(*image.size, max_pixels)
+        if min(image.size) < 1:
+            raise ImageError(f"{image.width} x {image.height}: it holds no pixels")
+    except ImageError:
+        image.close()
+        raise
+    return image
+
+
+def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
+    """The Picture of an opened image that stands at `frame`; the source is opened again where one pass cuts bits."""
+    if not sixteen.is_sixteen(image):
+        return from_pil(image)
+    with _open(source if isinstance(source, Path) else io.BytesIO(_bytes(source)), max_pixels) as again:
+        again.seek(frame)
+        values = sixteen.read_sixteen(image, again)
     icc = image.info.get("icc_profile") or None
     if values.shape[2] in (2, 4):
         pixels, alpha = np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
@@ -174,7 +195,22 @@ def _load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: i
     return assemble(image, values, keyed_alpha(values, image.info.get("transparency")), icc, image.mode)
 
 
-def _source(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[bytes]]:
+def _bytes(source: Path | IO[bytes]) -> bytes:
+    if isinstance(source, Path):
+        return source.read_bytes()
+    source.seek(0)
+    return source.read()
+
+
+def _start(source: Path | IO[bytes]) -> bytes:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(32)
+    source.seek(0)
+    return source.read(32)
+
+
+def source_of(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[bytes]]:
     """A name for messages, and something Pillow can open: a checked path, or a file it can seek in."""
     if not isinstance(path, (str, os.PathLike)):
         name = str(getattr(path, "name", "standard input"))

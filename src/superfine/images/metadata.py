@@ -7,6 +7,8 @@ from typing import Final
 from PIL import Image
 
 ORIENTATION: Final = 0x0112
+EXIF_DIRECTORY: Final = 0x8769
+GPS_DIRECTORY: Final = 0x8825
 EXIF_PREFIX: Final = b"Exif\x00\x00"
 
 # Tags of a TIFF's first directory that describe the picture; the others describe how its bytes lie in the file.
@@ -20,12 +22,11 @@ DESCRIPTIVE_TAGS: Final = (
     0x013C,  # HostComputer
     0x4746,  # Rating
     0x8298,  # Copyright
-    0x8769,  # Exif directory
-    0x8825,  # GPS directory
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
     *range(0x9C9B, 0x9CA0),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
 )
 
-_EXIF_DIRECTORY = 0x8769
 _WIDTH_TAGS = (0x0100, 0xA002)
 _HEIGHT_TAGS = (0x0101, 0xA003)
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
@@ -39,15 +40,19 @@ def exif_of(image: Image.Image) -> bytes | None:
         raw = raw.removeprefix(EXIF_PREFIX)
         return raw if raw[:4] in (b"II*\x00", b"MM\x00*") else None
     try:
-        found = image.getexif()
-        kept = Image.Exif()
-        kept.endian = found.endian or "<"
-        for tag in DESCRIPTIVE_TAGS:
-            if tag in found:
-                kept[tag] = found.get_ifd(tag) if tag in (_EXIF_DIRECTORY, 0x8825) else found[tag]
-        return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else None
+        return descriptive_exif(image.getexif())
     except Exception:  # a damaged EXIF block must not cost the picture; Pillow raises half a dozen types here
         return None
+
+
+def descriptive_exif(found: Image.Exif) -> bytes | None:
+    """An EXIF block of the DESCRIPTIVE_TAGS among those found (EXIF and GPS directories included), or None."""
+    kept = Image.Exif()
+    kept.endian = found.endian or "<"
+    for tag in DESCRIPTIVE_TAGS:
+        if tag in found:
+            kept[tag] = found.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else found[tag]
+    return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else None
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -81,8 +86,8 @@ def mend_exif(exif: bytes, width: int, height: int) -> bytes:
         first = struct.unpack_from(order + "I", block, 4)[0]
         entries, link = _directory(block, order, first)
         directories = [entries]
-        if _EXIF_DIRECTORY in entries:
-            start = _value(block, order, entries[_EXIF_DIRECTORY])
+        if EXIF_DIRECTORY in entries:
+            start = _value(block, order, entries[EXIF_DIRECTORY])
             directories.append(_directory(block, order, start)[0])
         for tags in directories:
             for tag, at in tags.items():

@@ -1,4 +1,4 @@
-"""16-bit colour PNG, which Pillow opens but cuts to 8 bits: both bytes read, both bytes written."""
+"""16-bit PNG, which Pillow cannot write in colour: filtered by NumPy, packed by zlib, a band of rows at a time."""
 
 import struct
 import zlib
@@ -7,48 +7,9 @@ from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 
-# Pillow's raw mode for 16-bit samples keeps the high byte; the same mode for the other byte order
-# keeps what is our low byte. So two passes of its own decoder give all 16 bits, interlaced or not.
-_HIGH_AND_LOW: Final = {
-    "RGB;16B": (("RGB", "RGB;16B"), ("RGB", "RGB;16L")),
-    "RGBA;16B": (("RGBA", "RGBA;16B"), ("RGBA", "RGBA;16L")),
-}
-_GRAY_ALPHA: Final = "LA;16B"
 _COLOUR_TYPES: Final = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 _BAND_BYTES: Final = 1 << 22
-
-
-def is_png16(image: Image.Image) -> bool:
-    """Whether an opened, not yet loaded image is a PNG of 16-bit gray+alpha, RGB or RGBA."""
-    if not isinstance(image, PngImagePlugin.PngImageFile):
-        return False
-    return any(tile.args in (*_HIGH_AND_LOW, _GRAY_ALPHA) for tile in image.tile)
-
-
-def read_png16(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
-    """HWC uint16, C = 2, 3 or 4, of a PNG opened twice; both images are loaded by it. OSError where it is damaged."""
-    assert isinstance(image, PngImagePlugin.PngImageFile)
-    raw = image.tile[0].args
-    if raw == _GRAY_ALPHA:
-        _decode_as(again, "RGBA", "RGBA")  # the four bytes of gray and alpha, as they are
-        image.load()
-        return np.ascontiguousarray(again).view(">u2").astype(np.uint16)
-    high, low = _HIGH_AND_LOW[str(raw)]
-    _decode_as(image, *high)
-    _decode_as(again, *low)
-    out = np.asarray(image).astype(np.uint16)
-    out <<= 8
-    out |= np.asarray(again)
-    return out
-
-
-def _decode_as(image: Image.Image, mode: str, raw: str) -> None:
-    assert isinstance(image, PngImagePlugin.PngImageFile)
-    image._mode = mode
-    image.tile = [tile._replace(args=raw) for tile in image.tile]
-    image.load()
 
 
 def write_png16(

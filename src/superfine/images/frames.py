@@ -1,0 +1,144 @@
+"""Pictures in a row: animations (APNG, WebP, GIF, AVIF) and the pages of a TIFF."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from superfine.errors import ImageError
+from superfine.images import encode, files
+from superfine.images.convert import to_srgb
+from superfine.images.depth import as_uint8
+from superfine.images.picture import Picture, to_pil
+
+ANIMATED: Final = (".png", ".apng", ".webp", ".gif", ".avif")
+PAGED: Final = (".tif", ".tiff")
+
+
+@dataclass
+class Frames:
+    """The pictures of one file, in order."""
+
+    pictures: list[Picture]
+    """All of one size for an animation; pages may differ. Each is whole: nothing is left to be laid over another."""
+    durations: list[float] = field(default_factory=list)
+    """How long each is shown, in milliseconds; empty for pages and for a single picture."""
+    loop: int | None = None
+    """How often an animation is played: 0 for ever, None unsaid."""
+
+
+def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = files.DEFAULT_MAX_PIXELS) -> Frames:
+    """All pictures of a file: its frames or pages, or the single one it holds.
+
+    Raises ImageError as `files.read` does; `max_pixels` counts all of them together.
+    """
+    name, source = files.source_of(path)
+    with files.errors_named(name, max_pixels):
+        opened = files.open_picture(source, name, max_pixels)
+        if isinstance(opened, Picture):
+            return Frames([opened])
+        with opened as image:
+            count = int(getattr(image, "n_frames", 1))
+            if count < 2 or image.format not in ("PNG", "WEBP", "GIF", "AVIF", "TIFF"):
+                return Frames([files.load(image, source, name, max_pixels)])
+            return _read_all(image, source, name, max_pixels, count)
+
+
+def _read_all(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
+    paged = image.format == "TIFF"
+    pictures: list[Picture] = []
+    durations: list[float] = []
+    pixels = 0
+    for index in range(count):
+        image.seek(index)
+        pixels += image.width * image.height
+        if pixels > max_pixels:
+            raise ImageError(
+                f"{name} holds {count} pictures of {image.width:,} x {image.height:,} pixels, together "
+                f"over the limit of {max_pixels:,}; raise it with --max-pixels"
+            )
+        if image.info.get("default_image") and index == 0:
+            continue  # APNG's still, for viewers that do not play; it is no part of the animation
+        pictures.append(files.load(image, source, name, max_pixels, frame=index))
+        durations.append(float(image.info.get("duration", 0) or 0))
+    if paged:
+        return Frames(pictures)
+    loop = image.info.get("loop")
+    return Frames(pictures, durations, int(loop) if isinstance(loop, int) else None)
+
+
+def write_frames(
+    frames: Frames,
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Write an animation, pages, or a single picture; of several, a format that holds one gets the first.
+
+    Animations are of 8 bits; pages keep their depth. Everything else is as in `files.write`.
+    """
+    named = Path(path).suffix if isinstance(path, (str, os.PathLike)) else ".png"
+    suffix = (format or named).lower()
+    several = len(frames.pictures) > 1
+    if not several or suffix not in (*ANIMATED, *PAGED):
+        files.write(frames.pictures[0], path, format=format, quality=quality, background=background)
+        return
+    options = encode.options_of(quality, background)
+
+    def put(file: IO[bytes]) -> None:
+        if suffix in PAGED:
+            _write_pages(frames.pictures, file, options)
+        else:
+            _write_animation(frames, file, encode.FORMATS[suffix].name, options)
+
+    if isinstance(path, (str, os.PathLike)):
+        with files.replacing(Path(path)) as file:
+            put(file)
+    else:
+        put(path)
+
+
+def _write_pages(pictures: Sequence[Picture], file: IO[bytes], options: encode.Options) -> None:
+    with TiffImagePlugin.AppendingTiffWriter(file) as pages:
+        for picture in pictures:
+            encode.encode(picture, pages, ".tif", options)
+            pages.newFrame()
+
+
+def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode.Options) -> None:
+    first = frames.pictures[0]
+    if max(first.width, first.height) > encode.FORMATS[f".{kind.lower()}"].longest_side:
+        raise ImageError(f"{first.width} x {first.height} is too large for {kind}; write the pages of a TIFF")
+    alpha = any(picture.alpha is not None for picture in frames.pictures)
+    gray = all(picture.is_gray for picture in frames.pictures) and not alpha
+    pictures = frames.pictures
+    if kind == "GIF":
+        pictures = [to_srgb(picture) for picture in pictures]
+        images = [encode.gif_image(picture) for picture in pictures]
+    else:
+        images = [to_pil(_alike(picture, alpha, gray)) for picture in pictures]
+    settings: dict[str, Any] = encode.animation_settings(kind, first, options)
+    if frames.durations:
+        settings["duration"] = [round(duration) for duration in frames.durations]
+    if frames.loop is not None and kind != "AVIF":
+        settings["loop"] = frames.loop
+    for image in images:
+        image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    images[0].save(file, kind.upper(), save_all=True, append_images=images[1:], **settings)
+
+
+def _alike(picture: Picture, alpha: bool, gray: bool) -> Picture:
+    """One mode for all frames: RGBA if any has alpha, gray only if all are."""
+    pixels = as_uint8(picture.pixels)
+    if picture.is_gray and not gray:
+        pixels = np.repeat(pixels, 3, axis=2)
+    mask = None if picture.alpha is None else as_uint8(picture.alpha)
+    if alpha and mask is None:
+        mask = np.full(pixels.shape[:2], 255, np.uint8)
+    return replace(picture, pixels=pixels, alpha=mask)
