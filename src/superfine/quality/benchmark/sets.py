@@ -1,6 +1,6 @@
 """Benchmark sets on disk: which picture is the original of which, in the layouts people really have.
 
-SRF       Set5/x2/img_001_SRF_2_HR.png  Set5/x2/img_001_SRF_2_LR.png
+SRF       Set5/x2/img_001_SRF_2_HR.png  Set5/x2/img_001_SRF_2_LR.png  (or Set5/image_SRF_2/...)
 BasicSR   Set5/GTmod12/baby.png         Set5/LRbicx2/baby.png
 DIV2K     DIV2K_valid_HR/0801.png       DIV2K_valid_LR_bicubic/X2/0801x2.png
 HR only   Kodak24/kodim01.png           (LR made by the bit-exact bicubic)
@@ -23,6 +23,10 @@ from superfine.images.resize import crop_to_multiple, downscale
 from superfine.quality.benchmark.reading import read_rgb
 
 Layout = Literal["SRF", "BasicSR", "DIV2K", "HR only"]
+
+
+_SRF = ("x", "image_SRF_")
+"""What a scale's folder is called in front of the number: by most people, and in the sets' official archives."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _matched(originals: Iterable[Path], small: dict[str, Path], names: dict[str,
 
 
 def _srf(folder: Path, scale: int) -> tuple[Case, ...]:
-    inside = folder / f"x{scale}"
+    inside = next((path for prefix in _SRF if (path := folder / f"{prefix}{scale}").is_dir()), folder)
     files = _pictures(inside)
     large = [path for path in files if path.stem.endswith("_HR")]
     small = {path.stem: path for path in files if path.stem.endswith("_LR")}
@@ -103,9 +107,12 @@ def _div2k(large_folder: Path, small_folder: Path, scale: int) -> tuple[Case, ..
 
 
 def _div2k_folders(folder: Path) -> tuple[Path, Path] | None:
-    """DIV2K_valid_HR and DIV2K_valid_LR_bicubic, given the first or the folder of both (validation before training)."""
+    """DIV2K_valid_HR and DIV2K_valid_LR_bicubic, given the first or the folder of both (validation before training).
+
+    Any folder with its small pictures beside it counts, as `superfine data prepare` makes them.
+    """
     inside = sorted(folder.glob("*_HR"), key=lambda path: ("valid" not in path.name, path.name))
-    for large in [folder, *inside] if folder.name.endswith("_HR") else inside:
+    for large in [folder.resolve(), *inside]:
         small = large.with_name(large.name.removesuffix("_HR") + "_LR_bicubic")
         if large.is_dir() and small.is_dir():
             return large, small
@@ -121,8 +128,8 @@ def find_set(folder: Path, scale: int) -> BenchmarkSet:
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give the folder of a benchmark set")
     layout: Layout
-    if _scales(folder, "x"):
-        layout, cases, have = "SRF", _srf(folder, scale), _scales(folder, "x")
+    if have := _srf_scales(folder):
+        layout, cases = "SRF", _srf(folder, scale) if scale in have else ()
     elif (folder / "GTmod12").is_dir():
         layout, have = "BasicSR", _scales(folder, "LRbicx")
         cases = _basicsr(folder, scale) if scale in have else ()
@@ -142,6 +149,10 @@ def find_set(folder: Path, scale: int) -> BenchmarkSet:
     return BenchmarkSet(folder.resolve().name, folder, layout, scale, cases)
 
 
+def _srf_scales(folder: Path) -> list[int]:
+    return sorted({scale for prefix in _SRF for scale in _scales(folder, prefix)})
+
+
 def _scales(folder: Path, prefix: str) -> list[int]:
     found = (path.name.removeprefix(prefix) for path in folder.glob(f"{prefix}*") if path.is_dir())
     return sorted(int(number) for number in found if number.isdigit())
@@ -159,7 +170,7 @@ def expand(folders: Iterable[Path]) -> list[Path]:
 
 
 def _is_set(folder: Path) -> bool:
-    layouts = _scales(folder, "x") or (folder / "GTmod12").is_dir() or _div2k_folders(folder)
+    layouts = _srf_scales(folder) or (folder / "GTmod12").is_dir() or _div2k_folders(folder)
     return bool(layouts or _pictures(folder) or _pictures(folder / "HR"))
 
 

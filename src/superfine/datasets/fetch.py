@@ -1,0 +1,148 @@
+"""A data set from its official address into a folder: downloaded, checked, unpacked, and written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from superfine.datasets.catalogue import DataSet, RemoteFile
+from superfine.datasets.download import Progress, download, sha256_of
+from superfine.errors import DataError
+
+MANIFEST = "superfine-data.json"
+"""Beside the pictures of a fetched set: where each file came from, and the SHA-256 of every one."""
+
+
+def fetch(
+    data: DataSet,
+    folder: Path,
+    parts: Sequence[str] = (),
+    *,
+    keep_archives: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Bring a data set into `folder`/NAME; parts that are there already are not fetched again.
+
+    Args:
+        data: what to fetch.
+        folder: made if it does not exist.
+        parts: which of its files; empty takes those that are not optional.
+        keep_archives: do not delete a zip file once it is unpacked.
+        progress: told about every megabyte.
+
+    Returns:
+        the folder of the set.
+
+    Raises:
+        DataError: a set that is given on request only; whatever `download` raises; an archive that cannot be unpacked.
+    """
+    if not data.files:
+        raise DataError(f"{data.name} cannot be fetched: {data.on_request or f'see {data.homepage}'}")
+    chosen = data.chosen(parts)
+    target = folder / data.name
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make {target}: {error.strerror or error}; choose another folder with -o") from error
+    manifest = read_manifest(target)
+    for file in chosen:
+        if file.part in manifest["parts"]:
+            continue
+        _refuse_full_disk(file, target)
+        archive = target / file.name
+        if not archive.is_file():
+            download(file, archive, progress)
+        digest = sha256_of(archive)
+        files = unpack(archive, target, strip=file.strip)
+        manifest["files"].update(files)
+        manifest["parts"][file.part] = {"url": file.url, "sha256": digest, "bytes": archive.stat().st_size}
+        _write_manifest(target, data.name, manifest)
+        if not keep_archives:
+            archive.unlink()
+    return target
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
+    """{"parts": part → where from, "files": path → SHA-256}; both empty where nothing was fetched yet."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {"parts": {}, "files": {}}
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {"parts": dict(raw["parts"]), "files": dict(raw["files"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); remove it and fetch again") from error
+
+
+def _write_manifest(folder: Path, name: str, manifest: dict[str, dict[str, object]]) -> None:
+    partial = folder / f".{MANIFEST}.part"
+    partial.write_text(json.dumps({"name": name, **manifest}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / MANIFEST)
+
+
+def _refuse_full_disk(file: RemoteFile, folder: Path) -> None:
+    # The archive and what comes out of it lie side by side for a while; pictures hardly shrink in a zip file.
+    if file.bytes and (free := shutil.disk_usage(folder).free) < 2 * file.bytes:
+        raise DataError(f"{file.name} needs {2 * file.bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free")
+
+
+def unpack(archive: Path, folder: Path, *, strip: bool = False) -> dict[str, str]:
+    """Unpack a zip file into `folder`, each member whole or not at all.
+
+    Args:
+        archive: the zip file.
+        folder: where its members go.
+        strip: drop the one folder that all members lie in.
+
+    Returns:
+        path, relative to `folder` → SHA-256, of every file.
+
+    Raises:
+        DataError: no zip file, a damaged one, or one with members that lead outside the folder.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [each for each in opened.infolist() if not each.is_dir() and _wanted(each.filename)]
+            prefix = _common_folder([each.filename for each in members]) if strip else ""
+            names = {each: _safe(each, each.filename.removeprefix(prefix), archive) for each in members}
+            return {name: _extract(opened, each, folder / name) for each, name in names.items()}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{archive} is no whole zip file ({error}); remove it and fetch again") from error
+    except OSError as error:
+        raise DataError(f"cannot unpack {archive}: {error.strerror or error}") from error
+
+
+def _wanted(name: str) -> bool:
+    return not name.startswith("__MACOSX/") and PurePosixPath(name).name not in (".DS_Store", "Thumbs.db")
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    tops = {name.partition("/")[0] for name in names}
+    nested = all("/" in name for name in names)
+    return f"{tops.pop()}/" if len(tops) == 1 and nested else ""
+
+
+def _safe(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
+    path = PurePosixPath(name)
+    outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts
+    if outside or stat.S_ISLNK(member.external_attr >> 16):
+        raise DataError(f"{archive} holds {member.filename!r}, which leads outside its folder; it was not unpacked")
+    return str(path)
+
+
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with opened.open(member) as source, partial.open("wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+        digest = sha256_of(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return digest

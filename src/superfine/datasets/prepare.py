@@ -1,0 +1,114 @@
+"""Low-resolution folders for a folder of originals, by the bit-exact bicubic, several pictures at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from superfine import images
+from superfine.errors import DataError, ImageError
+from superfine.images.resize import crop_to_multiple, downscale
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did."""
+
+    folder: Path  # the LR folder, with X2, X3, ... inside
+    written: int
+    kept: int  # were there already
+    failed: list[str]  # one line a picture that could not be read
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    targets: dict[int, Path]  # scale → LR file
+
+
+def lr_folder(folder: Path) -> Path:
+    """Where the small pictures of a folder of originals go: DIV2K_train_HR → DIV2K_train_LR_bicubic, beside it."""
+    resolved = folder.resolve()
+    return resolved.with_name(resolved.name.removesuffix("_HR") + "_LR_bicubic")
+
+
+def prepare(
+    folder: Path,
+    scales: Sequence[int],
+    out: Path | None = None,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make `out`/XS/NAMExS.png for every picture of `folder` at every scale: DIV2K's own layout.
+
+    Originals are cut to a multiple of the scale first (top left part). Pictures keep their depth.
+
+    Args:
+        folder: of originals.
+        scales: 2 or more each.
+        out: where the small ones go; None is `lr_folder(folder)`.
+        workers: processes; None is one a core.
+        overwrite: make those again that are there.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        DataError: no folder, no pictures in it, two of one name, or a folder that cannot be written.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}; give a folder of pictures")
+    sources = sorted(p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith("."))
+    if not sources:
+        raise DataError(f"{folder} holds no pictures; expected {', '.join(images.SUFFIXES)} files")
+    stems = [path.stem for path in sources]
+    if twins := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise DataError(f"{folder} holds two pictures called {twins[0]}; their small ones would overwrite each other")
+    target = out or lr_folder(folder)
+    try:
+        for scale in scales:
+            (target / f"X{scale}").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make {target}: {error.strerror or error}; choose another folder with -o") from error
+    jobs, kept = [], 0
+    for path in sources:
+        wanted = {scale: target / f"X{scale}" / f"{path.stem}x{scale}.png" for scale in scales}
+        missing = {scale: file for scale, file in wanted.items() if overwrite or not file.exists()}
+        kept += len(wanted) - len(missing)
+        if missing:
+            jobs.append(_Job(path, missing))
+    failed = _run(jobs, workers or os.cpu_count() or 1, progress)
+    written = sum(len(job.targets) for job in jobs) - sum(len(job.targets) for job, _ in failed)
+    return Prepared(target, written, kept, [text for _, text in failed])
+
+
+def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None) -> list[tuple[_Job, str]]:
+    failed = []
+    if not jobs:
+        return []
+    with ProcessPoolExecutor(max_workers=min(workers, len(jobs))) as pool:
+        pending = {pool.submit(_shrink, job): job for job in jobs}
+        for done, future in enumerate(as_completed(pending), 1):
+            if reason := future.result():
+                failed.append((pending[future], reason))
+            if progress:
+                progress(done, len(jobs))
+    return sorted(failed, key=lambda each: each[0].source)
+
+
+def _shrink(job: _Job) -> str:
+    """Make one picture's small ones; the reason if it cannot be done, otherwise nothing."""
+    try:
+        picture = images.read(job.source)
+        for scale, target in job.targets.items():
+            if min(picture.pixels.shape[:2]) < scale:
+                return f"{job.source} is too small to be shrunk {scale} times"
+            pixels = downscale(crop_to_multiple(picture.pixels, scale), scale)
+            alpha = None if picture.alpha is None else downscale(crop_to_multiple(picture.alpha, scale), scale)
+            images.write(replace(picture, pixels=pixels, alpha=alpha), target)
+    except ImageError as error:
+        return str(error)
+    return ""
