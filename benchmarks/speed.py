@@ -1,0 +1,87 @@
+"""Speed against the published form, both in one run.
+
+    python benchmarks/speed.py [--size 360] [--scale 2] [--repeat 5]
+
+Baseline: the same network in PyTorch, eager, float32, default memory format, the whole picture at once.
+Ours: `Upscaler` from a uint8 picture to a uint8 picture, by engine and precision. Both in one process,
+after a warm-up, median of the repeats. Needs PyTorch for the baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from superfine import checkpoints
+from superfine.errors import EngineError
+from superfine.upscale import Upscaler
+from superfine.weights import find
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Speed of every precision against PyTorch eager float32.")
+    parser.add_argument("--models", nargs="+", default=["esrgcnn", "cfsrcnn"])
+    parser.add_argument("--size", type=int, default=360, help="side of the square input, LR pixels")
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
+    options = parser.parse_args()
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    picture = np.random.default_rng(0).integers(0, 256, (options.size, options.size, 3), dtype=np.uint8)
+    size, threads = f"{options.size}x{options.size}", torch.get_num_threads()
+    print(f"{size}, x{options.scale}, {threads} threads, median of {options.repeat}")
+    print(f"{'model':10} {'form':24} {'seconds':>8} {'times':>6} {'most levels off':>16}")
+    for model in options.models:
+        baseline = eager(model, options.scale)
+        seconds, wanted = measure(baseline, picture, options.repeat)
+        row(model, "PyTorch eager fp32", seconds, seconds, 0)
+        for precision in options.precisions:
+            try:
+                upscaler = Upscaler(model, options.scale, "openvino", precision)
+            except EngineError as error:
+                print(f"{model:10} openvino {precision}: {error}")
+                continue
+            ours, sr = measure(upscaler, picture, options.repeat)
+            off = int(np.abs(sr.astype(int) - wanted.astype(int)).max())
+            row(model, f"openvino {precision}", ours, seconds, off)
+
+
+def eager(model: str, scale: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """The published programs' form: NCHW float32, one forward pass over the whole picture."""
+    network: Any = checkpoints.load(find(model).weights).eval()
+
+    def run(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with torch.no_grad():
+            x = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous().float() / 255
+            sr = network(x, scale)[0].clamp(0, 1) * 255
+            return sr.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()  # type: ignore[no-any-return]
+
+    return run
+
+
+def measure(run: Callable[[Any], Any], picture: NDArray[np.uint8], repeat: int) -> tuple[float, NDArray[np.uint8]]:
+    """Median seconds of a run after one to warm up, and its result."""
+    result = run(picture)
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        run(picture)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+def row(model: str, form: str, seconds: float, baseline: float, off: int) -> None:
+    print(f"{model:10} {form:24} {seconds:8.3f} {baseline / seconds:5.2f}x {off:16d}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
