@@ -35,7 +35,7 @@ def load(path: str | Path) -> Network:
         found = identify(file)
         if not found.fits:
             raise CheckpointError(found.complaint())
-        _check_values(file, found)
+        check_values(file, found)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     network = build(found.config)
@@ -84,7 +84,7 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
-                file.write(to_bytes(tensors, header))
+                file.write(_in_order(to_bytes(tensors, header)))
                 file.close()
                 Path(file.name).chmod(0o644)  # NamedTemporaryFile makes it private
                 Path(file.name).replace(path)
@@ -93,6 +93,19 @@ def save(
                 raise
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted and its values on a boundary of 64 bytes.
+
+    The library writes metadata in random order: the same weights would have another SHA-256 each time.
+    """
+    length = int.from_bytes(content[:8], "little")
+    fields = json.loads(content[8 : 8 + length])
+    fields["__metadata__"] = dict(sorted(fields["__metadata__"].items()))
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def header_of(network: Network) -> dict[str, str]:
@@ -121,7 +134,7 @@ def config_from_json(name: str, text: str) -> NetworkConfig:
         raise CheckpointError(f"its header's {name} configuration {text!r} is not one: {error}") from error
 
 
-def _check_values(file: StateFile, found: Recognised) -> None:
+def check_values(file: StateFile, found: Recognised) -> None:
     """Raises CheckpointError unless every tensor is floating point and finite, and the mean is the one we know."""
     for key in found.table:
         value = file.state[key]
