@@ -68,6 +68,12 @@ def upscale(
             FILES, "--quality", "N", "Of JPEG and WebP; WebP is lossless at 100.", min=1, max=100, show_default="95"
         ),
     ] = None,
+    dpi: Annotated[
+        str, option(FILES, "--dpi", "HOW", "keep the resolution a file names, or scale it: the same size on paper.")
+    ] = "keep",
+    note: Annotated[
+        bool, flag(FILES, "--note", "Put into the result what made it; `superfine inspect` reads it.")
+    ] = False,
     overwrite: Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist already.")] = False,
     skip_existing: Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist already.")] = False,
     resume: Annotated[bool, flag(FILES, "--resume", "Go on with a batch that was interrupted.")] = False,
@@ -111,11 +117,14 @@ def upscale(
     error and the rest is done: exit code 1 if some failed, 2 if all did.
     """
     from superfine.cli.showing import show_estimates, show_run
+    from superfine.errors import PlanError
     from superfine.images.files import DEFAULT_MAX_PIXELS
     from superfine.upscale.batch import plan_batch
     from superfine.upscale.enlarge import Enlarger
     from superfine.upscale.run import Settings
 
+    if dpi not in ("keep", "scale"):
+        raise PlanError(f"--dpi is keep or scale, not {dpi!r}")
     wishes = {
         "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
         "megapixels": megapixels, "size": box, "print": paper,
@@ -131,12 +140,15 @@ def upscale(
     enlarger.upscaler(
         first_scale(enlarger, target)
     )  # an engine that cannot be had is found out before anything is read
-    settings = Settings(suffix_of_format, quality, max_pixels or DEFAULT_MAX_PIXELS, overwrite, skip_existing)
+    settings = Settings(
+        suffix_of_format, quality, max_pixels or DEFAULT_MAX_PIXELS, overwrite, skip_existing, note, dpi == "scale"
+    )
     if dry_run:
         failed = show_estimates(batch.jobs, enlarger, target, settings)
     else:
         pixels = {
             "model": str(model), "target": repr(target), "engine": engine, "precision": precision, "alpha": alpha,
+            "dpi": dpi, "note": str(note),
             "tta": str(tta), "back-projection": str(back_projection), "format": str(format), "quality": str(quality),
         }  # fmt: skip
         journal = open_journal(batch, pixels, resume=resume, restart=overwrite or skip_existing)

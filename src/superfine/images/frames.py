@@ -79,14 +79,14 @@ def write_frames(
     quality: int | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> None:
-    """Write an animation, pages, or a single picture; of several, a format that holds one gets the first.
+    """Write an animation, pages, or a single picture; of several, a format that cannot hold them gets the first.
 
-    Animations are of 8 bits; pages keep their depth. Everything else is as in `files.write`.
+    Pages are no animation: they go into a TIFF only. Animations are of 8 bits; pages keep their depth. Everything else is as in `files.write`.
     """
     named = Path(path).suffix if isinstance(path, (str, os.PathLike)) else ".png"
     suffix = (format or named).lower()
-    several = len(frames.pictures) > 1
-    if not several or suffix not in (*ANIMATED, *PAGED):
+    held = suffix in PAGED or (suffix in ANIMATED and len(frames.durations) > 0)
+    if len(frames.pictures) < 2 or not held:
         files.write(frames.pictures[0], path, format=format, quality=quality, background=background)
         return
     options = encode.options_of(quality, background)

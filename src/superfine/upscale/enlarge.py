@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
+from superfine import __version__
 from superfine.engines import Engine, open_engine
 from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.images.picture import Picture
+from superfine.images.provenance import Note
 from superfine.upscale.back_projection import Consistency, project_back
 from superfine.upscale.plan import WORK, Plan, Target, plan_size
 from superfine.upscale.shrink import shrink
 from superfine.upscale.stitch import Progress
 from superfine.upscale.upscaler import Upscaler
 from superfine.weights import Model, find
+from superfine.weights.find import sha256_of
 
 _NEAREST_SCALES = (2, 3, 4)
 
@@ -73,6 +77,16 @@ class Enlarger:
         scales = " ".join(f"x{scale}" for scale in sorted(self._upscalers))
         engines = {f"{each.engine.name} {each.engine.precision}" for each in self._upscalers.values()}
         return ", ".join([f"{self.name} {scales}", *sorted(engines)])
+
+    def note(self, across: float, down: float) -> Note:
+        """What made a result `across` times as wide and `down` times as high, to be put into its file."""
+        scale = f"{across:.4g}" if f"{across:.4g}" == f"{down:.4g}" else f"{across:.4g}x{down:.4g}"
+        return Note(f"superfine {__version__}", self.name, scale, self._digest)
+
+    @cached_property
+    def _digest(self) -> str:
+        """SHA-256 of the weights file."""
+        return "" if self._model is None else sha256_of(self._model.weights)
 
     def upscaler(self, scale: int) -> Upscaler:
         """The Upscaler of one of `scales`, opened once."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.encode import FORMATS
-from superfine.images.files import DEFAULT_MAX_PIXELS, read, write
+from superfine.images.files import DEFAULT_MAX_PIXELS, read
+from superfine.images.frames import ANIMATED, PAGED, Frames, read_frames, write_frames
 from superfine.images.picture import Picture
+from superfine.images.provenance import embed
 from superfine.upscale.back_projection import Consistency
 from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarged, Enlarger
@@ -32,6 +38,10 @@ class Settings:
     max_pixels: int = DEFAULT_MAX_PIXELS
     overwrite: bool = False
     skip_existing: bool = False
+    note: bool = False
+    """Whether a result says in itself what made it."""
+    scale_dpi: bool = False
+    """Whether the resolution grows with the picture, so that it prints at its old size."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,11 @@ def run_jobs(
                 if progress is not None:
                     progress(number, share)
 
-            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, report)
+            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, settings, report)
             if writing is not None:
                 yield writing.result()
             writing = writer.submit(_store, job, made, settings, journal)
-            if isinstance(made, _Made) and made.enlarged.picture.pixels.nbytes > _LARGE:
+            if isinstance(made, _Made) and sum(each.pixels.nbytes for each in made.frames.pictures) > _LARGE:
                 yield writing.result()
                 writing = None
         if writing is not None:
@@ -94,20 +104,33 @@ _LARGE = 200_000_000
 
 @dataclass(frozen=True)
 class _Loaded:
-    picture: Picture
+    frames: Frames
     stamp: Stamp | None  # of the source, as it was when it was read
 
 
 @dataclass(frozen=True)
 class _Made:
     before: Size
-    enlarged: Enlarged
+    frames: Frames
+    consistency: tuple[Consistency, ...]
     stamp: Stamp | None
 
 
 def load(job: Job, settings: Settings) -> Picture:
-    """The picture of a job. Raises ImageError."""
-    return read(sys.stdin.buffer if job.source is None else job.source, max_pixels=settings.max_pixels)
+    """The picture of a job, the first of several. Raises ImageError."""
+    return read(_source(job), max_pixels=settings.max_pixels)
+
+
+def load_frames(job: Job, settings: Settings) -> Frames:
+    """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
+    suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+    if suffix in (*ANIMATED, *PAGED):
+        return read_frames(_source(job), max_pixels=settings.max_pixels)
+    return Frames([load(job, settings)])
+
+
+def _source(job: Job) -> Path | BinaryIO:
+    return sys.stdin.buffer if job.source is None else job.source
 
 
 def _load(job: Job, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
@@ -115,7 +138,7 @@ def _load(job: Job, settings: Settings, journal: Journal | None) -> _Loaded | Ou
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
         stamp = None if job.source is None else Stamp.of(job.source)
-        return _Loaded(load(job, settings), stamp)
+        return _Loaded(load_frames(job, settings), stamp)
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -143,18 +166,53 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
 
 
 def _enlarge(
-    job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, report: Callable[[float], None]
+    job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, settings: Settings, report: Callable[[float], None]
 ) -> _Made | Outcome:
-    picture = loaded.picture
-    before = (picture.width, picture.height)
+    first = loaded.frames.pictures[0]
+    before = (first.width, first.height)
     name = job.source or "standard input"
     try:
         _check_format(job, enlarger.plan(*before, target).output)
-        return _Made(before, enlarger(picture, target, report), loaded.stamp)
+        made = _enlarge_frames(loaded.frames.pictures, enlarger, target, report)
+        pictures = [_marked(each.picture, enlarger, before, target, settings) for each in made]
+        consistency = tuple(pair for each in made for pair in each.consistency)
+        return _Made(before, replace(loaded.frames, pictures=pictures), consistency, loaded.stamp)
     except MemoryError:
         return Outcome(job, ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale"))
     except SuperfineError as error:
         return Outcome(job, error if str(name) in str(error) else type(error)(f"{name}: {error}"))
+
+
+def _enlarge_frames(
+    pictures: Sequence[Picture], enlarger: Enlarger, target: Target, report: Callable[[float], None]
+) -> list[Enlarged]:
+    """Every frame; one that repeats the frame before costs nothing."""
+    made: list[Enlarged] = []
+    for number, picture in enumerate(pictures):
+        if number and _same(picture, pictures[number - 1]):
+            made.append(made[-1])
+            continue
+
+        def share(part: float, number: int = number) -> None:
+            report((number + part) / len(pictures))
+
+        made.append(enlarger(picture, target, share))
+    return made
+
+
+def _same(one: Picture, other: Picture) -> bool:
+    if one.pixels.dtype != other.pixels.dtype or (one.alpha is None) != (other.alpha is None):
+        return False
+    same_alpha = one.alpha is None or other.alpha is None or np.array_equal(one.alpha, other.alpha)
+    return same_alpha and np.array_equal(one.pixels, other.pixels)
+
+
+def _marked(picture: Picture, enlarger: Enlarger, before: Size, target: Target, settings: Settings) -> Picture:
+    """The result with what the settings want it to say of itself."""
+    across, down = picture.width / before[0], picture.height / before[1]
+    if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
+        picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
+    return embed(picture, enlarger.note(across, down)) if settings.note else picture
 
 
 def _check_format(job: Job, output: Size) -> None:
@@ -170,20 +228,19 @@ def _check_format(job: Job, output: Size) -> None:
 def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
     if isinstance(made, Outcome):
         return made
-    picture = made.enlarged.picture
     try:
         if job.target is None:
             whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
-            write(picture, whole, format=settings.format, quality=settings.quality)
+            write_frames(made.frames, whole, format=settings.format, quality=settings.quality)
             sys.stdout.buffer.write(whole.getbuffer())
             sys.stdout.buffer.flush()
         else:
             if journal is not None:
                 journal.begin(job.target)
-            write(picture, job.target, quality=settings.quality)
+            write_frames(made.frames, job.target, quality=settings.quality)
             if journal is not None:
                 journal.done(made.stamp, job.target)
     except SuperfineError as error:
         return Outcome(job, error)
-    after = (picture.width, picture.height)
-    return Outcome(job, before=made.before, after=after, consistency=made.enlarged.consistency)
+    first = made.frames.pictures[0]
+    return Outcome(job, before=made.before, after=(first.width, first.height), consistency=made.consistency)

@@ -1,0 +1,117 @@
+"""Animations and pages: every frame upscaled, timing kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from superfine.errors import ImageError
+from superfine.images import Picture, read
+from superfine.images.frames import Frames, read_frames, write_frames
+
+
+def frame(shift: int, alpha: bool = False) -> np.ndarray:
+    rows, columns = np.mgrid[:24, :32]
+    colour = np.stack([rows * 8, columns * 6, np.full_like(rows, 80)], axis=2).astype(np.uint8)
+    colour[4 + shift : 10 + shift, 5:15] = (250, 10, 20)
+    return np.dstack([colour, np.where(columns < 20, 255, 0).astype(np.uint8)]) if alpha else colour
+
+
+def animation(path: Path, alpha: bool = False) -> Path:
+    images = [Image.fromarray(frame(shift, alpha)) for shift in (0, 5, 10)]
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=[100, 250, 40], loop=2, **lossless)
+    return path
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_frames_durations_and_loop_come_back(tmp_path: Path, suffix: str, alpha: bool) -> None:
+    frames = read_frames(animation(tmp_path / f"a{suffix}", alpha))
+    write_frames(frames, tmp_path / f"b{suffix}", quality=100)
+    back = read_frames(tmp_path / f"b{suffix}")
+    assert back.durations == frames.durations == [100, 250, 40]
+    assert back.loop == frames.loop == 2
+    for index, shift in enumerate((0, 5, 10)):
+        wanted = frame(shift, alpha)
+        visible = wanted[:, :, 3] > 0 if alpha else np.ones((24, 32), bool)
+        np.testing.assert_array_equal(back.pictures[index].pixels[visible], wanted[visible][:, :3])
+        if alpha:
+            np.testing.assert_array_equal(back.pictures[index].alpha, wanted[:, :, 3])
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_gif_animation_comes_back_in_256_colours(tmp_path: Path, alpha: bool) -> None:
+    frames = Frames([Picture(frame(s), frame(s, True)[:, :, 3] if alpha else None) for s in (0, 5)], [100, 200], 0)
+    write_frames(frames, tmp_path / "a.gif")
+    back = read_frames(tmp_path / "a.gif")
+    assert back.durations == [100, 200] and back.loop == 0
+    for picture, wanted in zip(back.pictures, frames.pictures, strict=True):
+        assert (picture.alpha is not None) == alpha
+        if wanted.alpha is not None:
+            np.testing.assert_array_equal(picture.alpha, wanted.alpha)
+        visible = np.ones((24, 32), bool) if wanted.alpha is None else wanted.alpha > 0
+        assert np.abs(picture.pixels[visible].astype(int) - wanted.pixels[visible]).mean() < 6
+
+
+def test_avif_sequence_comes_back_close(tmp_path: Path) -> None:
+    write_frames(Frames([Picture(frame(0)), Picture(frame(5))], [100, 200]), tmp_path / "a.avif")
+    back = read_frames(tmp_path / "a.avif")
+    assert back.durations == [100, 200]
+    assert np.abs(back.pictures[1].pixels.astype(int) - frame(5)).mean() < 4
+
+
+def test_pages_keep_their_own_size_depth_and_alpha(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pages = [
+        Picture(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)),
+        Picture(rng.integers(0, 65536, (7, 5, 3), dtype=np.uint16), dpi=(300.0, 300.0)),
+        Picture(rng.integers(0, 256, (3, 4, 1), dtype=np.uint8), rng.integers(0, 256, (3, 4), dtype=np.uint8)),
+        Picture(rng.random((5, 6, 1), dtype=np.float32)),
+    ]
+    write_frames(Frames(pages), tmp_path / "a.tif")
+    back = read_frames(tmp_path / "a.tif")
+    assert back.durations == [] and len(back.pictures) == 4
+    for page, wanted in zip(back.pictures, pages, strict=True):
+        assert page.pixels.dtype == wanted.pixels.dtype
+        np.testing.assert_array_equal(page.pixels, wanted.pixels)
+        if wanted.alpha is not None:
+            np.testing.assert_array_equal(page.alpha, wanted.alpha)
+    assert back.pictures[1].dpi == (300, 300)
+
+
+def test_formats_of_one_picture_get_the_first_frame(tmp_path: Path) -> None:
+    frames = read_frames(animation(tmp_path / "a.png"))
+    write_frames(frames, tmp_path / "b.bmp")
+    np.testing.assert_array_equal(read(tmp_path / "b.bmp").pixels, frame(0))
+
+
+def test_pages_do_not_become_an_animation(tmp_path: Path) -> None:
+    write_frames(Frames([Picture(frame(0)), Picture(frame(5))]), tmp_path / "a.png")
+    assert len(read_frames(tmp_path / "a.png").pictures) == 1
+
+
+def test_pixel_limit_counts_all_frames(tmp_path: Path) -> None:
+    source = animation(tmp_path / "a.png")
+    assert len(read_frames(source, max_pixels=3 * 24 * 32).pictures) == 3
+    with pytest.raises(ImageError, match="--max-pixels"):
+        read_frames(source, max_pixels=3 * 24 * 32 - 1)
+
+
+def test_the_command_line_upscales_every_frame_and_page(tmp_path: Path) -> None:
+    animation(tmp_path / "a.png")
+    write_frames(Frames([Picture(frame(0)), Picture(frame(5)[:12])]), tmp_path / "p.tif")
+    for name in ("a.png", "p.tif"):
+        target = tmp_path / f"large-{name}"
+        command = [sys.executable, "-m", "superfine", "upscale", tmp_path / name, "-o", target, "-s", "2"]
+        done = subprocess.run([*map(str, command), "--engine", "nearest"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    large = read_frames(tmp_path / "large-a.png")
+    assert large.durations == [100, 250, 40] and large.loop == 2
+    for picture, shift in zip(large.pictures, (0, 5, 10), strict=True):
+        np.testing.assert_array_equal(picture.pixels, frame(shift).repeat(2, axis=0).repeat(2, axis=1))
+    pages = read_frames(tmp_path / "large-p.tif").pictures
+    assert [(page.height, page.width) for page in pages] == [(48, 64), (24, 64)]
