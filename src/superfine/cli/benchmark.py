@@ -49,7 +49,8 @@ def benchmark(
         list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option("-p", "--protocol", help="paper, standard or rgb. Several: a,b or repeat.")
+        list[str] | None,
+        typer.Option("-p", "--protocol", help="paper, standard, matlab, rgb. Several: a,b or repeat."),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -105,6 +106,7 @@ def benchmark(
 
       [bold]paper[/bold]      SR truncated to 8 bits, luma rounded to 8 bits: as the CFSRCNN and ESRGCNN papers measured
       [bold]standard[/bold]   SR rounded to 8 bits, luma not rounded: as most of the field reports
+      [bold]matlab[/bold]     SR rounded, luma rounded to 8 bits, gray as gray: most printed figures of bicubic
       [bold]rgb[/bold]        SR rounded to 8 bits, all three channels
 
     Examples:

@@ -52,6 +52,15 @@ PROTOCOLS: dict[str, Protocol] = {
         crop=1,
         note="as most of the field reports",
     ),
+    "matlab": Protocol(
+        name="matlab",
+        rounding="round",
+        colour="y",
+        y_rounding="uint8",
+        gray="as-gray",
+        crop=1,
+        note="as rgb2ycbcr of 8-bit pictures gives it; most printed bicubic figures, Set5 x2 33.64",
+    ),
     "rgb": Protocol(
         name="rgb",
         rounding="round",

@@ -119,7 +119,7 @@ def _measure_set(
             sr, spent = timed(method, pair.lr)
             seconds[method.info.name] += spent
             for protocol in protocols:
-                found = _figures(sr, pair, chosen.scale, protocol, request.metrics)
+                found = figures_of(sr, pair, chosen.scale, protocol, request.metrics)
                 figures[method.info.name, protocol.name].append(PictureFigures(pair.name, found))
             if request.keep:
                 made[method.info.name] = sr
@@ -138,16 +138,27 @@ def _measure_set(
     return rows, SetRecord(chosen.name, chosen.scale, chosen.layout, origin, digest, facts, left_out)
 
 
-def _figures(
+def figures_of(
     sr: NDArray[Any], pair: sets.Pair, scale: int, protocol: Protocol, names: Sequence[str]
 ) -> dict[str, float]:
+    """Metrics of one picture; raises DataError, which names it, where one cannot be had."""
+    hr = pair.hr
+    if pair.gray and protocol.gray == "as-gray":
+        # The network made three channels of a gray picture; they differ by its errors only.
+        hr, sr = hr[..., :1], _as_gray(sr)
     try:
-        found = measure(sr, pair.hr, scale, protocol, [name for name in names if name in METRICS])
+        found = measure(sr, hr, scale, protocol, [name for name in names if name in METRICS])
         if "consistency" in names:
-            found["consistency"] = consistency(sr, pair.lr, scale, protocol)
+            lr = pair.lr if sr.shape[-1] == 3 else pair.lr[..., :1]
+            found["consistency"] = consistency(sr, lr, scale, protocol)
     except DataError as error:
         raise DataError(f"{pair.name}: {error}") from error
     return {name: found[name] for name in names}
+
+
+def _as_gray(sr: NDArray[Any]) -> NDArray[Any]:
+    mean = sr.mean(axis=2, keepdims=True)
+    return np.asarray(np.rint(mean).astype(np.uint8) if sr.dtype == np.uint8 else mean.astype(np.float32))
 
 
 def _refuse_unknown(names: Sequence[str]) -> None:
