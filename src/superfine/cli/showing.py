@@ -89,7 +89,8 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float, enlarger: Enlarger) -> 
         parts.append(f"{skipped} there already")
     if not parts:
         return
-    line = f"{', '.join(parts)} in {time_of(seconds)} ({enlarger.description})"
+    how = enlarger.describe(scale for outcome in made for scale in outcome.passes)
+    line = f"{', '.join(parts)} in {time_of(seconds)} ({how})"
     agreements = [each for outcome in made for each in outcome.consistency]
     if agreements:
         before, after = (min(getattr(each, when) for each in agreements) for when in ("before", "after"))
@@ -126,6 +127,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
         table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
     failed, pixels, seconds, memory = 0, 0, 0.0, 0
+    passes: set[int] = set()
     for job in jobs:
         try:
             started = perf_counter()
@@ -138,6 +140,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
             complain(str(error))
             continue
         width, height = estimate.plan.output
+        passes |= {*estimate.plan.passes}
         pixels, seconds, memory = pixels + width * height, seconds + estimate.seconds, max(memory, estimate.memory)
         table.add_row(
             Text(_name(job)),
@@ -150,11 +153,15 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
         )
     if failed < len(jobs):
         table.caption = (
-            f"{len(jobs) - failed} pictures, {size_of(pixels, 'pixels')}, {size_of(memory)} of memory, "
-            f"{time_of(seconds)} ({enlarger.description}); nothing was written"
+            f"{_pictures(len(jobs) - failed)}, {size_of(pixels, 'pixels')}, {size_of(memory)} of memory, "
+            f"{time_of(seconds)} ({enlarger.describe(passes)}); nothing was written"
         )
         Console().print(table)
     return failed
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def _passes(plan: Plan) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -71,12 +71,13 @@ class Enlarger:
         """Of the model, for messages."""
         return "nearest" if self._model is None else self._model.name
 
-    @property
-    def description(self) -> str:
-        """What has computed so far, for a person: "esrgcnn x2 x4, openvino bf16"."""
-        scales = " ".join(f"x{scale}" for scale in sorted(self._upscalers))
-        engines = {f"{each.engine.name} {each.engine.precision}" for each in self._upscalers.values()}
-        return ", ".join([f"{self.name} {scales}", *sorted(engines)])
+    def describe(self, scales: Iterable[int]) -> str:
+        """What computes passes of these scales, for a person: "esrgcnn x2 x3, openvino bf16"."""
+        used = sorted(set(scales))
+        if not used:
+            return "no network needed"
+        engine = self.upscaler(used[0]).engine
+        return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}"
 
     def note(self, across: float, down: float) -> Note:
         """What made a result `across` times as wide and `down` times as high, to be put into its file."""

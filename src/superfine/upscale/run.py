@@ -53,6 +53,7 @@ class Outcome:
     skipped: bool = False
     before: Size = (0, 0)
     after: Size = (0, 0)
+    passes: tuple[int, ...] = ()
     consistency: tuple[Consistency, ...] = ()
 
 
@@ -112,6 +113,7 @@ class _Loaded:
 class _Made:
     before: Size
     frames: Frames
+    passes: tuple[int, ...]
     consistency: tuple[Consistency, ...]
     stamp: Stamp | None
 
@@ -176,7 +178,8 @@ def _enlarge(
         made = _enlarge_frames(loaded.frames.pictures, enlarger, target, report)
         pictures = [_marked(each.picture, enlarger, before, target, settings) for each in made]
         consistency = tuple(pair for each in made for pair in each.consistency)
-        return _Made(before, replace(loaded.frames, pictures=pictures), consistency, loaded.stamp)
+        frames = replace(loaded.frames, pictures=pictures)
+        return _Made(before, frames, made[0].plan.passes, consistency, loaded.stamp)
     except MemoryError:
         return Outcome(job, ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale"))
     except SuperfineError as error:
@@ -243,4 +246,5 @@ def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal
     except SuperfineError as error:
         return Outcome(job, error)
     first = made.frames.pictures[0]
-    return Outcome(job, before=made.before, after=(first.width, first.height), consistency=made.consistency)
+    after = (first.width, first.height)
+    return Outcome(job, before=made.before, after=after, passes=made.passes, consistency=made.consistency)
