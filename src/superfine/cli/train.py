@@ -1,141 +1,226 @@
-"""`superfine train` and `superfine pack`."""
+"""`superfine train`: a recipe becomes weights."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from superfine.errors import RecipeError
+from superfine.errors import RecipeError, SuperfineError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from superfine.training.loop import Progress
+    from superfine.training.loop import Progress, Run
     from superfine.training.pack import Pack
     from superfine.training.recipe import Recipe
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file; 'superfine recipe' prints one.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the run. [default: runs/NAME]")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in that folder.")] = False,
-    data: Annotated[list[Path] | None, typer.Option(help="Train on these folders instead of the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Time a few steps, say what the run would take, and leave nothing.")
+    ] = False,
+    data: Annotated[list[Path] | None, typer.Option(help="Train on this folder instead of the recipe's.")] = None,
+    pack: Annotated[Path | None, typer.Option(help="Train on this pack ('superfine pack') instead.")] = None,
     validate: Annotated[Path | None, typer.Option(help="Validate on this folder instead of the recipe's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long instead of the recipe's length.")] = None,
+    tensorboard: Annotated[
+        bool | None, typer.Option(help="Write scalars and pictures for TensorBoard. [default: if it is installed]")
+    ] = None,
     packs: Annotated[Path, typer.Option(help="Where packed pictures are kept between runs.")] = Path("packs"),
 ) -> None:
-    """Train a network from a recipe.
+    """Train a network on your own pictures: write a recipe, then train with it.
 
-    The run's folder receives state.pt (to go on from, saved every two minutes), best.safetensors (best PSNR on the
-    validation pictures), last.safetensors and history.json.
+        superfine recipe my-photos --data photos --validate other-photos --minutes 30 > my-photos.toml
 
-        superfine train recipes/esrgcnn-quick.toml --data my-photos --minutes 30
+        superfine train my-photos.toml
+
+        superfine upscale small.jpg -o large.png -m runs/my-photos/best.safetensors
+
+    The first run packs the pictures once; later runs find the pack. **runs/my-photos** receives the best weights so
+    far (best.safetensors), the latest (last.safetensors), the state to go on from (state.pt), what the run was and
+    where it ran (run.json, recipe.toml), and at the end a report to look at (report.html).
+
+    What would it take, on this machine?
+
+        superfine train my-photos.toml --dry-run
+
+    Stop with Ctrl-C whenever you like, and go on later; after a crash or a power cut too:
+
+        superfine train my-photos.toml --resume
+
+    Start from the shipped weights instead of from nothing, which needs far less time:
+
+        superfine recipe finer --data photos --start esrgcnn > finer.toml
+
+    On several GPUs:
+
+        torchrun --nproc-per-node 4 -m superfine train my-photos.toml
     """
     from rich.console import Console
 
-    from superfine.training.loop import Run
-
     console = Console(stderr=True)
-    chosen = _recipe(recipe, data, validate, minutes)
+    chosen = resolved(recipe, data=data, pack=pack, validate=validate, minutes=minutes)
     folder = out or Path("runs") / chosen.name
-    pack = _pack(chosen, packs, console)
-    run = Run(chosen, pack, folder, resume=resume)
-    (folder / "recipe.json").write_text(chosen.model_dump_json(indent=2))
-    console.print(
-        f"{chosen.name}: {chosen.network.name}, {len(pack)} pictures, {run.device.type} "
-        f"{'bf16' if run.bf16 else 'fp32'}, from step {run.state.step}, into {folder}"
+    if dry_run:
+        _dry_run(chosen, packs, folder, console)
+        return
+    from superfine.training.loop import Run, choose_device
+    from superfine.training.processes import Team
+
+    team = Team.join(cuda=choose_device(chosen.hardware.device).type == "cuda")
+    try:
+        if team.first:
+            opened = _open(chosen, packs, console)
+        team.wait()  # the others find the pack the first one made
+        if not team.first:
+            opened = _open(chosen, packs, Console(stderr=True, quiet=True))
+        run = Run(chosen, opened, folder, resume=resume)
+        if team.first:
+            _watched(run, opened, tensorboard, console)
+        else:
+            run.train()
+    finally:
+        team.leave()
+
+
+def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console) -> None:
+    """Train in the first process: shown, written down, reported."""
+    from superfine.cli.watching import Show
+    from superfine.training.board import Board, installed
+    from superfine.training.journal import Journal
+    from superfine.training.report import write_report
+    from superfine.training.samples import samples
+
+    folder = run.folder
+    board = None
+    if tensorboard or (tensorboard is None and installed()):
+        board = Board(folder / "tensorboard", run.state.step)
+    journal = Journal(run, pack)
+    shown = samples(run.validation, 1) if run.validation else []
+    show = Show(console, batch=run.recipe.data.batch * run.team.world, bicubic=journal.bicubic)
+    show.say(
+        f"{run.recipe.name}: {run.recipe.network.name} on {len(pack)} pictures, {run.device.type} "
+        f"{'bf16' if run.bf16 else 'fp32'}, from step {run.state.step:,}, into {folder}"
     )
 
+    def step(now: Progress) -> None:
+        row = journal.step(now)
+        if row and board:
+            board.row(row)
+        show.step(now)
+
     def validated(entry: dict[str, Any]) -> None:
-        (folder / "history.json").write_text(json.dumps(run.state.history, indent=1))
-        figures = " / ".join(f"x{scale} {value:.3f}" for scale, value in entry["psnr"].items())
-        loss = "" if entry["loss"] is None else f", loss {entry['loss']:.5f}"
-        console.print(f"step {entry['step']}, {entry['seconds'] / 60:.1f} min{loss}: {figures} dB (standard)")
+        journal.save("running")
+        show.validated(entry)
+        if board:
+            board.validated(entry, journal.bicubic)
+            network = run.averaged().to(run.device)
+            board.pictures(entry["step"], [(sample, sample.enlarge(network, run.device)) for sample in shown])
 
+    outcome = "failed"
     try:
-        run.train(_Line(console).show, validated)
+        with show:
+            run.train(step, validated)
+        outcome = "finished"
     except KeyboardInterrupt:
-        console.print(f"stopped and saved at step {run.state.step}: go on with --resume")
+        outcome = "stopped"
+        show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
         raise
-    console.print(f"done: {folder / 'best.safetensors'}")
+    except SuperfineError as error:
+        outcome = f"failed: {error}"
+        raise
+    finally:
+        journal.save(outcome)
+        if board:
+            board.close()
+    best = folder / "best.safetensors"
+    print(f"{best if best.is_file() else folder / 'last.safetensors'}")
+    print(f"{write_report(folder)}")
 
 
-class _Line:
-    """One line of progress: rewritten in place on a terminal, once a minute in a log."""
-
-    def __init__(self, console: Console) -> None:
-        self.console, self.every = console, 1.0 if console.is_terminal else 60.0
-        self.shown, self.loss = 0.0, 0.0
-
-    def show(self, now: Progress) -> None:
-        self.loss = now.loss if now.loss is not None else self.loss
-        clock = time.monotonic()
-        if clock - self.shown < self.every:
-            return
-        self.shown = clock
-        left = now.seconds / now.done - now.seconds if now.done > 0 else 0.0
-        text = (
-            f"step {now.step}  loss {self.loss:.5f}  rate {now.rate:.2e}  "
-            f"{now.seconds / max(1, now.step):.2f} s/step  {left / 60:.0f} min left"
-        )
-        if self.console.is_terminal:
-            sys.stderr.write(f"\r{text}   ")
-            sys.stderr.flush()
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-
-def _recipe(path: Path, data: list[Path] | None, validate: Path | None, minutes: float | None) -> Recipe:
-    """The recipe with its relative paths resolved and the command line's changes applied."""
+def resolved(
+    path: Path,
+    *,
+    data: list[Path] | None = None,
+    pack: Path | None = None,
+    validate: Path | None = None,
+    minutes: float | None = None,
+) -> Recipe:
+    """The recipe with its paths made absolute and the command line's changes applied. Raises RecipeError."""
     from superfine.training.recipe import parse_recipe, read_recipe
 
     raw = read_recipe(path).model_dump(exclude_unset=True)
-    base = path.parent
+    base = path.parent.absolute()
+    if data and pack:
+        raise RecipeError("--data and --pack exclude each other: train on folders or on a pack")
     if data:
-        raw["data"] = {**raw["data"], "folders": [str(folder) for folder in data], "pack": None}
+        raw["data"] |= {"folders": [_absolute(folder) for folder in data], "pack": None}
+    elif pack:
+        raw["data"] |= {"folders": [], "pack": _absolute(pack)}
     else:
-        raw["data"]["folders"] = [str(base / folder) for folder in raw["data"].get("folders", ())]
+        raw["data"]["folders"] = [os.path.normpath(base / folder) for folder in raw["data"].get("folders", ())]
         if raw["data"].get("pack"):
-            raw["data"]["pack"] = str(base / raw["data"]["pack"])
+            raw["data"]["pack"] = os.path.normpath(base / raw["data"]["pack"])
     if validate:
-        raw["validation"] = {**raw.get("validation", {}), "folder": str(validate)}
+        raw["validation"] = {**raw.get("validation", {}), "folder": _absolute(validate)}
     elif raw.get("validation", {}).get("folder"):
-        raw["validation"]["folder"] = str(base / raw["validation"]["folder"])
+        raw["validation"]["folder"] = os.path.normpath(base / raw["validation"]["folder"])
     if raw.get("start", {}).get("checkpoint") and (base / raw["start"]["checkpoint"]).is_file():
-        raw["start"]["checkpoint"] = str(base / raw["start"]["checkpoint"])
+        raw["start"]["checkpoint"] = os.path.normpath(base / raw["start"]["checkpoint"])
     if minutes is not None:
-        if minutes <= 0:
+        if not minutes > 0:
             raise RecipeError(f"--minutes {minutes:g}: wanted more than 0")
-        raw["schedule"] = {**raw["schedule"], "minutes": minutes, "steps": None}
+        raw["schedule"] |= {"minutes": minutes, "steps": None}
     return parse_recipe(raw, source=str(path))
 
 
-def _pack(recipe: Recipe, packs: Path, console: Console) -> Pack:
-    """Open the recipe's pack; make it first if it is named by folders and not there yet."""
-    import hashlib
+def _absolute(path: Path) -> str:
+    return os.path.normpath(path.absolute())
 
-    from superfine.training.pack import Pack, PackOptions, write_pack
-    from superfine.training.pictures import find_pictures
 
-    if recipe.data.pack:
-        return Pack(Path(recipe.data.pack))
-    paths = find_pictures([Path(folder) for folder in recipe.data.folders], recipe.data.exclude)
-    smallest = recipe.data.patch * max(recipe.network.scales)
-    options = PackOptions(recipe.network.scales, recipe.data.extra_downscales, smallest)
-    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(json.dumps([listing, options.__dict__]).encode()).hexdigest()[:16]
-    target = packs / f"{key}.pack"
-    if not target.exists():
-        from rich.progress import Progress as Bar
+def _open(recipe: Recipe, packs: Path, console: Console) -> Pack:
+    """The recipe's pack, made with a progress bar if it is not there yet."""
+    from superfine.cli.pack import progress_bar, show_left_out
+    from superfine.training.prepare import pack_of
 
-        with Bar(console=console) as bar:
-            task = bar.add_task("packing", total=len(paths))
-            report = write_pack(target, paths, options, progress=lambda done, _: bar.update(task, completed=done))
-        for line in report.left_out:
-            console.print(f"left out: {line}")
-    return Pack(target)
+    left_out: list[str] = []
+    with progress_bar(console) as start:
+        pack = pack_of(recipe, packs, progress=start("packing"), left_out=left_out.append)
+    show_left_out(left_out, console)
+    return pack
+
+
+def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from superfine.cli.messages import size_of, time_of
+    from superfine.training.estimate import estimate
+
+    pack = _open(recipe, packs, console)
+    with console.status("timing a few steps at each scale"):
+        found = estimate(recipe, pack)
+    pixels = sum(plane.height * plane.width for picture in pack for plane in picture.lr.values()) / len(pack.scales)
+    odds = ", ".join(f"x{scale} {seconds:.3f} s" for scale, seconds in found.step_seconds.items())
+    table = Table(show_header=False, title=f"{recipe.name}, as it would run here", title_justify="left")
+    network = f"{recipe.network.name}, {found.parameters:,} parameters, {found.device} {found.precision}"
+    seen = found.lr_pixels / pixels
+    rows = {
+        "network": network,
+        "data": f"{len(pack)} pictures, {size_of(pack.path.stat().st_size)} ({pack.path})",
+        "batch": f"{recipe.data.batch} patches of {recipe.data.patch}x{recipe.data.patch} LR pixels",
+        "a step": f"{found.mean_step:.3f} s ({odds}), {recipe.data.batch / found.mean_step:,.1f} images/s",
+        "steps": f"{found.steps:,}: each picture seen {seen:,.0f} times over",
+        "time": f"{time_of(found.seconds)}, validation and saving not counted",
+        "memory": f"{size_of(found.memory)} at most so far" if found.memory else "not known here",
+        "would go into": f"{folder}; nothing was written there",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)

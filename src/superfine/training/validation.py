@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from superfine.errors import RecipeError
-from superfine.images import files
-from superfine.images.resize import crop_to_multiple, downscale
+from superfine.errors import DataError, RecipeError
+from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.nets import Network
 from superfine.nets.layers import channels_last
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training.pictures import find_pictures
+from superfine.training.pictures import decode, find_pictures
 from superfine.training.recipe import ValidationSection
+
+SMALLEST_SIDE = 24
+"""HR pixels: below that nothing is left inside the border a protocol cuts."""
 
 
 @dataclass
@@ -33,12 +35,23 @@ class ValidationSet:
             return None
         try:
             paths = find_pictures([Path(section.folder)])
-        except Exception as error:
+        except DataError as error:
             raise RecipeError(f"validation.folder: {error}") from error
         count = min(section.pictures, len(paths))
         chosen = [paths[k * len(paths) // count] for k in range(count)]
-        hrs = [_centre(files.read(path).pixels, section.crop, lcm(*scales)) for path in chosen]
+        hrs = [_centre(_decoded(path), section.crop, lcm(*scales)) for path in chosen]
         return cls({scale: [(hr, downscale(hr, scale)) for hr in hrs] for scale in scales})
+
+    def bicubic(self) -> dict[int, float]:
+        """Mean PSNR in dB by scale of bicubic enlargement: what any network has to beat."""
+        return {
+            scale: float(
+                np.mean(
+                    [measure(resize(lr, hr.shape[:2]), hr, scale, PROTOCOLS["standard"])["psnr"] for hr, lr in pairs]
+                )
+            )
+            for scale, pairs in self.pairs.items()
+        }
 
     def psnr(self, network: Network, device: torch.device, *, bf16: bool) -> dict[int, float]:
         """Mean PSNR in dB by scale of a network in evaluation mode."""
@@ -56,9 +69,14 @@ class ValidationSet:
         return means
 
 
+def _decoded(path: Path) -> NDArray[np.uint8]:
+    pixels = decode(path, smallest_side=SMALLEST_SIDE)
+    if isinstance(pixels, str):
+        raise RecipeError(f"validation.folder: {pixels}")
+    return pixels
+
+
 def _centre(pixels: NDArray[np.uint8], side: int, multiple: int) -> NDArray[np.uint8]:
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
     if side:
         top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
         pixels = pixels[top : top + side, left : left + side]

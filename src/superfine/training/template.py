@@ -1,0 +1,64 @@
+"""A recipe as commented TOML, written from the recipe's own classes, so that it cannot go stale."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from superfine.training.recipe import Recipe
+
+WIDTH = 116
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The whole recipe as TOML: every field with what it means, its unit, its default and its value.
+
+    Fields without a value are there as comments. Reading the text gives the same recipe back.
+    """
+    lines = [
+        "# A recipe for 'superfine train'. Lines that start with # are comments; a field left out has its default.",
+        "# Paths start at this file's folder.",
+    ]
+    for name, field in Recipe.model_fields.items():
+        if not isinstance(getattr(recipe, name), BaseModel):
+            lines += _field(name, field, getattr(recipe, name))
+    for name in Recipe.model_fields:
+        section = getattr(recipe, name)
+        if isinstance(section, BaseModel):
+            about = str(type(section).__doc__).split(": ", 1)[-1]
+            lines += ["", "", *_comment(about[0].upper() + about[1:]), f"[{name}]"]
+            for key, field in type(section).model_fields.items():
+                lines += _field(key, field, getattr(section, key))
+    return "\n".join(lines) + "\n"
+
+
+def _field(name: str, field: FieldInfo, value: Any) -> list[str]:
+    about = " ".join(str(field.description).split())
+    if field.is_required():
+        default = "Must be given."
+    elif field.default is None or field.default == ():
+        default = "Default: none."
+    else:
+        default = f"Default: {_toml(field.default)}."
+    lines = ["", *_comment(f"{about} {default}")]
+    if value is None:
+        return [*lines, f"# {name} ="]
+    return [*lines, f"{name} = {_toml(value)}"]
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH)]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings escape as JSON's do
+    return repr(value)
