@@ -28,6 +28,8 @@ COMMANDS: dict[str, str] = {
     "inspect": "superfine.cli.inspect:inspect",
     "video": "superfine.cli.video:video",
     "explain": "superfine.cli.explain:explain",
+    "complexity": "superfine.cli.complexity:complexity",
+    "results": "superfine.cli.results:results",
     "bench": "superfine.cli.bench:bench",
 }
 """command → "module:function", or "module:app" where the command has commands of its own (a typer.Typer)."""

@@ -118,16 +118,16 @@ def benchmark(
     from superfine.quality.benchmark.pictures import parse_box
 
     files = _Files(json, csv, markdown, html, sheet)
-    _refuse_unwritable([json, csv, markdown, html, sheet, save])
-    models = _listed(model, "esrgcnn")
+    refuse_unwritable([json, csv, markdown, html, sheet, save])
+    models = listed(model, "esrgcnn")
     if bicubic and "bicubic" not in models:
         models = ["bicubic", *models]
     request = Request(
         folders=folders,
         models=models,
-        scales=[_scale(text) for text in _listed(scale, "4")],
-        protocols=_listed(protocol, "standard"),
-        metrics=_listed(metric, "psnr,ssim"),
+        scales=[scale_of(text) for text in listed(scale, "4")],
+        protocols=listed(protocol, "standard"),
+        metrics=listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
         tile=tile,
@@ -142,13 +142,13 @@ def benchmark(
     _show_trust(result, interval, pair)
 
 
-def _listed(values: list[str] | None, default: str) -> list[str]:
+def listed(values: list[str] | None, default: str) -> list[str]:
     """Every value of an option given several times, or once with commas; each once, in order."""
     parts = [part.strip() for value in values or [default] for part in value.split(",")]
     return list(dict.fromkeys(part for part in parts if part))
 
 
-def _scale(text: str) -> int:
+def scale_of(text: str) -> int:
     if text not in ("2", "3", "4"):
         raise ModelError(f"no scale {text}; choose 2, 3 or 4")
     return int(text)
@@ -161,7 +161,7 @@ def _two(text: str) -> tuple[str, str]:
     return first, second
 
 
-def _refuse_unwritable(paths: Sequence[Path | None]) -> None:
+def refuse_unwritable(paths: Sequence[Path | None]) -> None:
     """Before the hour of measuring, not after it."""
     for path in paths:
         if path is not None and not path.absolute().parent.is_dir():

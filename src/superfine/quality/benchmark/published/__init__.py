@@ -64,7 +64,7 @@ class Cost:
     source: str
     method: str
     parameters: int
-    gflops: float
+    gflops: float | None  # where one is printed
     seconds: dict[int, float]  # side of the HR picture in pixels → seconds on the paper's GPU
 
 
@@ -76,7 +76,7 @@ def costs() -> tuple[Cost, ...]:
             row["source"],
             row["method"],
             int(row["params"]),
-            float(row["flops_g"]),
+            float(row["flops_g"]) if row["flops_g"] else None,
             {side: float(row[f"time_{side}"]) for side in (256, 512, 1024)},
         )
         for row in _read("published_costs.csv")

@@ -1,0 +1,122 @@
+"""`superfine complexity`: what a network costs, counted and measured, beside what its paper prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from superfine.cli.benchmark import listed, refuse_unwritable, scale_of
+from superfine.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from superfine.quality.benchmark.complexity import Cost, Timing
+
+
+def complexity(
+    model: Annotated[
+        list[str] | None, typer.Option("-m", "--model", help="A model or weights file. Several: a,b or repeat.")
+    ] = None,
+    scale: Annotated[
+        list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="The HR picture multiply-adds are counted for.")
+    ] = "1280x720",
+    time: Annotated[bool, typer.Option(help="Also measure run time and memory.")] = True,
+    side: Annotated[
+        list[str] | None, typer.Option(help="HR sides to time, in pixels. [default: 256,512,1024, the papers']")
+    ] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="openvino, pytorch. Several: a,b or repeat.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="auto, fp32, bf16, fp16. Several: a,b or repeat.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs a timing is the median of, after one to warm up.")] = 5,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
+) -> None:
+    """Parameters, multiply-adds, activations and context of networks; run time and peak memory on this machine.
+
+    Examples:
+
+      superfine complexity -m esrgcnn,cfsrcnn -s 2
+      superfine complexity -m esrgcnn -s 2 --engine openvino,pytorch --precision fp32,bf16
+    """
+    from superfine.quality.benchmark import save
+    from superfine.quality.benchmark.complexity import against_papers, count, record, time_runs
+    from superfine.weights import find
+
+    refuse_unwritable([as_json])
+    width, height = _size(size)
+    models, scales = listed(model, "esrgcnn,cfsrcnn"), [scale_of(text) for text in listed(scale, "2")]
+    sides = [_side(text) for text in listed(side, "256,512,1024")]
+    costs = [count(find(name), s, -(-height // s), -(-width // s)) for name in models for s in scales]
+    _show_costs(costs, f"{width}x{height}")
+    for cost in costs:
+        for line in against_papers(cost):
+            typer.echo(line)
+    timings: list[Timing] = []
+    for name in models if time else []:
+        for s in scales:
+            for where in listed(engine, "openvino"):
+                for how in listed(precision, "auto"):
+                    timings += time_runs(name, s, where, how, sides, runs)
+    if timings:
+        _show_timings(timings, sides)
+    if as_json is not None:
+        save(json.dumps(record(costs, timings), indent=1) + "\n", as_json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise DataError(f"no size {text!r}; write WIDTHxHEIGHT in pixels, as in 1280x720")
+    return int(width), int(height)
+
+
+def _side(text: str) -> int:
+    if not text.isdigit() or not 16 <= int(text) <= 8192:
+        raise DataError(f"no side {text!r}; give pixels from 16 to 8192")
+    return int(text)
+
+
+def _show_costs(costs: list[Cost], size: str) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"multiply-adds and activations for an HR picture of {size}", title_justify="left")
+    for head in ("model", "scale", "parameters", "multiply-adds", "activations", "context, LR pixels"):
+        table.add_column(head, justify="left" if head == "model" else "right")
+    for each in costs:
+        row = (f"{each.parameters:,}", f"{each.multiply_adds / 1e9:,.2f} G", f"{each.activations / 1e6:,.1f} M")
+        table.add_row(each.model, f"x{each.scale}", *row, f"{each.context} each side")
+    _print(table)
+
+
+def _show_timings(timings: list[Timing], sides: list[int]) -> None:
+    from rich.table import Table
+
+    from superfine.quality.benchmark.published import costs
+
+    table = Table(title=f"seconds (peak MiB), median of {timings[0].runs}, by HR side in pixels", title_justify="left")
+    for head in ("model", "scale", "engine", "precision", *(f"{side}²" for side in sides)):
+        table.add_column(head, justify="right" if head.endswith("²") else "left")
+    rows: dict[tuple[str, int, str, str], list[Timing]] = {}
+    for each in timings:
+        rows.setdefault((each.model, each.scale, each.engine, each.precision), []).append(each)
+    for (model, scale, engine, precision), found in rows.items():
+        cells = [f"{t.seconds:.3f}" + (f" ({t.peak_mib:.0f})" if t.peak_mib else "") for t in found]
+        table.add_row(model, f"x{scale}", engine, precision, *cells)
+    table.add_section()
+    for cost in costs() if any(t.scale == 2 for t in timings) else ():
+        if cost.method.lower() in {t.model for t in timings}:
+            cells = [f"{cost.seconds[side]:.4f}" if side in cost.seconds else "–" for side in sides]
+            table.add_row(f"{cost.method} (printed)", "x2", "the paper's GPU", "", *cells, style="dim")
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
