@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superfine.errors import ImageError, PlanError
+from superfine.images.encode import FORMATS
 from superfine.images.files import SUFFIXES
 
 STREAM = "-"
@@ -57,7 +58,7 @@ def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str
     if format is not None and format not in SUFFIXES:
         raise PlanError(f"unknown format {format!r}: want one of {' '.join(each.lstrip('.') for each in SUFFIXES)}")
     if STREAM in inputs:
-        return Batch(_from_stream(inputs, out), [])
+        return Batch(_from_stream(inputs, out, format), [])
     found: list[Found] = []
     complaints: list[ImageError] = []
     several = len(inputs) > 1
@@ -73,7 +74,7 @@ def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str
         return Batch([Job(found[0].source, None)], complaints)
     if _is_folder(out, several):
         return Batch(_into_folder(found, Path(out), suffix, format, complaints), complaints, Path(out))
-    _check_suffix(Path(out))
+    _check_suffix(Path(out), format)
     return Batch([Job(found[0].source, Path(out))], complaints)
 
 
@@ -134,14 +135,14 @@ def _glob(pattern: str) -> list[Found]:
     ]
 
 
-def _from_stream(inputs: Sequence[str], out: str) -> list[Job]:
+def _from_stream(inputs: Sequence[str], out: str, format: str | None) -> list[Job]:
     if len(inputs) > 1:
         raise PlanError("standard input (-) holds one picture: give it alone")
     if out == STREAM:
         return [Job(None, None)]
     if _is_folder(out, several=False):
         raise PlanError(f"a picture from standard input has no name to take in the folder {out}: name a file")
-    _check_suffix(Path(out))
+    _check_suffix(Path(out), format)
     return [Job(None, Path(out))]
 
 
@@ -169,6 +170,8 @@ def _into_folder(
     return list(jobs.values())
 
 
-def _check_suffix(path: Path) -> None:
+def _check_suffix(path: Path, format: str | None) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise PlanError(f"cannot write {path}: unknown suffix {path.suffix!r}; want one of {' '.join(SUFFIXES)}")
+    if format is not None and FORMATS[format] is not FORMATS[path.suffix.lower()]:
+        raise PlanError(f"{path} is to be {path.suffix}, --format says {format}: name one of them")
