@@ -25,7 +25,9 @@ def inspect(
     from superfine.errors import ImageError
     from superfine.images.describe import describe
     from superfine.images.files import DEFAULT_MAX_PIXELS
+    from superfine.images.quiet import hush_codecs
 
+    hush_codecs()
     failed = 0
     for number, name in enumerate(pictures):
         try:

@@ -119,10 +119,12 @@ def upscale(
     from superfine.cli.showing import show_estimates, show_run
     from superfine.errors import PlanError
     from superfine.images.files import DEFAULT_MAX_PIXELS
+    from superfine.images.quiet import hush_codecs
     from superfine.upscale.batch import plan_batch
     from superfine.upscale.enlarge import Enlarger
     from superfine.upscale.run import Settings
 
+    hush_codecs()
     if dpi not in ("keep", "scale"):
         raise PlanError(f"--dpi is keep or scale, not {dpi!r}")
     wishes = {

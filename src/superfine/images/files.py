@@ -34,6 +34,14 @@ DEFAULT_MAX_PIXELS: Final = 400_000_000
 # Pillow's decompression bomb limit is a global of its module.
 _limit_lock = threading.RLock()
 
+# Pixels per byte that no file of a format reaches. Deflate packs 1032:1, LZW less, in pixels of a bit or more; a
+# JPEG block of 64 pixels takes a bit for its DC value alone; WebP could go further, but only with nothing in it.
+_DENSEST: Final = {
+    "JPEG": 1000, "MPO": 1000, "PNG": 8 * 1032, "GIF": 8 * 1032, "TIFF": 8 * 1032, "BMP": 8 * 1032, "PPM": 1,
+    "WEBP": 20_000,
+}  # fmt: skip
+_HARMLESS: Final = 16_000_000
+
 # What Pillow's decoders raise on damaged files, found by fuzzing them.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, AttributeError,
@@ -138,7 +146,9 @@ def errors_named(name: str, max_pixels: int) -> Iterator[None]:
     except ImageError as error:
         raise error if name in str(error) else ImageError(f"{name}: {error}") from None
     except _DAMAGE as error:
-        raise ImageError(f"{name} is cut short or damaged ({_reason(error)})") from None
+        # What Pillow says on purpose is worth passing on; a stumbling decoder's words are not.
+        told = f" ({_reason(error)})" if isinstance(error, (OSError, SyntaxError)) and str(error) else ""
+        raise ImageError(f"{name} is cut short or damaged{told}") from None
 
 
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
@@ -173,12 +183,26 @@ def _open(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = before
     try:
         rare.check_size(*image.size, max_pixels)
-        if min(image.size) < 1:
-            raise ImageError(f"{image.width} x {image.height}: it holds no pixels")
+        _check_plausible(image, source)
     except ImageError:
         image.close()
         raise
     return image
+
+
+def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
+    """ImageError for a header that promises more pixels than the bytes behind it can hold: minutes and GiBs saved."""
+    pixels = image.width * image.height
+    if min(image.size) < 1:
+        raise ImageError(f"{image.width} x {image.height}: it holds no pixels")
+    densest = _DENSEST.get(image.format or "")
+    if pixels < _HARMLESS or densest is None or image.mode == "1":
+        return
+    count = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+    if pixels > densest * count:
+        raise ImageError(
+            f"its header says {image.width:,} x {image.height:,} pixels, which {count:,} bytes cannot hold"
+        )
 
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:

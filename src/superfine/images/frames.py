@@ -1,6 +1,7 @@
 """Pictures in a row: animations (APNG, WebP, GIF, AVIF) and the pages of a TIFF."""
 
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from superfine.images.picture import Picture, to_pil
 
 ANIMATED: Final = (".png", ".apng", ".webp", ".gif", ".avif")
 PAGED: Final = (".tif", ".tiff")
+_LONGEST: Final = 65_535  # milliseconds that APNG can say
 
 
 @dataclass
@@ -81,7 +83,8 @@ def write_frames(
 ) -> None:
     """Write an animation, pages, or a single picture; of several, a format that cannot hold them gets the first.
 
-    Pages are no animation: they go into a TIFF only. Animations are of 8 bits; pages keep their depth. Everything else is as in `files.write`.
+    Pages are no animation: they go into a TIFF only. Animations are of 8 bits; pages keep their depth.
+    Everything else is as in `files.write`.
     """
     named = Path(path).suffix if isinstance(path, (str, os.PathLike)) else ".png"
     suffix = (format or named).lower()
@@ -125,12 +128,15 @@ def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode
         images = [to_pil(_alike(picture, alpha, gray)) for picture in pictures]
     settings: dict[str, Any] = encode.animation_settings(kind, first, options)
     if frames.durations:
-        settings["duration"] = [round(duration) for duration in frames.durations]
+        settings["duration"] = [min(round(duration), _LONGEST) for duration in frames.durations]
     if frames.loop is not None and kind != "AVIF":
         settings["loop"] = frames.loop
     for image in images:
         image.info = {key: value for key, value in image.info.items() if key == "transparency"}
-    images[0].save(file, kind.upper(), save_all=True, append_images=images[1:], **settings)
+    try:
+        images[0].save(file, kind.upper(), save_all=True, append_images=images[1:], **settings)
+    except (ValueError, TypeError, RuntimeError, struct.error) as error:
+        raise ImageError(f"{kind} encoder: {error}") from None
 
 
 def _alike(picture: Picture, alpha: bool, gray: bool) -> Picture:

@@ -243,7 +243,7 @@ def _read_tiff(data: bytes, max_pixels: int) -> Picture:
     except Exception as error:  # tifffile raises of all kinds, its own among them
         if "imagecodecs" in str(error):
             raise ImageError("unpacking this TIFF needs imagecodecs: pip install 'superfine[formats]'") from None
-        raise OSError(str(error)) from None
+        raise OSError from None
     # An EXIF block is a TIFF, so Pillow's reader of those reads the tags of this one.
     exif = Image.Exif()
     try:

@@ -1,0 +1,27 @@
+"""For programs: picture libraries that may say nothing of their own on standard error."""
+
+import ctypes
+import logging
+import warnings
+
+from PIL import _imaging
+
+
+def hush_codecs() -> None:
+    """Silence what Pillow, libtiff and tifffile would print about odd or damaged files.
+
+    It holds for the whole process, so a program calls it once, at its start, and a library never does:
+    `files.read` names in one ImageError what matters of it.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        # libtiff inside Pillow prints by itself unless told not to; Pillow has no switch for it.
+        libtiff = ctypes.CDLL(_imaging.__file__)
+        for kind in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            handler = getattr(libtiff, kind)
+            handler.restype = ctypes.c_void_p
+            handler(None)
+    except (OSError, AttributeError):
+        pass  # a Pillow built otherwise: its messages are a blemish, not an error
