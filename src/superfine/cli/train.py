@@ -72,7 +72,9 @@ def train(
         return
     from superfine.training.loop import Run, choose_device
     from superfine.training.processes import Team
+    from superfine.training.validation import chosen_pictures
 
+    chosen_pictures(chosen.validation)  # better now than after packing
     team = Team.join(cuda=choose_device(chosen.hardware.device).type == "cuda")
     try:
         if team.first:

@@ -22,7 +22,7 @@ class Board:
     """Writes a run's events into `folder`; look at them with `tensorboard --logdir FOLDER`."""
 
     def __init__(self, folder: Path, from_step: int) -> None:
-        """from_step: what an earlier sitting wrote at and after this step is hidden.
+        """from_step: what an earlier sitting wrote after this step is hidden.
 
         Raises TrainingError if TensorBoard is not installed.
         """
@@ -30,7 +30,7 @@ class Board:
             raise TrainingError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=from_step or None)
+        self.writer = SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)
 
     def row(self, row: Row) -> None:
         """Loss, rate and speed of one row of the log."""

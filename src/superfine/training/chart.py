@@ -25,18 +25,22 @@ class Line:
     """Mark each point."""
 
 
-def chart(title: str, x_label: str, y_label: str, lines: Sequence[Line], *, zero: str = "", log: bool = False) -> str:
-    """The chart as an <svg> element.
+def chart(
+    title: str, x_label: str, y_label: str, lines: Sequence[Line], *, zero: str = "", from_zero: bool = False
+) -> str:
+    """The chart as an <svg> element; nothing if no line has a point.
 
-    zero: name of a dashed line at y = 0, if there should be one; log: a logarithmic y axis (values above 0).
+    zero: name of a dashed line at y = 0, if there should be one; from_zero: let the y axis begin at 0. An axis whose
+    values are all positive and span a factor of ten is logarithmic otherwise.
     """
     lines = [Line(line.name, _thin(line.points), line.colour, line.dots) for line in lines if line.points]
     if not lines:
         return ""
     xs = [x for line in lines for x, _ in line.points]
-    ys = [y for line in lines for _, y in line.points] + ([0.0] if zero else [])
+    ys = [y for line in lines for _, y in line.points] + ([0.0] if zero or from_zero else [])
+    log = 0 < 10 * min(ys) < max(ys)
     across = _Axis(min(0.0, *xs), max(xs) or 1.0, LEFT, WIDTH - RIGHT)
-    up = _Axis(*_padded(min(ys), max(ys), log), HEIGHT - BOTTOM, TOP, log=log)
+    up = _Axis(*_padded(min(ys), max(ys), log, from_zero), HEIGHT - BOTTOM, TOP, log=log)
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
@@ -106,11 +110,11 @@ def _draw(line: Line, across: _Axis, up: _Axis, taken: list[float]) -> list[str]
     return parts
 
 
-def _padded(low: float, high: float, log: bool) -> tuple[float, float]:
+def _padded(low: float, high: float, log: bool, from_zero: bool) -> tuple[float, float]:
     if log:
         return low / 1.15, high * 1.15
     room = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
-    return low - room, high + room
+    return low if from_zero else low - room, high + room
 
 
 def _thin(points: Points) -> Points:

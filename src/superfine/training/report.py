@@ -60,7 +60,7 @@ def report(folder: Path) -> str:
         f"<h1>{escape(facts['name'])}</h1><p class=about>{escape(recipe.about)}</p>",
         _summary(facts, recipe),
         _figures(facts, history),
-        _curves(folder, facts, history),
+        _curves(folder, facts, history, recipe),
         _crops(folder, recipe),
         _facts(facts),
         f"<h2>Recipe</h2><pre>{escape(_bare(recipe_text(recipe)))}</pre>",
@@ -105,7 +105,7 @@ def _figures(facts: dict[str, Any], history: list[dict[str, Any]]) -> str:
     )
 
 
-def _curves(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]]) -> str:
+def _curves(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]], recipe: Recipe) -> str:
     rows = read_log(folder)
     longest = max([entry["seconds"] for entry in history] + [row.seconds for row in rows], default=0.0)
     unit, size = ("hours", 3600.0) if longest > 2 * 3600 else ("minutes", 60.0)
@@ -121,12 +121,20 @@ def _curves(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]]) 
     x = f"{unit} of training"
     charts = {
         "dB over bicubic": chart("PSNR over bicubic", x, "dB", lead, zero="bicubic"),
-        "Loss": chart("Loss", x, "loss", [Line("", [(r.seconds / size, r.loss) for r in rows], "c3")], log=True),
+        "Loss": chart("Loss", x, recipe.optimizer.loss, [Line("", [(r.seconds / size, r.loss) for r in rows], "c3")]),
         "Learning rate": chart(
-            "Learning rate", x, "rate", [Line("", [(r.seconds / size, r.rate) for r in rows], "c4")]
+            "Learning rate",
+            x,
+            "1e-4",
+            [Line("", [(r.seconds / size, r.rate * 1e4) for r in rows], "c4")],
+            from_zero=True,
         ),
         "Speed": chart(
-            "Speed", x, "pictures a second", [Line("", [(r.seconds / size, r.pictures_per_second) for r in rows], "c5")]
+            "Speed",
+            x,
+            "pictures a second",
+            [Line("", [(r.seconds / size, r.pictures_per_second) for r in rows], "c5")],
+            from_zero=True,
         ),
     }
     drawn = "".join(f"<figure><figcaption>{k}</figcaption>{svg}</figure>" for k, svg in charts.items() if svg)

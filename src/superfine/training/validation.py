@@ -22,6 +22,18 @@ SMALLEST_SIDE = 24
 """HR pixels: below that nothing is left inside the border a protocol cuts."""
 
 
+def chosen_pictures(section: ValidationSection) -> list[Path]:
+    """The pictures a recipe validates on; none if it names no folder. Raises RecipeError if the folder holds none."""
+    if section.folder is None:
+        return []
+    try:
+        paths = find_pictures([Path(section.folder)])
+    except DataError as error:
+        raise RecipeError(f"validation.folder: {error}") from error
+    count = min(section.pictures, len(paths))
+    return [paths[k * len(paths) // count] for k in range(count)]
+
+
 @dataclass
 class ValidationSet:
     """HR pictures and the LR made of each, by scale; all HWC uint8 RGB."""
@@ -31,14 +43,9 @@ class ValidationSet:
     @classmethod
     def of(cls, section: ValidationSection, scales: tuple[int, ...]) -> ValidationSet | None:
         """The set a recipe names, or None. Raises RecipeError if the folder holds no pictures."""
-        if section.folder is None:
+        chosen = chosen_pictures(section)
+        if not chosen:
             return None
-        try:
-            paths = find_pictures([Path(section.folder)])
-        except DataError as error:
-            raise RecipeError(f"validation.folder: {error}") from error
-        count = min(section.pictures, len(paths))
-        chosen = [paths[k * len(paths) // count] for k in range(count)]
         hrs = [_centre(_decoded(path), section.crop, lcm(*scales)) for path in chosen]
         return cls({scale: [(hr, downscale(hr, scale)) for hr in hrs] for scale in scales})
 
