@@ -14,7 +14,7 @@ PACKAGE = Path(superfine.__file__).parent
 
 LAYERS = [
     {"superfine", "cli", "web", "integrations", "__main__"},
-    {"demo", "training", "export", "quality.benchmark", "datasets"},
+    {"demo", "training", "export", "quality.benchmark", "datasets", "video"},
     {"upscale"},
     {"engines", "weights", "checkpoints"},
     {"nets"},

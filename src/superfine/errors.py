@@ -2,6 +2,7 @@
 
     SuperfineError
     ├── ImageError        a picture that cannot be read or written
+    │   └── VideoError        a video that cannot be read or written
     ├── ModelError        a model name nobody knows, or a scale the model does not have
     │   └── CheckpointError   a weights file that is wrong, cut short or foreign
     ├── EngineError       an engine that is missing, or a precision it cannot do
@@ -21,6 +22,10 @@ class SuperfineError(Exception):
 
 class ImageError(SuperfineError):
     """A picture cannot be read or written."""
+
+
+class VideoError(ImageError):
+    """A video cannot be read or written."""
 
 
 class ModelError(SuperfineError):

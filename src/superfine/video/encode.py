@@ -1,0 +1,188 @@
+"""How the larger frames are written: codec, quality, pixel format, colour."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.format import ContainerFormat
+
+from superfine.errors import VideoError
+from superfine.video.colour import Layout
+from superfine.video.frames import choose_format, layout_of, with_colour
+from superfine.video.source import Colour
+
+_GLOBAL_HEADER_WANTED = 0x0040
+"""FFmpeg's AVFMT_GLOBALHEADER: the container keeps the codec's headers apart from its packets."""
+_GLOBAL_HEADER = 1 << 22
+"""FFmpeg's AV_CODEC_FLAG_GLOBAL_HEADER."""
+_BITEXACT = 1 << 23
+"""FFmpeg's AV_CODEC_FLAG_BITEXACT: no build-specific notes in the stream."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder and how it is told what a user asks."""
+
+    encoder: str
+    """FFmpeg's name."""
+    quality: int | None
+    """Constant quality (CRF) if the user names none; None: the codec has no such scale."""
+    worst: int
+    """Largest value of that scale."""
+    options: dict[str, str]
+
+
+CODECS: dict[str, Codec] = {
+    "h264": Codec("libx264", 17, 51, {"preset": "medium"}),
+    "hevc": Codec("libx265", 18, 51, {"preset": "medium"}),
+    "av1": Codec("libsvtav1", 22, 63, {"preset": "6"}),
+    "vp9": Codec("libvpx-vp9", 22, 63, {"b": "0", "deadline": "good", "cpu-used": "3", "row-mt": "1"}),
+    "prores": Codec("prores_ks", None, 0, {}),
+    "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
+}
+"""--codec → encoder. ffv1 is lossless."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Everything that decides the bytes of the encoded frames."""
+
+    codec: str
+    """Key of CODECS."""
+    pixel_format: str
+    layout: Layout
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    colour: Colour
+    aspect: Fraction | None
+    """Shape of a pixel, width over height; None if unknown."""
+    global_header: bool
+    options: dict[str, str] = field(default_factory=dict)
+
+    def configure(self, context: Any) -> None:
+        """Set an encoder's context (PyAV's CodecContext, or a stream that passes on to one) up for these frames."""
+        context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
+        context.time_base, context.framerate = self.time_base, self.rate
+        if self.aspect:
+            context.sample_aspect_ratio = self.aspect
+        context.colorspace = 0 if self.layout.kind == "rgb" else self.colour.matrix
+        context.color_primaries, context.color_trc = self.colour.primaries, self.colour.transfer
+        context.color_range = 2 if self.layout.full else 1
+        context.flags = context.flags | (_GLOBAL_HEADER if self.global_header else 0) | _BITEXACT
+        context.options = dict(self.options)
+
+    def open(self) -> Any:
+        """An encoder of its own for a piece of the video."""
+        context = av.CodecContext.create(CODECS[self.codec].encoder, "w")
+        self.configure(context)
+        return context
+
+
+def plan_encoding(
+    source_layout: Layout,
+    colour: Colour,
+    size: tuple[int, int],
+    timing: tuple[Fraction, Fraction],
+    suffix: str,
+    *,
+    codec: str | None = None,
+    quality: int | None = None,
+    preset: str | None = None,
+    pixel_format: str | None = None,
+    aspect: Fraction | None = None,
+    light: tuple[bytes | None, bytes | None] = (None, None),
+) -> Encoding:
+    """Choose what the user left open.
+
+    size: (height, width) of the larger frames. timing: (time base, frames a second). suffix: of the output, ".mp4".
+    light: HDR10's structures, see `Source.light`. Raises VideoError for what the container or codec cannot do.
+    """
+    name = codec or _default_codec(suffix, source_layout, colour)
+    if name not in CODECS:
+        raise VideoError(f"no codec {name!r}: choose one of {', '.join(CODECS)}")
+    kind = CODECS[name]
+    container = container_of(suffix)
+    offered = [each.name for each in av.Codec(kind.encoder, "w").video_formats or []]
+    chosen = pixel_format or choose_format(source_layout, offered, *size)
+    if chosen not in offered or (layout := layout_of("gbrp" if chosen == "bgr0" else chosen)) is None:
+        known = ", ".join(each for each in offered if layout_of(each))
+        raise VideoError(f"{name} does not take the pixel format {chosen!r}: choose one of {known}")
+    options = dict(kind.options)
+    if quality is not None and kind.quality is None:
+        raise VideoError(f"{name} has no quality scale")
+    if quality is not None and not 0 <= quality <= kind.worst:
+        raise VideoError(f"{name} takes a quality of 0 (best) to {kind.worst}, not {quality}")
+    if kind.quality is not None:
+        options["crf"] = str(kind.quality if quality is None else quality)
+    if preset is not None:
+        options["preset" if name != "vp9" else "cpu-used"] = preset
+    options |= _own_parameters(name, light)
+    return Encoding(
+        codec=name,
+        pixel_format=chosen,
+        layout=with_colour(layout, colour.matrix, colour.full),
+        width=size[1],
+        height=size[0],
+        time_base=timing[0],
+        rate=timing[1],
+        colour=replace(colour, full=colour.full or layout.kind == "rgb"),
+        aspect=aspect,
+        global_header=bool(ContainerFormat(container, "w").flags & _GLOBAL_HEADER_WANTED),
+        options=options,
+    )
+
+
+_CONTAINERS = {
+    ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi", ".ts": "mpegts"
+}  # fmt: skip
+
+
+def container_of(suffix: str) -> str:
+    """FFmpeg's name of the container a file's ending stands for. Raises VideoError for others."""
+    if suffix.lower() not in _CONTAINERS:
+        ending = f"with the ending {suffix!r}" if suffix else "without an ending"
+        raise VideoError(f"no video is written {ending}: choose one of {', '.join(_CONTAINERS)}")
+    return _CONTAINERS[suffix.lower()]
+
+
+def _default_codec(suffix: str, layout: Layout, colour: Colour) -> str:
+    if suffix.lower() == ".webm":
+        return "vp9" if layout.bits == 8 else "av1"
+    return "hevc" if layout.bits > 8 or colour.is_hdr else "h264"
+
+
+def _own_parameters(codec: str, light: tuple[bytes | None, bytes | None]) -> dict[str, str]:
+    """Options in an encoder's own language: HDR10's static metadata, and silence."""
+    display = None if light[0] is None else _mastering_display(light[0], codec)
+    level = None if light[1] is None else ",".join(map(str, struct.unpack_from("<2I", light[1])))
+    name = "master-display" if codec == "hevc" else "mastering-display"
+    names = {name: display, "max-cll" if codec == "hevc" else "content-light": level}
+    parts = [f"{key}={value}" for key, value in names.items() if value]
+    if codec == "hevc":
+        return {"x265-params": ":".join(["log-level=error", *parts])}
+    return {"svtav1-params": ":".join(parts)} if codec == "av1" and parts else {}
+
+
+def _mastering_display(data: bytes, codec: str) -> str | None:
+    """FFmpeg's AVMasteringDisplayMetadata → G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min).
+
+    x265 counts chromaticities in 0.00002 and luminance in 0.0001 cd/m²; SVT-AV1 takes plain numbers.
+    """
+    values = struct.unpack_from("<22i", data)
+    if not (values[20] and values[21]):
+        return None
+    numbers = [Fraction(values[i], values[i + 1] or 1) for i in range(0, 20, 2)]
+    x265 = codec == "hevc"
+
+    def text(value: Fraction, unit: int) -> str:
+        return str(round(value * unit)) if x265 else f"{float(value):.5f}"
+
+    points = [f"({text(numbers[i], 50000)},{text(numbers[i + 1], 50000)})" for i in range(0, 8, 2)]
+    red, green, blue, white = points
+    return f"G{green}B{blue}R{red}WP{white}L({text(numbers[9], 10000)},{text(numbers[8], 10000)})"

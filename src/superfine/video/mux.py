@@ -1,0 +1,151 @@
+"""The output file: the larger frames, and every other stream as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+
+from superfine.errors import VideoError
+from superfine.video.encode import CODECS, Encoding, container_of
+from superfine.video.pieces import Chunk, Pieces
+from superfine.video.source import Source
+
+_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
+"""Tags the container or the encoder writes for itself."""
+_STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_")
+"""Matroska's counts of a stream, true of the old pictures only."""
+
+
+@dataclass
+class Report:
+    """What becomes of the input's other streams."""
+
+    indices: list[int] = field(default_factory=list)
+    """Of the streams to copy."""
+    copied: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def streams_that_do_not_fit(video: Source, container: str, *, drop: bool) -> Report:
+    """Which streams can be copied into `container`, tried out before hours of work.
+
+    Data streams that cannot (camera telemetry, time codes) are dropped and reported. Raises VideoError for audio,
+    subtitles, pictures or attachments that cannot, unless `drop`.
+    """
+    report = Report()
+    with av.open(os.devnull, "w", format=container) as trial:
+        for stream in video.container.streams:
+            if stream.index == video.stream.index:
+                continue
+            name = f"#{stream.index} {stream.type} {getattr(stream, 'name', None) or 'of unknown kind'}"
+            try:
+                if stream.type in ("data", "unknown") and container not in ("mov", "mp4", "mpegts"):
+                    raise ValueError("no data streams")
+                _copy_of(trial, stream)
+            except (ValueError, OSError, av.error.FFmpegError):
+                if stream.type not in ("data", "unknown") and not drop:
+                    raise VideoError(
+                        f"{container} cannot hold stream {name}: choose an output ending in .mkv, or --drop it"
+                    ) from None
+                report.dropped.append(name)
+                continue
+            report.indices.append(stream.index)
+            report.copied.append(name)
+    return report
+
+
+def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Report) -> None:
+    """Join the pieces and the copied streams into `out`, which appears when it is whole."""
+    partial = pieces.folder / f"whole{out.suffix}"
+    try:
+        with (
+            av.open(str(video.path), "r", metadata_errors="replace") as old,
+            av.open(str(partial), "w", format=container_of(out.suffix)) as new,
+        ):
+            _describe(old, new)
+            target = _video_stream(new, video, encoding)
+            copies = {index: _copy_of(new, old.streams[index]) for index in report.indices}
+            new.set_chapters(old.chapters())
+            _interleave(old, new, target, copies, _packets(pieces, encoding))
+        partial.replace(out)
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise VideoError(f"cannot write {out}: {error}; the frames are kept, so running it again is quick") from error
+
+
+def _describe(old: Any, new: Any) -> None:
+    new.metadata.update({key: value for key, value in old.metadata.items() if key.lower() not in _OWN_TAGS})
+
+
+def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
+    stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
+    encoding.configure(stream.codec_context)
+    tags = {
+        key: value
+        for key, value in video.stream.metadata.items()
+        if key.lower() not in _OWN_TAGS and not key.startswith(_STATISTICS)
+    }
+    stream.metadata.update(tags)
+    stream.disposition = video.stream.disposition
+    stream.set_display_matrix(video.display_matrix())
+    return stream
+
+
+def _copy_of(new: Any, stream: Any) -> Any:
+    copy = (
+        new.add_attachment(stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data)
+        if stream.type == "attachment"
+        else new.add_stream_from_template(stream, opaque=True)
+    )
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _packets(pieces: Pieces, encoding: Encoding) -> Iterator[av.Packet[Any]]:
+    """The encoded frames with the times they are decoded at, which must rise over all pieces and stay below their pts.
+
+    The frames' own times serve: the n-th packet is decoded at the n-th smallest pts, less the one shift that makes it
+    early enough for all.
+    """
+    order = [pts for index in pieces.done for pts, _, _ in index.packets]
+    rising = sorted(order)
+    shift = max((b - a for a, b in zip(order, rising, strict=True)), default=0)
+    following = {a: b - a for a, b in pairwise(rising)}
+    last = pieces.done[-1].last_duration or round(1 / (encoding.rate * encoding.time_base))
+    for chunk, time in zip(pieces.chunks(), rising, strict=True):
+        yield _packet(chunk, time - shift, following.get(chunk.pts, last), encoding.time_base)
+
+
+def _packet(chunk: Chunk, dts: int, duration: int, time_base: Fraction) -> av.Packet[Any]:
+    packet: av.Packet[Any] = av.Packet(chunk.data)
+    packet.pts, packet.dts, packet.duration, packet.time_base = chunk.pts, dts, duration, time_base
+    packet.is_keyframe = chunk.key
+    return packet
+
+
+def _interleave(old: Any, new: Any, target: Any, copies: dict[int, Any], pictures: Iterator[av.Packet[Any]]) -> None:
+    """Mux both in order of time, so that the muxer need not hold one back for the other."""
+    waiting = next(pictures, None)
+
+    def advance(until: Fraction | None) -> None:
+        nonlocal waiting
+        while waiting is not None and (until is None or (waiting.dts or 0) * waiting.time_base <= until):
+            waiting.stream = target
+            new.mux(waiting)
+            waiting = next(pictures, None)
+
+    streams = [old.streams[index] for index in copies if old.streams[index].type != "attachment"]
+    for packet in old.demux(*streams) if streams else ():
+        if packet.dts is None or packet.time_base is None:  # the end of a stream
+            continue
+        advance(packet.dts * packet.time_base)
+        packet.stream = copies[packet.stream_index]
+        new.mux(packet)
+    advance(None)

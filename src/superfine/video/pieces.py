@@ -1,0 +1,145 @@
+"""The encoded frames on their way to the output: pieces of a fixed number of frames, each whole or not there.
+
+A piece is encoded by an encoder of its own and begins with a key frame, so a run that was killed goes on at the first
+piece that is missing, and what comes out is the same as without the interruption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from superfine.errors import VideoError
+
+FRAMES = 48
+"""Frames of a piece: what a kill costs at most, and the distance of key frames."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One packet of encoded video, its time stamps in the stream's time base."""
+
+    pts: int
+    key: bool
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a piece holds, written at its end."""
+
+    packets: list[tuple[int, bool, int]]
+    """(pts, whether a key frame, bytes) in the order they are decoded."""
+    frames: int
+    repeated: int
+    """Frames that were the one before once more."""
+    last_pts: int
+    last_duration: int
+
+
+class Pieces:
+    """A hidden folder beside the output with the pieces of one job."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """identity: everything that decides the bytes of a piece; pieces of another one are thrown away."""
+        self.folder = folder
+        text = json.dumps(identity, sort_keys=True, default=str)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            job = folder / "job.json"
+            if not job.is_file() or job.read_text(encoding="utf-8") != text:
+                for old in folder.iterdir():
+                    old.unlink()
+                _write_whole(job, text.encode())
+        except OSError as error:
+            raise VideoError(f"cannot work in {folder}: {error.strerror or error}") from error
+        self.done = self._whole_pieces()
+
+    def add(self, chunks: list[Chunk], index: Index) -> None:
+        """Store the next piece."""
+        footer = json.dumps(asdict(index)).encode()
+        content = b"".join(chunk.data for chunk in chunks) + footer + len(footer).to_bytes(8, "little")
+        try:
+            _write_whole(self._path(len(self.done)), content)
+        except OSError as error:
+            raise VideoError(
+                f"cannot write into {self.folder}: {error.strerror or error}; what is done is kept"
+            ) from error
+        self.done.append(index)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every packet of every piece, in the order they are decoded."""
+        for number, index in enumerate(self.done):
+            with self._path(number).open("rb") as file:
+                for pts, key, size in index.packets:
+                    yield Chunk(pts, key, file.read(size))
+
+    def remove(self) -> None:
+        """Delete the folder: the output is whole."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def frames(self) -> int:
+        return sum(index.frames for index in self.done)
+
+    @property
+    def repeated(self) -> int:
+        return sum(index.repeated for index in self.done)
+
+    @property
+    def last_pts(self) -> int | None:
+        return self.done[-1].last_pts if self.done else None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.piece"
+
+    def _whole_pieces(self) -> list[Index]:
+        found: list[Index] = []
+        while (index := _read_index(self._path(len(found)))) is not None:
+            found.append(index)
+        return found
+
+
+def work_folder(out: Path) -> Path:
+    """Where the pieces of an output lie: .NAME.superfine beside it."""
+    return out.with_name(f".{out.name}.superfine")
+
+
+def file_identity(path: Path) -> dict[str, Any]:
+    """What tells one version of a file from another without reading all of it."""
+    status = path.stat()
+    with path.open("rb") as file:
+        head = hashlib.sha256(file.read(1 << 20)).hexdigest()
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns, "head": head}
+
+
+def _read_index(path: Path) -> Index | None:
+    """The index of a piece; None if it is missing or not whole."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 8))
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                return None
+            file.seek(size - 8 - length)
+            fields = json.loads(file.read(length))
+            index = Index(**fields | {"packets": [(int(p), bool(k), int(n)) for p, k, n in fields["packets"]]})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return index if sum(n for _, _, n in index.packets) + length + 8 == size else None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,228 @@
+"""A video through the Upscaler: frames larger, everything else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from superfine.errors import VideoError
+from superfine.upscale import Upscaler
+from superfine.video.colour import Plane, from_rgb, to_rgb
+from superfine.video.encode import Encoding, container_of, plan_encoding
+from superfine.video.frames import make_frame
+from superfine.video.mux import Report, mux, streams_that_do_not_fit
+from superfine.video.pieces import FRAMES, Chunk, Index, Pieces, file_identity, work_folder
+from superfine.video.source import Frame, Source
+
+Progress = Callable[[int, int], None]
+"""Called with (frames done, frames expected; 0 if unknown) after every frame."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of the output; None leaves it to the input and the output's ending."""
+
+    codec: str | None = None
+    """Key of encode.CODECS."""
+    quality: int | None = None
+    """Constant quality, 0 (best) upwards, on the codec's own scale."""
+    preset: str | None = None
+    """The encoder's own word for how hard it tries."""
+    pixel_format: str | None = None
+    """FFmpeg's name."""
+    deinterlace: bool | None = None
+    drop: bool = False
+    """Leave out streams the output's container cannot hold, instead of refusing."""
+    restart: bool = False
+    """Begin anew even if an earlier run was interrupted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done."""
+
+    frames: int
+    resumed: int
+    """Of those, frames an earlier run had done."""
+    repeated: int
+    """Of those, frames that were the one before once more, and cost nothing."""
+    size: tuple[int, int]
+    """Width and height of the output."""
+    encoding: Encoding
+    copied: list[str]
+    """Streams copied as they were."""
+    dropped: list[str]
+    """Streams left out, and why."""
+
+
+def upscale_video(
+    source: str | Path,
+    out: str | Path,
+    upscaler: Upscaler,
+    options: Options | None = None,
+    *,
+    identity: str = "",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write `source` as `out`, every frame through `upscaler`; audio, subtitles, chapters and tags are copied.
+
+    Time stamps stay as they are (variable frame rates too), and so do bit depth, range, colour matrix and HDR tags. A
+    run that was interrupted goes on where it stopped if it is called again in the same way; `identity` names the
+    model's weights for that purpose. Memory does not grow with the length of the video.
+
+    Raises VideoError, with `out` untouched.
+    """
+    source, out, options = Path(source), Path(out), options or Options()
+    container_of(out.suffix)
+    if out.exists() and (out.is_dir() or not overwrite):
+        raise VideoError(f"{out} is there already: choose another name, or replace it with --overwrite")
+    with Source(source) as video:
+        if out.exists() and source.samefile(out):
+            raise VideoError(f"{out} is the input: choose another name")
+        encoding = _plan(video, out.suffix, upscaler.scale, options)
+        report = streams_that_do_not_fit(video, container_of(out.suffix), drop=options.drop)
+        job = {
+            "input": file_identity(source),
+            "encoding": asdict(encoding),
+            "model": identity,
+            "engine": [upscaler.engine.name, upscaler.engine.precision, upscaler.scale],
+            "deinterlace": options.deinterlace,
+            "frames": FRAMES,
+        }
+        folder = work_folder(out)
+        if options.restart and folder.is_dir():
+            Pieces(folder, {}).remove()
+        pieces = Pieces(folder, job)
+        resumed = pieces.frames
+        _fill(pieces, video, encoding, upscaler, options.deinterlace, progress)
+        mux(video, out, encoding, pieces, report)
+        summary = _summary(pieces, resumed, encoding, report)
+        pieces.remove()
+        return summary
+
+
+def _plan(video: Source, suffix: str, scale: int, options: Options) -> Encoding:
+    return plan_encoding(
+        video.layout,
+        video.colour,
+        (video.height * scale, video.width * scale),
+        (video.time_base, video.rate),
+        suffix,
+        codec=options.codec,
+        quality=options.quality,
+        preset=options.preset,
+        pixel_format=options.pixel_format,
+        aspect=video.stream.sample_aspect_ratio or None,
+        light=video.light(),
+    )
+
+
+def _summary(pieces: Pieces, resumed: int, encoding: Encoding, report: Report) -> Summary:
+    return Summary(
+        frames=pieces.frames,
+        resumed=resumed,
+        repeated=pieces.repeated,
+        size=(encoding.width, encoding.height),
+        encoding=encoding,
+        copied=report.copied,
+        dropped=report.dropped,
+    )
+
+
+def _fill(
+    pieces: Pieces,
+    video: Source,
+    encoding: Encoding,
+    upscaler: Upscaler,
+    deinterlace: bool | None,
+    progress: Progress | None,
+) -> None:
+    """Make the pieces that are missing."""
+    total, done = video.expected_frames, pieces.frames
+    if progress is not None and done:
+        progress(done, max(total, done))
+    larger = _Larger(upscaler, encoding)
+    frames = video.frames(pieces.last_pts, deinterlace=deinterlace)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, max(total, done))
+
+    while batch := _encode_piece(frames, larger, encoding, count):
+        pieces.add(*batch)
+
+
+class _Larger:
+    """Frames → larger frames, remembering the last: a frame that is the one before costs nothing."""
+
+    def __init__(self, upscaler: Upscaler, encoding: Encoding) -> None:
+        self._upscaler, self._encoding = upscaler, encoding
+        self._before: list[Plane] | None = None
+        self._result: list[Plane] = []
+        self.repeated = 0
+
+    def __call__(self, frame: Frame) -> list[Plane]:
+        if self._before is not None and _same(self._before, frame.planes):
+            self.repeated += 1
+            return self._result
+        rgb = to_rgb(frame.planes, frame.layout)
+        if frame.layout.alpha and not self._encoding.layout.alpha:
+            rgb = np.ascontiguousarray(rgb[:, :, :3])
+        self._result = from_rgb(self._upscaler(rgb), self._encoding.layout)
+        self._before = frame.planes
+        return self._result
+
+
+def _same(a: list[Plane], b: list[Plane]) -> bool:
+    return all(p.shape == q.shape and np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+def _encode_piece(
+    frames: Iterator[Frame], larger: _Larger, encoding: Encoding, progress: Callable[[], None]
+) -> tuple[list[Chunk], Index] | None:
+    """The next FRAMES frames, encoded; None if there are none."""
+    encoder: Any = None
+    packets: list[av.Packet[Any]] = []
+    frame, count, repeated = None, 0, larger.repeated
+    while count < FRAMES and (following := next(frames, None)) is not None:
+        frame = following
+        encoder = encoder or encoding.open()
+        picture = make_frame(larger(frame), encoding.pixel_format)
+        picture.pts, picture.time_base = frame.pts, encoding.time_base
+        picture.colorspace = 0 if encoding.layout.kind == "rgb" else encoding.colour.matrix
+        picture.color_range = 2 if encoding.layout.full else 1
+        picture.color_primaries, picture.color_trc = encoding.colour.primaries, encoding.colour.transfer
+        try:
+            packets += encoder.encode(picture)
+        except (OSError, ValueError) as error:
+            raise VideoError(f"{encoding.codec} cannot write these frames ({error}): choose another --codec") from error
+        count += 1
+        progress()
+    if frame is None:
+        return None
+    packets += encoder.encode(None)
+    base = encoding.time_base
+    chunks = [Chunk(_in_base(p, base), bool(p.is_keyframe), bytes(p)) for p in packets if p.size]
+    index = Index(
+        packets=[(chunk.pts, chunk.key, len(chunk.data)) for chunk in chunks],
+        frames=count,
+        repeated=larger.repeated - repeated,
+        last_pts=frame.pts,
+        last_duration=frame.duration,
+    )
+    return chunks, index
+
+
+def _in_base(packet: av.Packet[Any], base: Fraction) -> int:
+    """The packet's pts in the stream's time base (an encoder may count in its own)."""
+    assert packet.pts is not None
+    return round(packet.pts * packet.time_base / base) if packet.time_base else packet.pts

@@ -1,0 +1,242 @@
+"""A video file, read: its picture stream, its frames with time stamps, what is known of its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+
+from superfine.errors import VideoError
+from superfine.video.colour import Layout, Plane
+from superfine.video.frames import layout_of, planar_twin, read_planes, with_colour
+
+UNSPECIFIED = 2
+"""H.273's code for a colour property nobody wrote down."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """H.273 codes and range as the output says them."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    full: bool
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the transfer is PQ or HLG."""
+        return self.transfer in (16, 18)
+
+
+@dataclass
+class Frame:
+    """One decoded frame."""
+
+    pts: int
+    """In units of the stream's time base; strictly rising."""
+    duration: int
+    """The same units; 0 if unknown."""
+    planes: list[Plane]
+    layout: Layout
+
+
+class Source:
+    """A video opened for reading. Close it, or use it as a context."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir():
+            raise VideoError(f"{path} is a folder: name a video file")
+        try:
+            self.container = av.open(str(path), "r", metadata_errors="replace")
+        except (OSError, ValueError) as error:  # PyAV's errors are both
+            raise VideoError(f"cannot read {path} as a video: {_reason(error)}") from error
+        pictures = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not pictures or pictures[0].codec_context is None:
+            self.container.close()
+            raise VideoError(f"{path} holds no video stream that can be decoded")
+        self.stream = pictures[0]
+        self.stream.thread_type = "AUTO"
+        context = self.stream.codec_context
+        if not context.width or not context.height or context.pix_fmt is None:
+            self.container.close()
+            raise VideoError(f"{path}: no size of its pictures can be told; it is damaged or cut short")
+        self.width, self.height, self.pixel_format = context.width, context.height, str(context.pix_fmt)
+        self.twin = planar_twin(self.pixel_format)
+        self.colour = self._colour()
+        layout = layout_of(self.twin)
+        assert layout is not None
+        self.layout = with_colour(layout, self.colour.matrix, self.colour.full)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.container.close()
+
+    @property
+    def time_base(self) -> Fraction:
+        return self.stream.time_base or Fraction(1, 1000)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, on average; 25 if nobody knows."""
+        return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+
+    @property
+    def expected_frames(self) -> int:
+        """How many frames there are, by the container; an estimate from its duration; 0 if it says neither."""
+        if self.stream.frames:
+            return int(self.stream.frames)
+        if self.stream.duration:
+            return round(self.stream.duration * self.time_base * self.rate)
+        return round(Fraction(self.container.duration, 1_000_000) * self.rate) if self.container.duration else 0
+
+    def frames(self, after: int | None = None, *, deinterlace: bool | None = None) -> Iterator[Frame]:
+        """Every frame in order of presentation, or those whose pts is above `after`.
+
+        deinterlace: True weaves no fields together (bwdif, one frame a frame), False takes frames as they are;
+        None raises VideoError on the first interlaced one. Damaged packets are passed over.
+        """
+        seeking = after is not None and not deinterlace and self._seek(after)
+        last: int | None = None
+        for frame in self._decoded(deinterlace, fresh=not seeking):
+            pts = self._pts(frame, last)
+            last = pts
+            if after is not None and pts <= after:
+                continue
+            if (frame.width, frame.height) != (self.width, self.height):
+                raise VideoError(
+                    f"{self.path}: pictures change from {self.width}x{self.height} to {frame.width}x{frame.height}; "
+                    "cut the file there and upscale the pieces"
+                )
+            if frame.interlaced_frame and deinterlace is None:
+                raise VideoError(
+                    f"{self.path} is interlaced: pass --deinterlace, or --no-deinterlace to take its frames as they are"
+                )
+            twin = self.twin if frame.format.name == self.pixel_format else planar_twin(frame.format.name)
+            layout = layout_of(twin)
+            assert layout is not None
+            duration = int((frame.duration or 0) * (frame.time_base or self.time_base) / self.time_base)
+            yield Frame(
+                pts, duration, read_planes(frame, twin), with_colour(layout, self.colour.matrix, self.colour.full)
+            )
+
+    def display_matrix(self) -> list[int] | None:
+        """The nine numbers that say how players turn the picture; None if they do not."""
+        data = self._first_side_data().get(SideDataType.DISPLAYMATRIX)
+        return None if data is None else [int(value) for value in np.frombuffer(data, "<i4")[:9]]
+
+    def light(self) -> tuple[bytes | None, bytes | None]:
+        """FFmpeg's structures of HDR10: mastering display, content light level; None where the first frame has none."""
+        data = self._first_side_data()
+        return data.get(SideDataType.MASTERING_DISPLAY_METADATA), data.get(SideDataType.CONTENT_LIGHT_LEVEL)
+
+    def _first_side_data(self) -> dict[Any, bytes]:
+        """Side data of the first frame, by type; the file is left at its beginning."""
+        with av.open(str(self.path), "r", metadata_errors="replace") as container:
+            stream = container.streams[self.stream.index]
+            try:
+                frame = next(iter(container.decode(stream)), None)
+            except (OSError, ValueError):
+                return {}
+            if not isinstance(frame, av.VideoFrame):
+                return {}
+            side_data: Any = frame.side_data
+            return {data.type: bytes(data) for data in side_data}
+
+    def _colour(self) -> Colour:
+        context = self.stream.codec_context
+        is_rgb = av.VideoFormat(self.pixel_format).is_rgb
+        matrix = int(context.colorspace)
+        if matrix in (UNSPECIFIED, 0) and not is_rgb:
+            # What every player assumes; it must be written down now, or a larger picture would be taken for HD.
+            matrix = 1 if self.height >= 720 or self.width >= 1280 else 6
+        full = is_rgb or int(context.color_range) == 2 or self.pixel_format.startswith("yuvj")
+        return Colour(1 if is_rgb else matrix, int(context.color_primaries), int(context.color_trc), full)
+
+    def _seek(self, pts: int) -> bool:
+        """Go to the last key frame at or before `pts`, if the file allows; otherwise stay at the beginning."""
+        try:
+            self.container.seek(pts, stream=self.stream, backward=True)
+            first = next((p for p in self.container.demux(self.stream) if p.pts is not None), None)
+            if first is not None and first.pts is not None and first.pts <= pts:
+                self.container.seek(pts, stream=self.stream, backward=True)
+                return True
+            self.container.seek(0, backward=True, any_frame=False)
+        except (OSError, ValueError):
+            self._reopen()
+        return False
+
+    def _reopen(self) -> None:
+        self.container.close()
+        other = Source(self.path)
+        self.container, self.stream = other.container, other.stream
+
+    def _decoded(self, deinterlace: bool | None, *, fresh: bool) -> Iterator[av.VideoFrame]:
+        if fresh:
+            self._reopen()
+        graph = self._deinterlacer() if deinterlace else None
+        damaged = good = 0
+        for packet in self.container.demux(self.stream):
+            try:
+                frames = packet.decode()
+            except (av.InvalidDataError, av.error.PatchWelcomeError):
+                damaged += 1
+                continue
+            for frame in frames:
+                if isinstance(frame, av.VideoFrame):
+                    good += 1
+                    yield from self._filtered(graph, frame)
+        if graph is not None:
+            yield from self._filtered(graph, None)
+        if not good:
+            found = f"{damaged} damaged packets" if damaged else "none"
+            raise VideoError(f"{self.path}: no picture could be decoded (found {found}); it is damaged or cut short")
+
+    def _deinterlacer(self) -> Any:
+        graph = av.filter.Graph()
+        entry = graph.add_buffer(template=self.stream)
+        # Only frames marked as interlaced are touched; one frame comes out for one that goes in.
+        bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        entry.link_to(bwdif)
+        bwdif.link_to(graph.add("buffersink"))
+        graph.configure()
+        return graph
+
+    @staticmethod
+    def _filtered(graph: Any, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        if graph is None:
+            if frame is not None:
+                yield frame
+            return
+        graph.push(frame)
+        while True:
+            try:
+                yield graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+
+    def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
+        """The frame's pts in the stream's time base; made up where it is missing or does not rise."""
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        if frame.pts is None:
+            return 0 if last is None else last + step
+        pts = round(frame.pts * (frame.time_base or self.time_base) / self.time_base)
+        return pts if last is None or pts > last else last + 1
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__
