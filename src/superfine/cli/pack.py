@@ -46,9 +46,7 @@ def pack(
     a pack of one's own pays for keeping, or, with a limit, for carrying data to another machine:
 
         superfine pack photos -o photos.pack
-
         superfine pack photos --limit 55MiB -o photos.zip
-
         superfine train recipe.toml --pack photos.zip
 
     Pictures that cannot be used are named, left out and counted. With a limit, nothing but the pictures themselves

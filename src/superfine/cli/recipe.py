@@ -9,7 +9,9 @@ import typer
 
 
 def recipe(
-    name: Annotated[str, typer.Argument(help="What to call it: the run's name, and its folder's.")] = "my-recipe",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="What to call it: the run's name, and its folder's.")
+    ] = "my-recipe",
     network: Annotated[str, typer.Option("-n", "--network", help="esrgcnn or cfsrcnn.")] = "esrgcnn",
     data: Annotated[list[str] | None, typer.Option(help="A folder of pictures to train on. Several: repeat.")] = None,
     validate: Annotated[str | None, typer.Option(help="A folder of pictures to validate on, not to train on.")] = None,
@@ -26,8 +28,9 @@ def recipe(
     Write it to a file, change what you like, and train with it:
 
         superfine recipe my-photos --data photos --validate others > my-photos.toml
-
         superfine train my-photos.toml
+
+    Only the name, the network's name, the folders and the length must be given; a field left out has its default.
     """
     from superfine.training.recipe import parse_recipe, read_recipe
     from superfine.training.template import recipe_text

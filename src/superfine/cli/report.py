@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 
-def report(run: Annotated[Path, typer.Argument(help="The folder of a training run.")]) -> None:
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")]) -> None:
     """Write the report of a training run: curves, crops against bicubic, figures, recipe, data and machine.
+
+    It is one HTML file that needs nothing else. **superfine train** writes it at the end; this writes it again, or
+    before the end:
 
         superfine report runs/my-photos
 
-    It is one HTML file that needs nothing else; **superfine train** writes it too, at the end.
+    The newest best weights are the ones shown.
     """
     from superfine.training.report import write_report
 

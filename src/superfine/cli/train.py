@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from superfine.errors import RecipeError, SuperfineError
+from superfine.errors import RecipeError, TrainingError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file; 'superfine recipe' prints one.")],
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="The recipe, a TOML file; 'superfine recipe' prints one.")
+    ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the run. [default: runs/NAME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     dry_run: Annotated[
@@ -34,31 +37,31 @@ def train(
     ] = None,
     packs: Annotated[Path, typer.Option(help="Where packed pictures are kept between runs.")] = Path("packs"),
 ) -> None:
-    """Train a network on your own pictures: write a recipe, then train with it.
+    """Train a network on your own pictures.
+
+    Write a recipe, train with it, use what came out:
 
         superfine recipe my-photos --data photos --validate other-photos --minutes 30 > my-photos.toml
-
         superfine train my-photos.toml
-
         superfine upscale small.jpg -o large.png -m runs/my-photos/best.safetensors
 
-    The first run packs the pictures once; later runs find the pack. **runs/my-photos** receives the best weights so
-    far (best.safetensors), the latest (last.safetensors), the state to go on from (state.pt), what the run was and
-    where it ran (run.json, recipe.toml), and at the end a report to look at (report.html).
+    The first run packs the pictures once; later runs find the pack. The folder **runs/my-photos** receives the best
+    weights so far (best.safetensors), the latest (last.safetensors), the state to go on from (state.pt), what the run
+    was and where it ran (run.json, recipe.toml), and at the end a report to look at (report.html).
 
-    What would it take, on this machine?
+    What it would take on this machine, before it takes it:
 
         superfine train my-photos.toml --dry-run
 
-    Stop with Ctrl-C whenever you like, and go on later; after a crash or a power cut too:
+    Stop with Ctrl-C whenever you like and go on later, after a crash or a power cut too:
 
         superfine train my-photos.toml --resume
 
-    Start from the shipped weights instead of from nothing, which needs far less time:
+    From the shipped weights instead of from nothing, which needs far less time:
 
         superfine recipe finer --data photos --start esrgcnn > finer.toml
 
-    On several GPUs:
+    On four GPUs of one machine:
 
         torchrun --nproc-per-node 4 -m superfine train my-photos.toml
     """
@@ -125,22 +128,20 @@ def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console) -
             network = run.averaged().to(run.device)
             board.pictures(entry["step"], [(sample, sample.enlarge(network, run.device)) for sample in shown])
 
-    outcome = "failed"
     try:
         with show:
             run.train(step, validated)
-        outcome = "finished"
-    except KeyboardInterrupt:
-        outcome = "stopped"
-        show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
-        raise
-    except SuperfineError as error:
-        outcome = f"failed: {error}"
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        with suppress(TrainingError):  # a full disk, say: what went wrong first is what counts
+            journal.save("stopped" if stopped else f"failed: {error}")
+        if stopped:
+            show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
         raise
     finally:
-        journal.save(outcome)
         if board:
             board.close()
+    journal.save("finished")
     best = folder / "best.safetensors"
     print(f"{best if best.is_file() else folder / 'last.safetensors'}")
     print(f"{write_report(folder)}")
