@@ -10,7 +10,8 @@ import pytest
 def shared() -> Path:
     """The folder with the reference material and the benchmark pictures, which the repository does not hold.
 
-    Named by the environment variable SUPERFINE_SHARED, otherwise `shared` beside the repository; without it the test skips.
+    Named by the environment variable SUPERFINE_SHARED, otherwise `shared` beside the repository; the test skips
+    without it.
     """
     named = os.environ.get("SUPERFINE_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"

@@ -61,9 +61,7 @@ class Upsampler(nn.Module):
         self.branches = nn.ModuleDict()
         for scale in scales:
             steps = [2, 2] if scale == 4 else [scale]
-            self.branches[f"x{scale}"] = nn.ModuleList(
-                conv3x3(width, width * step * step, bias=True) for step in steps
-            )
+            self.branches[f"x{scale}"] = nn.ModuleList(conv3x3(width, width * step * step, bias=True) for step in steps)
 
     def forward(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
         branch = self.branches[f"x{scale}"]
