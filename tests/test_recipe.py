@@ -174,6 +174,20 @@ def test_every_recipe_of_the_project_is_valid_and_is_called_what_its_file_is(pat
     assert recipe.about
 
 
+@pytest.mark.parametrize("name", ["esrgcnn-paper", "cfsrcnn-paper-x2", "cfsrcnn-paper-x3", "cfsrcnn-paper-x4"])
+def test_the_papers_recipes_say_what_the_papers_say(name: str) -> None:
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    adam, schedule = recipe.optimizer, recipe.schedule
+    assert (adam.betas, adam.eps, adam.rate, adam.clip, adam.loss, adam.ema) == ((0.9, 0.999), 1e-8, 1e-4, 10, "mse", 0)
+    assert (schedule.steps, schedule.shape, schedule.warmup) == (600_000, "halve", 0)
+    assert schedule.hold * 600_000 == pytest.approx(400_000)
+    assert recipe.start.kind == "random" and recipe.hardware.precision == "fp32"
+    one_scale = name[-1] in "234"
+    assert (recipe.data.patch, recipe.data.batch) == ((77, 64) if one_scale else (83, 32))
+    assert recipe.network.scales == ((int(name[-1]),) if one_scale else (2, 3, 4))
+    assert recipe.network == type(recipe.network)(name=recipe.network.name, scales=recipe.network.scales)
+
+
 def test_every_field_says_what_it_is() -> None:
     silent = [
         f"{name}.{key}"

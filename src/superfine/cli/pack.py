@@ -15,6 +15,7 @@ from superfine.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
     from superfine.training.portable import Codec, PortableReport
 
@@ -166,7 +167,13 @@ def progress_bar(console: Console) -> Iterator[Callable[[str], Callable[[int, in
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet, transient=True) as bar:
 
         def start(title: str) -> Callable[[int, int], None]:
-            task = bar.add_task(title, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
+            tasks: list[TaskID] = []
+
+            def update(done: int, total: int) -> None:
+                if not tasks:  # nothing is shown for work that turns out not to be needed
+                    tasks.append(bar.add_task(title, total=total))
+                bar.update(tasks[0], completed=done)
+
+            return update
 
         yield start
