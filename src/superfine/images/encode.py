@@ -14,7 +14,7 @@ from superfine.images.convert import eight_bits, flatten, to_srgb
 from superfine.images.depth import as_uint16
 from superfine.images.metadata import EXIF_PREFIX, mend_exif
 from superfine.images.picture import Picture, to_pil
-from superfine.images.png16 import write_png16
+from superfine.images.png import write_png
 from superfine.images.rare import write_heif, write_jxl
 from superfine.images.tiff import describing_tags, write_tiff
 
@@ -78,12 +78,9 @@ def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None
 
 
 def _png(picture: Picture, file: IO[bytes], options: Options) -> None:
-    if picture.pixels.dtype == np.uint8:
-        info = PngImagePlugin.PngInfo()
-        for kind, data in text_chunks(picture):
-            info.add(kind, data)
-        _save(picture, file, "PNG", pnginfo=info, icc_profile=picture.icc, exif=picture.exif, dpi=picture.dpi)
-        return
+    deep = picture.pixels.dtype != np.uint8
+    pixels = as_uint16(picture.pixels) if deep else picture.pixels
+    alpha = as_uint16(picture.alpha) if deep and picture.alpha is not None else picture.alpha
     chunks = []
     if picture.icc:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
@@ -92,9 +89,7 @@ def _png(picture: Picture, file: IO[bytes], options: Options) -> None:
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
     if picture.exif:
         chunks.append((b"eXIf", picture.exif))
-    chunks += text_chunks(picture)
-    alpha = None if picture.alpha is None else as_uint16(picture.alpha)
-    write_png16(file, as_uint16(picture.pixels), alpha, chunks)
+    write_png(file, pixels, alpha, chunks + text_chunks(picture))
 
 
 def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
