@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 from PIL import Image
 
 import superfine
+from superfine.__main__ import main
 
 
 def superfine_command(
@@ -27,6 +32,17 @@ def superfine_command(
 def nearest(*arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
     """`superfine upscale` with the engine that needs no weights and no time."""
     return superfine_command("upscale", *arguments, "--engine", "nearest", cwd=cwd)
+
+
+def working_process(tmp_path: Path) -> subprocess.Popen[str]:
+    """A `superfine upscale` that has begun to write its first result, of many."""
+    for number in range(200):
+        picture(tmp_path / f"in/{number:03d}.png", (200, 200))
+    command = [sys.executable, "-m", "superfine", "upscale", "in", "-o", "out", "--engine", "nearest"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "out/000.png").exists():
+        time.sleep(0.005)
+    return process
 
 
 def picture(path: Path, size: tuple[int, int] = (12, 8), mode: str = "RGB") -> Path:
@@ -188,13 +204,27 @@ def test_bad_pictures_never_stop_the_rest_of_a_batch(tmp_path: Path) -> None:
         (["-o", "b.png"], "INPUT"),
         (["a.png", "-o", "a.png/b.png"], "a.png"),
         (["a.png", "-o", "b.png", "--wrong"], "--wrong"),
+        (["a.png", "-o", "b.png", "-s", "2", "--width", "9"], "--scale and --width contradict"),
+        (["a.png", "-o", "b.png", "-s", "100"], "out of reach"),
+        (["a.png", "-o", "b.png", "--size", "9"], "WIDTHxHEIGHT"),
+        (["a.png", "-o", "b.png", "--size", "9x9", "--fit", "squeeze"], "contain, cover, stretch"),
+        (["a.png", "-o", "b.png", "--print", "A4"], "30x40cm@300dpi"),
+        (["a.png", "-o", "b.png", "--width", "0"], "--width"),
+        (["a.png", "-o", "b.png", "--format", "jpg"], "--format says .jpg"),
+        (["a.png", "-o", "out", "--format", "doc"], "unknown format"),
+        (["a.png", "-o", "b.png", "--quality", "101"], "--quality"),
+        (["a.png", "-o", "b.png", "--resume"], "--resume"),
+        (["a.png", "-o", "b.png", "--max-pixels", "95", "--engine", "nearest"], "--max-pixels"),
     ],
 )
-def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
-    code, out, err = superfine_command("upscale", *arguments, cwd=tmp_path)
-    assert code == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["upscale", *arguments]) == 2  # what the process calls, without its start-up time
+    out, err = capsys.readouterr()
     assert says in one_clear_line(err)
     assert out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "empty"]
@@ -248,3 +278,98 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m superfine --help | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_a_dry_run_shows_plan_pixels_memory_and_time_and_writes_nothing(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png", (40, 30))
+    picture(tmp_path / "in/b.png", (30, 40))
+    (tmp_path / "in/c.png").write_text("no picture")
+    code, out, err = nearest("in", "-o", "out", "--long-edge", "100", "--dry-run", cwd=tmp_path)
+    assert code == 1
+    assert "c.png" in one_clear_line(err)
+    for word in ("100x75", "75x100", "x3, down to", "15.0 kpixels", "MB", "nothing was written"):
+        assert word in out
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_every_size_option_gives_that_size(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", (40, 30))
+    for number, (options, size) in enumerate(
+        [
+            (["-s", "1.5"], (60, 45)),
+            (["--width", "100"], (100, 75)),
+            (["--megapixels", "0.0075"], (100, 75)),
+            (["--size", "64x64", "--fit", "cover"], (64, 64)),
+            (["--print", "1x1in@72dpi", "--fit", "stretch"], (72, 72)),
+        ]
+    ):
+        assert nearest("a.png", "-o", f"{number}.png", *options, cwd=tmp_path)[0] == 0
+        assert Image.open(tmp_path / f"{number}.png").size == size
+    assert Image.open(tmp_path / "4.png").info["dpi"] == pytest.approx((72, 72), abs=0.01)
+
+
+def test_a_stream_goes_in_and_out_and_the_summary_stays_out_of_it(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png", (5, 4)).read_bytes()
+    command = [sys.executable, "-m", "superfine", "upscale", "-", "-o", "-", "--engine", "nearest", "-s", "2"]
+    for more, format in (
+        ([], "PNG"),
+        (["--format", "tif"], "TIFF"),
+        (["--format", "webp", "--quality", "100"], "WEBP"),
+    ):
+        done = subprocess.run([*command, *more], input=source, capture_output=True, check=True)
+        result = Image.open(BytesIO(done.stdout))
+        assert (result.format, result.size) == (format, (10, 8))
+        assert b"5x4 to 10x8" in done.stderr
+    done = subprocess.run(command, input=b"", capture_output=True, check=False)
+    assert done.returncode == 2 and done.stdout == b"" and b"empty" in done.stderr
+
+
+def test_suffix_format_and_quality_make_the_files_asked_for(tmp_path: Path) -> None:
+    picture(tmp_path / "in/deep/a.png", (64, 64))
+    for quality in ("20", "90"):
+        options = ["--suffix", f"-q{quality}", "--format", "JPG", "--quality", quality]
+        assert nearest("in", "-o", "out", *options, cwd=tmp_path)[0] == 0
+    small, large = tmp_path / "out/deep/a-q20.jpg", tmp_path / "out/deep/a-q90.jpg"
+    assert Image.open(small).format == "JPEG"
+    assert small.stat().st_size < large.stat().st_size
+
+
+def test_what_exists_can_be_skipped(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    assert nearest("in/a.png", "-o", "out", cwd=tmp_path)[0] == 0
+    before = (tmp_path / "out/a.png").stat().st_mtime_ns
+    code, out, err = nearest("in", "-o", "out", "--skip-existing", cwd=tmp_path)
+    assert (code, err) == (0, "") and "1 there already" in out
+    assert (tmp_path / "out/a.png").stat().st_mtime_ns == before and (tmp_path / "out/b.png").is_file()
+
+
+def test_failures_of_a_batch_are_named_in_a_table(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_text("no picture")
+    code, _, err = nearest("in", "-o", "out", cwd=tmp_path)
+    assert code == 1
+    assert "1 of 2 pictures failed" in err and "why" in err
+
+
+def test_back_projection_reports_the_agreement_before_and_after(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png", (20, 20))
+    code, out, _ = nearest(source, "-o", tmp_path / "b.png", "-s", "2", "--back-projection", "--tta")
+    assert code == 0
+    assert re.search(r"agreement with the input [\d.]+ dB before back-projection, [\d.]+ dB after", out)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_batch_leaves_whole_pictures_and_goes_on(tmp_path: Path, number: int, code: int) -> None:
+    process = working_process(tmp_path)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert 0 < len(names) < 200
+    assert not any(name.endswith(".part") for name in names)
+    again = nearest("in", "-o", "out", cwd=tmp_path)
+    assert again[0] == 2 and "--resume" in one_clear_line(again[2])
+    result, out, err = nearest("in", "-o", "out", "--resume", cwd=tmp_path)
+    assert (result, err) == (0, "") and "there already" in out
+    assert len(list((tmp_path / "out").iterdir())) == 200
