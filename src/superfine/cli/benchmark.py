@@ -106,7 +106,7 @@ def benchmark(
 
       [bold]paper[/bold]      SR truncated to 8 bits, luma rounded to 8 bits: as the CFSRCNN and ESRGCNN papers measured
       [bold]standard[/bold]   SR rounded to 8 bits, luma not rounded: as most of the field reports
-      [bold]matlab[/bold]     SR rounded, luma rounded to 8 bits, gray as gray: most printed figures of bicubic
+      [bold]matlab[/bold]     SR and luma rounded to 8 bits, gray pictures taken as gray: as MATLAB programs do
       [bold]rgb[/bold]        SR rounded to 8 bits, all three channels
 
     Examples:

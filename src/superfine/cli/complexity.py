@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def complexity(
-    model: Annotated[
-        list[str] | None, typer.Option("-m", "--model", help="A model or weights file. Several: a,b or repeat.")
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL...]", help="Models or weights files. [default: both networks]")
     ] = None,
     scale: Annotated[
         list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
@@ -40,8 +40,8 @@ def complexity(
 
     Examples:
 
-      superfine complexity -m esrgcnn,cfsrcnn -s 2
-      superfine complexity -m esrgcnn -s 2 --engine openvino,pytorch --precision fp32,bf16
+      superfine complexity esrgcnn cfsrcnn -s 2,3,4
+      superfine complexity esrgcnn --engine openvino,pytorch --precision fp32,bf16
     """
     from superfine.quality.benchmark import save
     from superfine.quality.benchmark.complexity import against_papers, count, record, time_runs
@@ -49,15 +49,15 @@ def complexity(
 
     refuse_unwritable([as_json])
     width, height = _size(size)
-    models, scales = listed(model, "esrgcnn,cfsrcnn"), [scale_of(text) for text in listed(scale, "2")]
+    names, scales = listed(models, "esrgcnn,cfsrcnn"), [scale_of(text) for text in listed(scale, "2")]
     sides = [_side(text) for text in listed(side, "256,512,1024")]
-    costs = [count(find(name), s, -(-height // s), -(-width // s)) for name in models for s in scales]
+    costs = [count(find(name), s, -(-height // s), -(-width // s)) for name in names for s in scales]
     _show_costs(costs, f"{width}x{height}")
     for cost in costs:
         for line in against_papers(cost):
             typer.echo(line)
     timings: list[Timing] = []
-    for name in models if time else []:
+    for name in names if time else []:
         for s in scales:
             for where in listed(engine, "openvino"):
                 for how in listed(precision, "auto"):

@@ -59,7 +59,7 @@ PROTOCOLS: dict[str, Protocol] = {
         y_rounding="uint8",
         gray="as-gray",
         crop=1,
-        note="as rgb2ycbcr of 8-bit pictures gives it; most printed bicubic figures, Set5 x2 33.64",
+        note="as MATLAB's rgb2ycbcr of 8-bit pictures gives it; the SelfExSR figures, bicubic Set5 x2 33.64",
     ),
     "rgb": Protocol(
         name="rgb",

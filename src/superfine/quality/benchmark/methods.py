@@ -36,6 +36,10 @@ class Method(Protocol):
         """(h, w, 3) uint8 RGB → (h·scale, w·scale, 3): uint8, or float32 on 0..1, not clamped."""
         ...
 
+    def release(self) -> None:
+        """Give working memory back; the method stays usable."""
+        ...
+
 
 @dataclass
 class Interpolation:
@@ -50,6 +54,9 @@ class Interpolation:
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
         return resize(lr, (lr.shape[0] * self.scale, lr.shape[1] * self.scale), self.kernel)
+
+    def release(self) -> None:
+        """There is nothing to give back."""
 
 
 class NetworkMethod:
@@ -75,6 +82,10 @@ class NetworkMethod:
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
         return self._upscaler.upscale_float(lr)
+
+    def release(self) -> None:
+        """Drop what the engine compiled for the sizes it met."""
+        self._upscaler.engine.release()
 
 
 def open_method(

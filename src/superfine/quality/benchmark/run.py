@@ -63,6 +63,9 @@ def run(request: Request, progress: Progress | None = None) -> Result:
     opened = {scale: _open_methods(request, scale) for scale in dict.fromkeys(request.scales)}
     for each in chosen:
         set_rows, record = _measure_set(each, opened[each.scale], protocols, request, tick)
+        # Three scales with a few compiled sizes each would hold gigabytes.
+        for method in opened[each.scale]:
+            method.release()
         rows += set_rows
         records.append(record)
     return Result(

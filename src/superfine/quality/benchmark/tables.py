@@ -102,7 +102,10 @@ def describe(fields: dict[str, object]) -> str:
 def _our_cell(result: Result, row: Row | None, metrics: Sequence[str]) -> Cell:
     if row is None:
         return Cell("–")
-    return Cell(" / ".join(number(name, row.figures[name]) for name in metrics), _mark(result, row))
+    return Cell(
+        " / ".join(number(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
+        _mark(result, row),
+    )
 
 
 def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> Cell:

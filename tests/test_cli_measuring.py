@@ -1,0 +1,142 @@
+"""benchmark, explain, complexity, data and results: what they print, write, refuse and exit with.
+
+One of each kind is a real process; the rest goes through the same `main`, in this one, to be quick.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from superfine.__main__ import main
+from superfine.images.resize import downscale
+from superfine.quality.benchmark.results_page import BEGIN, END
+
+
+def process(*arguments, cwd):
+    command = [sys.executable, "-m", "superfine", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def superfine(work, monkeypatch, capsys):
+    """The command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(work)
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main(list(arguments))
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def work(tmp_path):
+    inside = tmp_path / "Set5" / "x2"
+    inside.mkdir(parents=True)
+    for number in (1, 2):
+        hr = np.random.RandomState(number).randint(0, 256, (40, 48, 3)).astype(np.uint8)
+        Image.fromarray(hr).save(inside / f"img_00{number}_SRF_2_HR.png")
+        Image.fromarray(downscale(hr, 2)).save(inside / f"img_00{number}_SRF_2_LR.png")
+    return tmp_path
+
+
+def refused(told, *words):
+    code, _, errors = told
+    assert code == 2 and len(errors.strip().splitlines()) == 1
+    assert all(word in errors for word in words), errors
+
+
+def test_benchmark_measures_a_network_beside_bicubic_and_writes_every_form(work):
+    files = {
+        "--json": "out.json",
+        "--csv": "out.csv",
+        "--markdown": "out.md",
+        "--html": "out.html",
+        "--sheet": "out.png",
+    }
+    options = [text for pair in files.items() for text in pair]
+    asked = ["-m", "esrgcnn", "-s", "2", "-p", "paper,standard", "--precision", "fp32"]
+    done = process("benchmark", "Set5", *asked, *options, cwd=work)
+    assert done.returncode == 0, done.stderr
+    for text in ("protocol paper", "protocol standard", "bicubic", "esrgcnn", "ESRGCNN (printed)", "37.79 / 0.9589"):
+        assert text in done.stdout
+    raw = json.loads((work / "out.json").read_text())
+    network = next(model for model in raw["models"] if model["kind"] == "network")
+    assert network["precision"] == "fp32" and len(network["weights_sha256"]) == 64
+    assert raw["machine"] and raw["versions"]
+    assert all((work / name).stat().st_size for name in files.values())
+
+
+def test_mistake_in_a_real_process_is_one_line_and_exit_code_2(work):
+    done = process("benchmark", "nowhere", cwd=work)
+    refused((done.returncode, done.stdout, done.stderr), "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["Set5", "-s", "7"], ["no scale 7", "2, 3 or 4"]),
+        (["Set5", "-s", "0"], ["no scale 0"]),
+        (["Set5", "-s", "two"], ["no scale two"]),
+        (["Set5", "-s", "4"], ["has no x4", "x2"]),
+        (["Set5", "-s", "2", "-m", "nosuch"], ["nosuch"]),
+        (["Set5", "-s", "2", "-p", "best"], ["unknown protocol", "paper"]),
+        (["Set5", "-s", "2", "-m", "bicubic", "--metric", "lpips"], ["torchvision"]),
+        (["Set5", "-s", "2", "-m", "bicubic", "--json", "no/such/folder.json"], ["no folder no/such"]),
+        (["Set5", "-s", "2", "-m", "bicubic", "--box", "1,2"], ["no box", "left,top,width,height"]),
+    ],
+)
+def test_benchmark_refuses_mistakes_in_one_line(superfine, arguments, words):
+    refused(superfine("benchmark", *arguments), *words)
+
+
+def test_explain_tells_what_each_difference_is_worth(superfine, work):
+    for protocol in ("paper", "rgb"):
+        superfine("benchmark", "Set5", "-m", "lanczos", "-s", "2", "-p", protocol, "--json", f"{protocol}.json")
+    code, text, errors = superfine("explain", "paper.json", "rgb.json", "--data", "Set5")
+    assert code == 0, errors
+    assert "colour: y → rgb: psnr" in text and "lanczos, paper against lanczos, rgb" in text
+    assert "left over" not in text
+    refused(superfine("explain", "paper.json", "nowhere.json"), "nowhere.json")
+    (work / "other.json").write_text("{}")
+    refused(superfine("explain", "paper.json", "other.json"), "other.json", "superfine-benchmark-1")
+
+
+def test_data_prepare_takes_several_scales_after_one_option(superfine, work):
+    (work / "Photos").mkdir()
+    Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(work / "Photos" / "a.png")
+    code, text, _ = superfine("data", "prepare", "Photos", "--scales", "2", "3", "4")
+    assert code == 0 and "3 pictures written" in text
+    made = sorted(path.name for path in (work / "Photos_LR_bicubic").rglob("*.png"))
+    assert made == ["ax2.png", "ax3.png", "ax4.png"]
+    refused(superfine("data", "prepare", "Photos", "--scales", "2", "7"), "no scale 7")
+
+
+def test_data_lists_terms_and_refuses_what_it_cannot_fetch(superfine):
+    code, text, _ = superfine("data", "list")
+    assert code == 0 and "terms: academic research only" in text
+    refused(superfine("data", "fetch", "Set6"), "Set6", "Set14")
+    refused(superfine("data", "verify", "Set5/x2"), "nothing is known")
+
+
+def test_results_writes_its_page_and_notices_a_stale_one(superfine, work):
+    superfine("benchmark", "Set5", "-m", "bicubic", "-s", "2", "--json", "result.json")
+    (work / "READ.md").write_text(f"a\n{BEGIN}\n{END}\nb\n")
+    arguments = ["results", "result.json", "--page", "page.md", "--readme", "READ.md"]
+    refused(superfine(*arguments, "--check"), "would change")
+    assert superfine(*arguments)[0] == 0
+    assert superfine(*arguments, "--check")[0] == 0
+    assert "| bicubic |" in (work / "READ.md").read_text() and "# Results" in (work / "page.md").read_text()
+
+
+def test_complexity_counts_without_torch(superfine, work):
+    code = "import sys; from superfine.__main__ import main; c = main(['complexity', 'esrgcnn', '--no-time']); "
+    code += "assert 'torch' not in sys.modules; sys.exit(c)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "1,349,248" in done.stdout and "1,238,680" in done.stdout
+    refused(superfine("complexity", "--size", "big"), "WIDTHxHEIGHT")
