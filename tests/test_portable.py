@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -198,3 +200,11 @@ def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path, capsys: py
 def test_sizes_are_read_as_people_write_them() -> None:
     written = {"55MiB": 55 * 2**20, "2 GB": 2 * 10**9, "1.5g": 15 * 10**8, "4096": 4096, "10kib": 10240}
     assert {text: parse_size(text) for text in written} == written
+
+
+def test_packing_needs_no_pytorch(folder: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "x.zip")
+    arguments = ["pack", str(folder), "-o", out, "--limit", "25kB", "--smallest", "64"]
+    code = f"import sys; from superfine.__main__ import main; main({arguments!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert Path(out).is_file()

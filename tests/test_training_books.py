@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from io import StringIO
@@ -357,8 +358,6 @@ def test_a_recipe_can_be_printed_with_its_comments(place: Path, capsys: pytest.C
 
 
 def test_training_modules_are_not_imported_for_help() -> None:
-    import subprocess
-
     code = (
         "import sys; from superfine.__main__ import main; main(['train', '--help']); sys.exit('torch' in sys.modules)"
     )
