@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,32 +33,41 @@ class Report:
     dropped: list[str] = field(default_factory=list)
 
 
-def streams_that_do_not_fit(video: Source, container: str, *, drop: bool) -> Report:
+def try_streams(video: Source, container: str, encoding: Encoding, *, drop: bool) -> Report:
     """Which streams can be copied into `container`, tried out before hours of work.
 
-    Data streams that cannot (camera telemetry, time codes) are dropped and reported. Raises VideoError for audio,
-    subtitles, pictures or attachments that cannot, unless `drop`.
+    Data streams that cannot be (camera telemetry, time codes) are dropped and reported. Raises VideoError for audio,
+    subtitles, pictures or attachments that cannot, unless `drop`, and for an encoding that cannot be had.
     """
+    encoding.open()
+    if not _fits(container, encoding):
+        raise VideoError(f"{container} cannot hold {encoding.codec}: choose another --codec or ending")
     report = Report()
-    with av.open(os.devnull, "w", format=container) as trial:
-        for stream in video.container.streams:
-            if stream.index == video.stream.index:
-                continue
-            name = f"#{stream.index} {stream.type} {getattr(stream, 'name', None) or 'of unknown kind'}"
-            try:
-                if stream.type in ("data", "unknown") and container not in ("mov", "mp4", "mpegts"):
-                    raise ValueError("no data streams")
-                _copy_of(trial, stream)
-            except (ValueError, OSError, av.error.FFmpegError):
-                if stream.type not in ("data", "unknown") and not drop:
-                    raise VideoError(
-                        f"{container} cannot hold stream {name}: choose an output ending in .mkv, or --drop it"
-                    ) from None
-                report.dropped.append(name)
-                continue
+    for stream in video.container.streams:
+        if stream.index == video.stream.index:
+            continue
+        name = f"#{stream.index} {stream.type} {getattr(stream, 'name', None) or 'of unknown kind'}"
+        if _fits(container, encoding, stream):
             report.indices.append(stream.index)
             report.copied.append(name)
+        elif drop or stream.type in ("data", "unknown"):
+            report.dropped.append(name)
+        else:
+            raise VideoError(f"{container} cannot hold stream {name}: choose an output ending in .mkv, or --drop it")
     return report
+
+
+def _fits(container: str, encoding: Encoding, stream: Any = None) -> bool:
+    """Whether a file of this kind begins with the encoded video, and `stream` beside it."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as trial:
+            _add_video(trial, encoding)
+            if stream is not None:
+                _copy_of(trial, stream)
+            trial.start_encoding()
+    except (ValueError, OSError, av.error.FFmpegError):
+        return False
+    return True
 
 
 def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Report) -> None:
@@ -84,8 +93,7 @@ def _describe(old: Any, new: Any) -> None:
 
 
 def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
-    stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
-    encoding.configure(stream.codec_context)
+    stream = _add_video(new, encoding)
     tags = {
         key: value
         for key, value in video.stream.metadata.items()
@@ -94,6 +102,12 @@ def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
     stream.metadata.update(tags)
     stream.disposition = video.stream.disposition
     stream.set_display_matrix(video.display_matrix())
+    return stream
+
+
+def _add_video(new: Any, encoding: Encoding) -> Any:
+    stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
+    encoding.configure(stream.codec_context)
     return stream
 
 

@@ -16,7 +16,7 @@ from superfine.upscale import Upscaler
 from superfine.video.colour import Plane, from_rgb, to_rgb
 from superfine.video.encode import Encoding, container_of, plan_encoding
 from superfine.video.frames import make_frame
-from superfine.video.mux import Report, mux, streams_that_do_not_fit
+from superfine.video.mux import Report, mux, try_streams
 from superfine.video.pieces import FRAMES, Chunk, Index, Pieces, file_identity, work_folder
 from superfine.video.source import Frame, Source
 
@@ -87,7 +87,7 @@ def upscale_video(
         if out.exists() and source.samefile(out):
             raise VideoError(f"{out} is the input: choose another name")
         encoding = _plan(video, out.suffix, upscaler.scale, options)
-        report = streams_that_do_not_fit(video, container_of(out.suffix), drop=options.drop)
+        report = try_streams(video, container_of(out.suffix), encoding, drop=options.drop)
         job = {
             "input": file_identity(source),
             "encoding": asdict(encoding),
