@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -138,6 +139,22 @@ def test_the_log_goes_on_after_a_resume_and_forgets_what_is_walked_again(place: 
     assert train(place, "runs/tiny", "--resume") == 0
     assert read_log(done) == rows
     assert [sitting["from_step"] for sitting in facts(done)["sittings"]] == [0, 60]
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: Path) -> None:
+    (place / "long.toml").write_text(RECIPE.replace("steps = 60", "steps = 1_000_000").replace('"tiny"', '"long"'))
+    command = [sys.executable, "-m", "superfine", "train", "long.toml", "--no-tensorboard"]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [next(line for line in process.stderr if "images/s" in line or "loss" in line)]
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.readlines()
+    assert process.returncode == 130
+    assert re.search(r"^stopped and saved at step [1-9][\d,]*; go on with --resume$", "".join(said), re.MULTILINE)
+    (sitting,) = facts(place / "runs" / "long")["sittings"]
+    assert sitting["outcome"] == "stopped" and sitting["to_step"] > 0
+    assert not (place / "runs" / "long" / "report.html").exists()
+    assert write_report(place / "runs" / "long").is_file()  # before its end, too
 
 
 class Pictures(HTMLParser):
