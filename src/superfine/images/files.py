@@ -164,8 +164,9 @@ def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
         ) from None
     if sixteen.is_garbled(image):
+        data = _bytes(source)  # before the close, which takes a stream along
         image.close()
-        return rare.read_rare(_bytes(source), max_pixels)
+        return rare.read_rare(data, max_pixels)
     return image
 
 

@@ -30,12 +30,12 @@ def is_sixteen(image: Image.Image) -> bool:
 
 
 def is_garbled(image: Image.Image) -> bool:
-    """Whether this is a TIFF of uncompressed 16-bit planes, which Pillow reads as if they had 8 bits."""
+    """Whether this is a TIFF of separate 16-bit planes, which Pillow reads as if they had 8 bits."""
     if image.format != "TIFF" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return False
     bits = getattr(image, "tag_v2", {}).get(258, (8,))
     planes = getattr(image, "tag_v2", {}).get(284, 1) == 2
-    return planes and max(bits) > 8 and image.tile[0].codec_name == "raw"
+    return planes and max(bits) > 8
 
 
 def read_sixteen(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
