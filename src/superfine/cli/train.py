@@ -26,7 +26,7 @@ def train(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the run. [default: runs/NAME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Time a few steps, say what the run would take, and leave nothing.")
+        bool, typer.Option("--dry-run", help="Time a few steps and say what the run would take; only the pack is kept.")
     ] = False,
     data: Annotated[list[Path] | None, typer.Option(help="Train on this folder instead of the recipe's.")] = None,
     pack: Annotated[Path | None, typer.Option(help="Train on this pack ('superfine pack') instead.")] = None,
