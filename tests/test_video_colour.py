@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("av")  # the formulas do not need it, but the room they are in does
-from superfine.video.colour import WEIGHTS, Layout, from_rgb, to_rgb  # noqa: E402
+from superfine.video.colour import WEIGHTS, Layout, from_rgb, to_rgb
 
 every_layout = pytest.mark.parametrize(
     "layout",
