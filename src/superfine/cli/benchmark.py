@@ -36,25 +36,35 @@ def benchmark(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...",
+            metavar="FOLDER",
             show_default=False,
             help="Benchmark sets, or a folder of them: xS/*_HR.png with *_LR.png, BasicSR, DIV2K, or originals only.",
         ),
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option("-m", "--model", help="A model, a file, bicubic, lanczos or nearest. Several: a,b or repeat."),
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="NAME",
+            help="A model (otherwise esrgcnn), a file, bicubic, lanczos, nearest. Several: a,b or repeat.",
+        ),
     ] = None,
     scale: Annotated[
-        list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
+        list[str] | None,
+        typer.Option("-s", "--scale", metavar="N", help="2, 3 or 4 (otherwise 4). Several: 2,3,4 or repeat."),
     ] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option("-p", "--protocol", help="paper, standard, matlab, rgb. Several: a,b or repeat."),
+        typer.Option(
+            "-p", "--protocol", metavar="NAME", help="paper, standard (otherwise), matlab, rgb. Several: a,b or repeat."
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="psnr, ssim, ms-ssim, fsim or consistency. Several: a,b or repeat."),
+        typer.Option(
+            "--metric", metavar="NAME", help="psnr, ssim, ms-ssim, fsim or consistency. Several: a,b or repeat."
+        ),
     ] = None,
     bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
     engine: Annotated[str, typer.Option(help="auto, openvino or pytorch.")] = "auto",
@@ -82,13 +92,17 @@ def benchmark(
     ] = None,
     picture: Annotated[
         list[str] | None,
-        typer.Option(help="Pictures to show, by name. [default: those that differ most]", rich_help_panel=_PICTURES),
+        typer.Option(
+            metavar="NAME",
+            help="Pictures to show, by name; otherwise those that differ most.",
+            rich_help_panel=_PICTURES,
+        ),
     ] = None,
     box: Annotated[
         str | None,
         typer.Option(
             metavar="LEFT,TOP,WIDTH,HEIGHT",
-            help="What to crop, in pixels of the original. [default: where methods differ most]",
+            help="What to crop, in pixels of the original; otherwise where methods differ most.",
             rich_help_panel=_PICTURES,
         ),
     ] = None,
@@ -102,17 +116,15 @@ def benchmark(
 ) -> None:
     """Measure models on sets of pictures, with bicubic beside them.
 
+    - superfine benchmark Set5 -m esrgcnn -s 2
+    - superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json all.json --html all.html
+
     Each table names its protocol, because the same weights give other figures under another:
 
-      [bold]paper[/bold]      SR truncated to 8 bits, luma rounded to 8 bits: as the CFSRCNN and ESRGCNN papers measured
-      [bold]standard[/bold]   SR rounded to 8 bits, luma not rounded: as most of the field reports
-      [bold]matlab[/bold]     SR and luma rounded to 8 bits, gray pictures taken as gray: as MATLAB programs do
-      [bold]rgb[/bold]        SR rounded to 8 bits, all three channels
-
-    Examples:
-
-      superfine benchmark Set5 -m esrgcnn -s 2
-      superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json result.json --html report.html
+    - paper: SR truncated to 8 bits, luma rounded to 8 bits, as the CFSRCNN and ESRGCNN papers measured
+    - standard: SR rounded to 8 bits, luma not rounded, as most of the field reports
+    - matlab: SR and luma rounded to 8 bits, gray pictures taken as gray, as MATLAB programs do
+    - rgb: SR rounded to 8 bits, all three channels
     """
     from superfine.quality.benchmark import Request
     from superfine.quality.benchmark.pictures import parse_box
@@ -172,7 +184,9 @@ def _gallery(request: Request, names: list[str] | None, save: Path | None) -> Ga
     from superfine.quality.benchmark.gallery import Gallery
     from superfine.quality.protocols import protocol_named
 
-    gallery = Gallery(protocol_named(request.protocols[0]), names or (), folder=save)
+    # Every picture is kept losslessly in the page: few of each set where there are many sets.
+    most = max(1, 8 // (len(request.folders) * len(request.scales)))
+    gallery = Gallery(protocol_named(request.protocols[0]), names or (), most=most, folder=save)
     request.keep = gallery.keep
     return gallery
 

@@ -19,29 +19,31 @@ if TYPE_CHECKING:
 
 def complexity(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL...]", help="Models or weights files. [default: both networks]")
+        list[str] | None, typer.Argument(metavar="MODEL", help="Models or weights files; otherwise both networks.")
     ] = None,
     scale: Annotated[
-        list[str] | None, typer.Option("-s", "--scale", help="2, 3 or 4. Several: 2,3,4 or repeat.")
+        list[str] | None, typer.Option("-s", "--scale", metavar="N", help="2, 3 or 4. Several: 2,3,4 or repeat.")
     ] = None,
     size: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="The HR picture multiply-adds are counted for.")
     ] = "1280x720",
     time: Annotated[bool, typer.Option(help="Also measure run time and memory.")] = True,
     side: Annotated[
-        list[str] | None, typer.Option(help="HR sides to time, in pixels. [default: 256,512,1024, the papers']")
+        list[str] | None, typer.Option(metavar="PIXELS", help="HR sides to time; otherwise the papers', 256,512,1024.")
     ] = None,
-    engine: Annotated[list[str] | None, typer.Option(help="openvino, pytorch. Several: a,b or repeat.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="auto, fp32, bf16, fp16. Several: a,b or repeat.")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="openvino, pytorch. Several: a,b or repeat.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16. Several: a,b or repeat.")
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs a timing is the median of, after one to warm up.")] = 5,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
 ) -> None:
     """Parameters, multiply-adds, activations and context of networks; run time and peak memory on this machine.
 
-    Examples:
-
-      superfine complexity esrgcnn cfsrcnn -s 2,3,4
-      superfine complexity esrgcnn --engine openvino,pytorch --precision fp32,bf16
+    - superfine complexity esrgcnn cfsrcnn -s 2,3,4
+    - superfine complexity esrgcnn --engine openvino,pytorch --precision fp32,bf16
     """
     from superfine.quality.benchmark import save
     from superfine.quality.benchmark.complexity import against_papers, count, record, time_runs

@@ -12,7 +12,11 @@ from superfine.errors import DataError
 if TYPE_CHECKING:
     from superfine.datasets import DataSet
 
-data = typer.Typer(no_args_is_help=True, help="Fetch, list and check data sets; make small pictures from large ones.")
+data = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Fetch, list and check data sets; make small pictures from large ones.",
+)
 
 _Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder that data sets lie in.")]
 _Catalogue = Annotated[Path | None, typer.Option(help="A catalogue of your own (TOML), for other addresses.")]
@@ -39,7 +43,7 @@ def list_sets(out: _Folder = Path("data"), catalogue: _Catalogue = None) -> None
 
 @data.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As superfine data list shows them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As superfine data list shows them.")],
     out: _Folder = Path("data"),
     part: Annotated[list[str] | None, typer.Option(help="Only this part, as in valid-hr. Several: repeat.")] = None,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep the zip files.")] = False,
@@ -47,10 +51,8 @@ def fetch(
 ) -> None:
     """Download data sets from their official addresses. A download that broke off is gone on with.
 
-    Examples:
-
-      superfine data fetch Set5 Set14 B100 Urban100
-      superfine data fetch DIV2K --part valid-hr
+    - superfine data fetch Set5 Set14 B100 Urban100
+    - superfine data fetch DIV2K --part valid-hr
     """
     from superfine import datasets
 
@@ -80,7 +82,7 @@ def _fetch_with_bar(each: DataSet, out: Path, parts: list[str], keep_archives: b
 
 @data.command()
 def verify(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of one data set each.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of one data set each.")],
     catalogue: _Catalogue = None,
 ) -> None:
     """Check data sets against what was fetched, and against the pixels that published figures stand on."""
@@ -99,17 +101,19 @@ def verify(
 @data.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="A folder of large pictures.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
-    scales: Annotated[list[str] | None, typer.Option("--scales", help="2, 3 or 4; several: 2 3 4, or 2,3,4.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="[default: FOLDER_LR_bicubic, beside it]")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Pictures at a time. [default: one a core]")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar=" ", hidden=True)] = None,
+    scales: Annotated[
+        list[str] | None, typer.Option("--scales", metavar="N", help="2, 3 or 4; several: 2 3 4, or 2,3,4.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Where they go; otherwise FOLDER_LR_bicubic, beside it.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Pictures at a time; otherwise one a core.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make those again that are there.")] = False,
 ) -> None:
     """Make the small pictures of a folder, by the bicubic that published figures rest on, in DIV2K's layout.
 
-    Example:
-
-      superfine data prepare DIV2K_train_HR --scales 2 3 4
+    - superfine data prepare DIV2K_train_HR --scales 2 3 4
     """
     from rich.console import Console
     from rich.progress import Progress

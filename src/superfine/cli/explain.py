@@ -31,9 +31,7 @@ def explain(
 
     With --data, one result is turned into the other a factor at a time and each step is measured.
 
-    Example:
-
-      superfine explain paper.json standard.json --data Set5
+    - superfine explain paper.json standard.json --data Set5
     """
     from superfine.quality.benchmark import load
     from superfine.quality.benchmark.explain import Laboratory, explain

@@ -13,10 +13,10 @@ from superfine.errors import DataError
 def results(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RESULT.json...]", help="Results. [default: docs/results/benchmark*.json]"),
+        typer.Argument(metavar="RESULT", help="Result files; otherwise docs/results/benchmark*.json."),
     ] = None,
     costs: Annotated[
-        Path | None, typer.Option(help="A file of superfine complexity --json. [default: docs/results/complexity.json]")
+        Path | None, typer.Option(help="A file of superfine complexity --json; otherwise docs/results/complexity.json.")
     ] = None,
     page: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/results.md"),
     readme: Annotated[Path | None, typer.Option(help="A file with the markers of the results table.")] = None,
@@ -24,9 +24,7 @@ def results(
 ) -> None:
     """Write the results page, and the table between the markers of a README, from results kept as JSON.
 
-    Example, at the top of the repository:
-
-      superfine results --readme README.md
+    - superfine results --readme README.md
     """
     from superfine.quality.benchmark import load, results_page, save
 

@@ -15,6 +15,7 @@ from PIL import Image
 from superfine.quality.benchmark import tables
 from superfine.quality.benchmark.pictures import Box, Shot, crop_sheet, where_methods_differ
 from superfine.quality.benchmark.result import Result
+from superfine.quality.metrics import psnr
 
 _CLASSES = {tables.BETTER: "better", tables.WORSE: "worse"}
 
@@ -106,7 +107,8 @@ def _shot(shot: Shot, box: Box) -> str:
     names = [*shot.made, "original"]
     sources = {**shot.made, "original": shot.hr}
     stored = "".join(f'<img data-name="{escape(name)}" src="{_data(sources[name])}">' for name in names)
-    left, right = _select(shot, names, names[-2]), _select(shot, names, names[0])
+    best = max(shot.made, key=lambda name: psnr(shot.made[name], shot.hr))
+    left, right = _select(shot, names, best), _select(shot, names, names[0])
     slider = (
         '<div class="slider"><img alt=""><div class="over"><img alt=""></div>'
         '<input type="range" min="0" max="100" value="50" aria-label="how much of the left picture to show"></div>'
