@@ -94,9 +94,14 @@ def scales_text(scales: tuple[int, ...]) -> str:
 
 
 def listing(items: Sequence[str], most: int = 3) -> str:
-    """The first few of `items`, and how many more there are."""
-    shown = ", ".join(items[:most])
+    """The first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
+    shown = ", ".join(_printable(item) for item in items[:most])
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown
+
+
+def _printable(text: str) -> str:
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= 100 else shown[:97] + "..."
 
 
 def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str, str]) -> Recognised:
