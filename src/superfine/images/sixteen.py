@@ -35,7 +35,7 @@ def is_garbled(image: Image.Image) -> bool:
         return False
     bits = getattr(image, "tag_v2", {}).get(258, (8,))
     planes = getattr(image, "tag_v2", {}).get(284, 1) == 2
-    return planes and max(bits) > 8
+    return bool(planes and max(bits) > 8)
 
 
 def read_sixteen(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
