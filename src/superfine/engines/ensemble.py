@@ -18,7 +18,7 @@ class SelfEnsembleEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.name, self.device, self.precision = f"{engine.name} tta", engine.device, engine.precision
-        self.scale, self.halo = engine.scale, engine.halo
+        self.scale, self.halo, self.window = engine.scale, engine.halo, engine.window
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW 0..1 → NCHW, not clamped: the mean over four quarter turns, each with and without mirroring."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from superfine.weights import Model
 
+_SR_PIXELS = 2**20
+"""Pixels of the largest result a window is given: activations take about 600 bytes for each."""
+
 
 class ONNXRuntimeEngine:
     """A network's graph in ONNX Runtime, on the CPU, in float32; one session serves every window shape."""
@@ -39,7 +42,7 @@ class ONNXRuntimeEngine:
         if precision not in ("auto", "fp32"):
             raise EngineError(f"ONNX Runtime computes in fp32 on CPUs, not {precision}: choose auto or fp32")
         self.precision = "fp32"
-        self.scale, self.halo = scale, model.halo[scale]
+        self.scale, self.halo, self.window = scale, model.halo[scale], _SR_PIXELS // scale**2
         self._graph = model.graphs[scale]
         self._lock = threading.Lock()
         self._session: Any = _open(self._graph)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset8 as ops
-from openvino.utils.decorators import custom_preprocess_function
 
+from superfine.engines.graphs import (
+    graph_of_network,
+    split,
+    with_layout,
+    with_uint8_input,
+    with_uint8_output,
+    with_wide_end,
+)
 from superfine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -22,9 +28,20 @@ if TYPE_CHECKING:
     from superfine.weights import Model
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_FEATURES = {"fp32": (ov.Type.f32, np.float32), "bf16": (ov.Type.bf16, np.uint16), "fp16": (ov.Type.f16, np.float16)}
+"""Type of the tensor between the two parts, and of the NumPy memory it lies in (NumPy has no bfloat16)."""
+
 _SHAPES_KEPT = 4
 """Compiled window shapes an engine keeps; a picture has one, a folder of like pictures few."""
-_STEPS = 2**20
+
+_MEMORY = 576 * 2**20
+"""Bytes of activations an engine plans for, two thirds for the part at LR size, one for the strip being enlarged."""
+
+_LIVE = {"esrgcnn": 10, "cfsrcnn": 26}
+"""network → feature maps alive at once at LR size, measured; CFSRCNN keeps f0 ... f16 for their sum."""
+
+_LIVE_ENLARGED = 2.4
+"""The same at SR size, for all networks: a convolution's result, the shuffled one, and the strip's output."""
 
 
 @cache
@@ -33,105 +50,132 @@ def core() -> ov.Core:
     return ov.Core()
 
 
+@dataclass
+class _Ready:
+    """Both parts compiled for one window: the first for all of it, the second for a strip of its rows."""
+
+    features: Any
+    reconstruction: Any
+    middle: NDArray[Any]
+    """The tensor between them, (h, w, channels)."""
+    rows: int
+    """LR rows of a strip."""
+
+
 class OpenVINOEngine:
     """A network's graph on the CPU, compiled for each window shape it meets.
 
-    Shapes are static: the compiler then lays memory out once and picks its kernels for that size.
+    Shapes are static: the compiler then lays memory out once and picks its kernels for that size. The
+    graph runs in two parts, the one at LR size on the whole window and the one that enlarges on strips of
+    its rows, so that memory is that of LR features plus one strip, and windows can be large: context at a
+    window's sides is work thrown away.
     """
 
     name = "openvino"
     device = "cpu"
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
-        self._set_up(_graph_of_model(model, scale), scale, model.halo[scale], precision)
+        self._set_up(_graph_of_model(model, scale), model.network, scale, model.halo[scale], precision)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
         """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
         engine = cls.__new__(cls)
-        engine._set_up(graph_of_network(network, scale), scale, -int(-network.receptive_radius(scale) // 1), precision)
+        halo = -int(-network.receptive_radius(scale) // 1)
+        engine._set_up(graph_of_network(network, scale), network.name, scale, halo, precision)
         return engine
 
-    def _set_up(self, graph: ov.Model, scale: int, halo: int, precision: str) -> None:
+    def _set_up(self, graph: ov.Model, network: str, scale: int, halo: int, precision: str) -> None:
         self.scale, self.halo = scale, halo
         self.precision = choose_precision(precision)
-        self._graph = graph
-        self._ready: OrderedDict[tuple[bool, int, int], Any] = OrderedDict()
+        self._features, self._reconstruction, self._strip_halo = split(graph)
+        if self.precision != "fp32":
+            self._reconstruction = with_wide_end(self._reconstruction)
+        self._channels = int(self._features.output(0).get_partial_shape()[1].get_length())
+        map_bytes = self._channels * np.dtype(_FEATURES[self.precision][1]).itemsize
+        self.window = int(_MEMORY * 2 / 3 / (map_bytes * _LIVE.get(network, 26)))
+        self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
+        self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
         self._lock = threading.Lock()
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
+        _, _, height, width = tile.shape
+        out = np.empty((1, 3, height * self.scale, width * self.scale), np.float32)
         with self._lock:
-            request = self._request(False, tile.shape[2], tile.shape[3])
-            request.infer([np.ascontiguousarray(tile)], share_inputs=True)
-            return request.get_output_tensor(0).data.copy()  # type: ignore[no-any-return]
+            self._run(np.ascontiguousarray(tile), out, False, height, width)
+        return out
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8; conversion, layout, clamp and rounding are part of the graph."""
+        height, width, _ = tile.shape
+        out = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
         with self._lock:
-            request = self._request(True, tile.shape[0], tile.shape[1])
-            request.infer([np.ascontiguousarray(tile[None])], share_inputs=True)
-            return request.get_output_tensor(0).data[0].copy()  # type: ignore[no-any-return]
+            self._run(np.ascontiguousarray(tile[None]), out, True, height, width)
+        return out
 
     def release(self) -> None:
         """Drop every compiled shape, and with it the memory of its activations."""
         with self._lock:
             self._ready.clear()
 
-    def _request(self, uint8: bool, height: int, width: int) -> Any:
+    def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
+        ready = self._compiled(uint8, height, width)
+        ready.features.infer([tile], share_inputs=True)
+        kind = _FEATURES[self.precision][0]
+        for read, first, last in strips(height, ready.rows, self._strip_halo):
+            part = ready.middle[read : read + ready.rows]
+            ready.reconstruction.set_input_tensor(ov.Tensor(part, ov.Shape([1, *part.shape]), kind))
+            ready.reconstruction.infer()
+            sr = ready.reconstruction.get_output_tensor(0).data[0]
+            keep = slice((first - read) * self.scale, (last - read) * self.scale)
+            into = slice(first * self.scale, last * self.scale)
+            if uint8:
+                out[into] = sr[keep]
+            else:
+                out[0, :, into] = sr[:, keep]
+
+    def _compiled(self, uint8: bool, height: int, width: int) -> _Ready:
         key = (uint8, height, width)
         if key not in self._ready:
             while len(self._ready) >= _SHAPES_KEPT:
                 self._ready.popitem(last=False)
-            graph = self._graph.clone()
-            graph.reshape([1, 3, height, width])
-            if self.precision != "fp32":
-                graph = with_wide_end(graph)
-            if uint8:
-                graph = with_uint8_ends(graph)
-            options = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
-            self._ready[key] = core().compile_model(graph, "CPU", options).create_infer_request()
+            self._ready[key] = self._compile(uint8, height, width)
         self._ready.move_to_end(key)
         return self._ready[key]
 
+    def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
+        kind, memory = _FEATURES[self.precision]
+        features = self._features.clone()
+        features.reshape([1, 3, height, width])
+        features = with_layout(features, output=kind)
+        request = self._request(with_uint8_input(features) if uint8 else features)
+        middle = np.empty((height, width, self._channels), memory)
+        request.set_output_tensor(ov.Tensor(middle, ov.Shape([1, *middle.shape]), kind))
 
-def with_wide_end(graph: ov.Model) -> ov.Model:
-    """The graph with its result rounded to steps of 2^-20, which keeps that result in float32 under a bf16 hint.
+        rows = min(height, max(2 * self._strip_halo + 1, self._strip // width))
+        strip = self._reconstruction.clone()
+        strip.reshape([1, self._channels, rows, width])
+        strip = with_layout(strip, input=kind)
+        return _Ready(request, self._request(with_uint8_output(strip) if uint8 else strip), middle, rows)
 
-    The plugin lets a last convolution write bf16 even where the graph ends in float32: eight bits for the
-    picture itself, noise at 59 dB. It does not where a rounding is fused into the convolution, and one as
-    fine as this changes no pixel. The power of two folds into the weights exactly.
+    def _request(self, graph: ov.Model) -> Any:
+        options = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
+        return core().compile_model(graph, "CPU", options).create_infer_request()
+
+
+def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
+    """(first row read, first row kept, end of the rows kept) of strips of `rows` rows that cover `height`.
+
+    All strips have one size and lie inside; what each keeps is `halo` rows from its ends, except at the
+    window's own.
     """
-    build = ov.preprocess.PrePostProcessor(graph)
-
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
-    def rounded(output: ov.Output) -> Any:
-        steps = ops.round(ops.multiply(output, np.float32(_STEPS)), "half_to_even")
-        return ops.multiply(steps, np.float32(1 / _STEPS))
-
-    build.output().postprocess().custom(rounded)
-    return build.build()
-
-
-def with_uint8_ends(graph: ov.Model) -> ov.Model:
-    """The graph with HWC uint8 0..255 at both ends in place of NCHW float 0..1 (batch of one in front).
-
-    Input: / 255 after widening. Output: clamped, · 255, rounded half to even, narrowed. The clamp comes
-    first so that the factor is not folded into the weights, where it would change their rounding.
-    """
-    build = ov.preprocess.PrePostProcessor(graph)
-    build.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    build.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
-    build.input().model().set_layout(ov.Layout("NCHW"))
-
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
-    def quantize(output: ov.Output) -> Any:
-        return ops.round(ops.multiply(ops.clamp(output, 0.0, 1.0), np.float32(255)), "half_to_even")
-
-    build.output().model().set_layout(ov.Layout("NCHW"))
-    build.output().postprocess().custom(quantize).convert_element_type(ov.Type.u8)
-    build.output().tensor().set_layout(ov.Layout("NHWC"))
-    return build.build()
+    if rows >= height:
+        return [(0, 0, height)]
+    step = rows - 2 * halo
+    reads = [*range(0, height - rows, step), height - rows]
+    cuts = [0, *(read + halo for read in reads[1:]), height]
+    return [(read, cuts[i], cuts[i + 1]) for i, read in enumerate(reads)]
 
 
 def choose_precision(precision: str) -> str:
@@ -146,24 +190,6 @@ def choose_precision(precision: str) -> str:
         have = ", ".join(each for each in ("fp32", "bf16", "fp16") if each.upper() in able)
         raise EngineError(f"this CPU has no {precision}: choose one of auto, {have}")
     return precision
-
-
-def graph_of_network(network: Network, scale: int) -> ov.Model:
-    """A PyTorch network as an OpenVINO graph, (1, 3, ?, ?) → (1, 3, ?, ?) float32."""
-    import torch
-
-    class AtScale(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.network(x, scale)  # type: ignore[no-any-return]
-
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the converter's, about torch.jit, not the user's
-        example = torch.zeros(1, 3, 24, 24)
-        return ov.convert_model(AtScale().eval(), example_input=example, input=[ov.PartialShape([1, 3, -1, -1])])
 
 
 def _graph_of_model(model: Model, scale: int) -> ov.Model:

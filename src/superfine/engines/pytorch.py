@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_SR_PIXELS, _SR_PIXELS_GPU = 2**20, 2**23
+"""Pixels of the largest result a window is given: activations take about 1 KB for each in fp32."""
+
 
 class PyTorchEngine:
     """A network in PyTorch, channels last, on one device.
@@ -49,6 +52,7 @@ class PyTorchEngine:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.scale = scale
+        self.window = (_SR_PIXELS_GPU if self.device.startswith("cuda") else _SR_PIXELS) // scale**2
         self.halo = -int(-network.receptive_radius(scale) // 1)
         module: Any = network  # the stubs of Module.to do not know memory_format
         self._network = module.to(self.device, memory_format=torch.channels_last).eval()

@@ -21,9 +21,6 @@ from superfine.upscale.stitch import Progress, magnify_alpha, run_alpha, run_til
 from superfine.upscale.tiles import Tile, choose_tile, plan_tiles
 from superfine.weights import find
 
-_WINDOW_PIXELS = {2: 512 * 512, 3: 384 * 384, 4: 320 * 320}
-"""LR pixels of the largest window `tile=None` uses, by scale: its SR pixels set what the activations take."""
-
 
 class Upscaler:
     """A loaded network, ready for any number of pictures.
@@ -69,8 +66,7 @@ class Upscaler:
     def plan(self, height: int, width: int) -> list[Tile]:
         """The tiles a picture of height x width LR pixels is cut into."""
         halo = self.engine.halo
-        most = _WINDOW_PIXELS.get(self.scale, 320 * 320)
-        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, most), halo)
+        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, self.engine.window), halo)
 
     @overload
     def __call__(self, image: str | PathLike[str], *, progress: Progress | None = None) -> Image.Image: ...
