@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,8 +121,18 @@ def test_printed_figures_stand_only_beside_their_own_protocol(tmp_path):
     result = run(Request([tmp_path / "Set5"], ["bicubic"], [2], ["paper", "standard"]))
     paper, standard = tables.markdown(result).split("\n\n**PSNR")
     assert "| Bicubic (printed) | 33.66 / 0.9299 |" in paper and "printed" not in standard
-    assert (tables.BETTER in paper) == (result.row("Set5", 2, "bicubic", "paper").figures["psnr"] > 33.66)
+    assert not any(mark in paper for mark in (tables.BETTER, tables.WORSE))
     assert "| RDN (printed) | 38.24 / 0.9614 |" in tables.markdown(result, all_printed=True)
+
+
+@pytest.mark.parametrize(("psnr", "mark"), [(37.80, "▲"), (37.794, "="), (37.78, "▼"), (math.inf, "▲")])
+def test_network_is_marked_against_what_its_paper_prints(tmp_path, psnr, mark):
+    save_picture(photo(48, 36), tmp_path / "Set5" / "a.png")
+    result = run(Request([tmp_path / "Set5"], ["bicubic"], [2], ["paper", "standard"]))
+    rows = [replace(row, model="mine", figures={"psnr": psnr, "ssim": 0.9}) for row in result.rows]
+    ours = replace(result, rows=rows, models=[result.models[0] | {"name": "mine", "network": "esrgcnn"}])
+    paper, standard = tables.grids(ours)
+    assert paper.ours[0][1][0].mark == mark and standard.ours[0][1][0].mark == ""
 
 
 def test_other_bytes_give_another_data_hash(srf):
@@ -174,6 +185,11 @@ def test_corrupt_file_is_named_and_left_out_only_when_asked(srf):
     result = run(Request([srf], ["bicubic"], [2], skip_broken=True))
     assert [each.name for each in result.rows[0].pictures] == ["img_001", "img_003"]
     assert "img_002_SRF_2_LR.png" in result.sets[0].left_out[0]
+
+
+def test_one_scale_of_a_set_is_not_taken_for_originals(srf):
+    with pytest.raises(DataError, match=r"is one scale of a set; give the folder above it, .*Tiny$"):
+        sets.find_set(srf / "x2", 2)
 
 
 def test_missing_scale_folder_and_pictures_are_named(srf, tmp_path):

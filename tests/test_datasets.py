@@ -58,6 +58,9 @@ class Server(ThreadingHTTPServer):
         self.body, self.tag = body, '"one"'
         self.breaks, self.ranges, self.status, self.kind = [], [], 200, "application/zip"
 
+    def handle_error(self, *_):
+        """Clients hang up in the middle here, on purpose."""
+
     def url(self, name="tiny.zip"):
         return f"http://127.0.0.1:{self.server_port}/{name}"
 
@@ -101,6 +104,12 @@ def serving(body):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """Loopback is reached directly, whatever proxy this machine has."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from PIL import Image
 
 from superfine.errors import DataError
 from superfine.quality.benchmark.pictures import Shot
+from superfine.quality.benchmark.run import figures_of
 from superfine.quality.benchmark.sets import Pair
-from superfine.quality.protocols import Protocol, measure, quantise
+from superfine.quality.protocols import Protocol, quantise
 
 
 class Gallery:
@@ -39,7 +40,8 @@ class Gallery:
             _write(self.folder / set / f"x{scale}", pair.name, pictures)
         if self.names and pair.name not in self.names:
             return
-        figures = {name: measure(sr, pair.hr, scale, self.protocol) for name, sr in pictures.items()}
+        names = ("psnr", "ssim")
+        figures = {name: figures_of(sr, pair, scale, self.protocol, names) for name, sr in pictures.items()}
         captions = {name: f"{each['psnr']:.2f} / {each['ssim']:.4f}" for name, each in figures.items()}
         levels = [min(each["psnr"], 100.0) for each in figures.values()]
         hr = np.ascontiguousarray(pair.hr)

@@ -138,8 +138,7 @@ def find_set(folder: Path, scale: int) -> BenchmarkSet:
         cases = _div2k(folders[0], folders[1] / f"X{scale}", scale) if scale in have else ()
     else:
         layout, have = "HR only", [scale]
-        inside = folder / "HR" if (folder / "HR").is_dir() else folder
-        cases = tuple(Case(path.stem, path, None) for path in _pictures(inside))
+        cases = _originals(folder)
     if scale not in have:
         raise DataError(
             f"{folder} has no x{scale}; it has {', '.join(f'x{each}' for each in have) or 'no scale at all'}"
@@ -147,6 +146,14 @@ def find_set(folder: Path, scale: int) -> BenchmarkSet:
     if not cases:
         raise DataError(f"{folder} holds no pictures; expected {', '.join(SUFFIXES)} files")
     return BenchmarkSet(folder.resolve().name, folder, layout, scale, cases)
+
+
+def _originals(folder: Path) -> tuple[Case, ...]:
+    files = _pictures(folder / "HR" if (folder / "HR").is_dir() else folder)
+    # One scale of an SRF set: its small pictures would be taken for originals.
+    if {"_HR", "_LR"} <= {path.stem[-3:] for path in files}:
+        raise DataError(f"{folder} is one scale of a set; give the folder above it, {folder.resolve().parent}")
+    return tuple(Case(path.stem, path, None) for path in files)
 
 
 def _srf_scales(folder: Path) -> list[int]:

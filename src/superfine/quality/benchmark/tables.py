@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from superfine.quality.benchmark import published
+from superfine.quality.benchmark.methods import INTERPOLATIONS
 from superfine.quality.benchmark.result import Result, Row
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def _paper_name(result: Result, model: str) -> str | None:
 
 
 def _mark(result: Result, row: Row) -> str:
-    """Ours against the printed figure of the same network, at the printed precision."""
-    name = _paper_name(result, row.model)
+    """Ours against the printed figure of the same network, at the printed precision.
+
+    Interpolation gets no mark: the papers took its figures over from older ones, measured otherwise.
+    """
+    name = _paper_name(result, row.model) if row.model not in INTERPOLATIONS else None
     printed = published.find(name, row.set, row.scale) if name else None
     if printed is None or row.protocol != published.PROTOCOL or "psnr" not in row.figures:
         return ""
