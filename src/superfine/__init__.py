@@ -12,11 +12,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from superfine.version import __version__
+
 if TYPE_CHECKING:
     from superfine.checkpoints import load
     from superfine.upscale import Upscaler, upscale
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Upscaler": "superfine.upscale",

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import superfine
 from superfine.errors import TrainingError
 from superfine.quality.benchmark.result import machine, now, versions
 from superfine.training.loop import Progress, Run, mean_psnr
 from superfine.training.pack import Pack
 from superfine.training.template import recipe_text
+from superfine.version import __version__
 
 FORMAT = "superfine-run-1"
 ROW_EVERY = 5.0
@@ -127,8 +127,8 @@ def read_log(folder: Path) -> list[Row]:
 
 def code() -> dict[str, Any]:
     """Which superfine this is: its version and, in a git checkout, the commit and whether files differ from it."""
-    package = Path(superfine.__file__).parent
-    facts: dict[str, Any] = {"superfine": superfine.__version__}
+    package = Path(__file__).parents[1]
+    facts: dict[str, Any] = {"superfine": __version__}
     ours = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     if ours is not None and (commit := _git(package, "rev-parse", "HEAD")):
         facts["commit"] = commit

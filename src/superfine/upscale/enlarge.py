@@ -8,7 +8,6 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
-from superfine import __version__
 from superfine.engines import Engine, open_engine
 from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.images.picture import Picture
@@ -18,6 +17,7 @@ from superfine.upscale.plan import WORK, Plan, Target, plan_size
 from superfine.upscale.shrink import shrink
 from superfine.upscale.stitch import Progress
 from superfine.upscale.upscaler import Upscaler
+from superfine.version import __version__
 from superfine.weights import Model, find
 from superfine.weights.find import sha256_of
 
