@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mutation import mutated
 from superfine import checkpoints
 from superfine.checkpoints.header import read_header
 from superfine.checkpoints.keys import MEAN_KEYS, upstream_keys
@@ -372,25 +373,6 @@ def test_a_header_that_does_not_fit_its_tensors(changes: dict[str, str], word: s
 def test_a_forged_safetensors_header_length_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / "forged.safetensors").write_bytes(struct.pack("<Q", 2**62) + b'{"a":1}' + bytes(50))
     assert "not a safetensors file" in complaint(tmp_path / "forged.safetensors")
-
-
-def mutated(content: bytes, randomly: random.Random) -> bytes:
-    """Flipped bits, a cut, a hole, or a stretch of noise, mostly where a file says what it is."""
-    data, at = bytearray(content), randomly.randrange(len(content))
-    match randomly.randrange(5):
-        case 0:
-            for _ in range(randomly.randrange(1, 20)):
-                data[randomly.randrange(len(data))] ^= 1 << randomly.randrange(8)
-        case 1:
-            del data[at:]
-        case 2:
-            del data[at : at + randomly.randrange(1, 400)]
-        case 3:
-            for _ in range(randomly.randrange(1, 8)):
-                data[randomly.randrange(min(600, len(data)))] = randomly.randrange(256)
-        case _:
-            data[at:at] = randomly.randbytes(randomly.randrange(1, 40))
-    return bytes(data)
 
 
 @pytest.mark.parametrize("kind", ["zip", "old", "safetensors", "ours"])

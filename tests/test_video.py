@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mutation import mutated
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import VideoError
 from superfine.upscale import Upscaler
@@ -482,7 +483,8 @@ def test_damaged_packets_are_passed_over(tmp_path: Path) -> None:
         data[at : at + 8] = bytes(8)
     source.write_bytes(bytes(data))
     whole = write_video(tmp_path / "whole.mov", 20, codec="png", pixel_format="rgb24")
-    assert upscale_video(source, tmp_path / "out.mkv", nearest()).frames == 17
+    summary = upscale_video(source, tmp_path / "out.mkv", nearest())
+    assert (summary.frames, summary.damaged) == (17, 3)
     assert times_of(tmp_path / "out.mkv") == times_of(whole)[:5] + times_of(whole)[8:]
 
 
@@ -512,3 +514,23 @@ def test_the_command_upscales_and_mistakes_get_one_line(clip: Path, tmp_path: Pa
         assert done.returncode == 2
         assert done.stdout == "" and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "png in mov"])
+def test_mutated_videos_come_out_or_get_one_line(kind: str, tmp_path: Path) -> None:
+    if kind == "mkv":
+        source = write_film(tmp_path / "in.mkv", 8)
+    elif kind == "mp4":
+        source = write_video(tmp_path / "in.mp4", codec="libx264", pixel_format="yuv420p")
+    else:
+        source = write_video(tmp_path / "in.mov", codec="png", pixel_format="rgb24")
+    content, randomly, out = source.read_bytes(), random.Random(kind), tmp_path / "out.mkv"
+    refused = 0
+    for _ in range(60):
+        source.write_bytes(mutated(content, randomly))
+        try:
+            upscale_video(source, out, nearest(), Options(codec="ffv1", drop=True), overwrite=True)
+        except VideoError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert 5 < refused < 55

@@ -78,6 +78,7 @@ def video(
     done = summary.frames - summary.resumed
     notes = [f"{summary.resumed} frames were there from an earlier run"] if summary.resumed else []
     notes += [f"{summary.repeated} repeated the one before"] if summary.repeated else []
+    notes += [f"{summary.damaged} damaged packets were passed over"] if summary.damaged else []
     notes += [f"left out {', '.join(summary.dropped)}"] if summary.dropped else []
     width, height = summary.size
     kind = f"{summary.encoding.codec} {summary.encoding.pixel_format}"

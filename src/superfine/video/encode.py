@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.error import FFmpegError
 from av.format import ContainerFormat
 
 from superfine.errors import VideoError
@@ -84,7 +85,7 @@ class Encoding:
         self.configure(context)
         try:
             context.open()
-        except (OSError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             size = f"{self.width}x{self.height} {self.pixel_format}"
             asked = " ".join(f"{key}={value}" for key, value in self.options.items())
             raise VideoError(f"{self.codec} refuses {size} with {asked}: choose another --codec or --preset") from error

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.error import FFmpegError
 
 from superfine.errors import VideoError
 from superfine.video.encode import CODECS, Encoding, container_of
 from superfine.video.pieces import Chunk, Pieces
-from superfine.video.source import Source
+from superfine.video.source import Source, packets_of
 
 _OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 """Tags the container or the encoder writes for itself."""
@@ -65,7 +66,7 @@ def _fits(container: str, encoding: Encoding, stream: Any = None) -> bool:
             if stream is not None:
                 _copy_of(trial, stream)
             trial.start_encoding()
-    except (ValueError, OSError, av.error.FFmpegError):
+    except (ValueError, OSError, FFmpegError):
         return False
     return True
 
@@ -84,7 +85,7 @@ def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Re
             new.set_chapters(old.chapters())
             _interleave(old, new, target, copies, _packets(pieces, encoding))
         partial.replace(out)
-    except (OSError, ValueError, av.error.FFmpegError) as error:
+    except (OSError, ValueError, FFmpegError) as error:
         raise VideoError(f"cannot write {out}: {error}; the frames are kept, so running it again is quick") from error
 
 
@@ -156,7 +157,7 @@ def _interleave(old: Any, new: Any, target: Any, copies: dict[int, Any], picture
             waiting = next(pictures, None)
 
     streams = [old.streams[index] for index in copies if old.streams[index].type != "attachment"]
-    for packet in old.demux(*streams) if streams else ():
+    for packet in packets_of(old, *streams) if streams else ():
         if packet.dts is None or packet.time_base is None:  # the end of a stream
             continue
         advance(packet.dts * packet.time_base)

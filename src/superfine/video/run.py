@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from superfine.errors import VideoError
 from superfine.upscale import Upscaler
@@ -55,6 +56,8 @@ class Summary:
     size: tuple[int, int]
     """Width and height of the output."""
     encoding: Encoding
+    damaged: int
+    """Packets passed over because they could not be decoded."""
     copied: list[str]
     """Streams copied as they were."""
     dropped: list[str]
@@ -103,7 +106,7 @@ def upscale_video(
         resumed = pieces.frames
         _fill(pieces, video, encoding, upscaler, options.deinterlace, progress)
         mux(video, out, encoding, pieces, report)
-        summary = _summary(pieces, resumed, encoding, report)
+        summary = _summary(pieces, resumed, video.damaged, encoding, report)
         pieces.remove()
         return summary
 
@@ -124,13 +127,14 @@ def _plan(video: Source, suffix: str, scale: int, options: Options) -> Encoding:
     )
 
 
-def _summary(pieces: Pieces, resumed: int, encoding: Encoding, report: Report) -> Summary:
+def _summary(pieces: Pieces, resumed: int, damaged: int, encoding: Encoding, report: Report) -> Summary:
     return Summary(
         frames=pieces.frames,
         resumed=resumed,
         repeated=pieces.repeated,
         size=(encoding.width, encoding.height),
         encoding=encoding,
+        damaged=damaged,
         copied=report.copied,
         dropped=report.dropped,
     )
@@ -203,7 +207,7 @@ def _encode_piece(
         picture.color_primaries, picture.color_trc = encoding.colour.primaries, encoding.colour.transfer
         try:
             packets += encoder.encode(picture)
-        except (OSError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             raise VideoError(f"{encoding.codec} cannot write these frames ({error}): choose another --codec") from error
         count += 1
         progress()

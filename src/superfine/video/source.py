@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
@@ -58,7 +59,7 @@ class Source:
             raise VideoError(f"{path} is a folder: name a video file")
         try:
             self.container = av.open(str(path), "r", metadata_errors="replace")
-        except (OSError, ValueError) as error:  # PyAV's errors are both
+        except (FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"cannot read {path} as a video: {_reason(error)}") from error
         pictures = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not pictures or pictures[0].codec_context is None:
@@ -73,6 +74,8 @@ class Source:
         self.width, self.height, self.pixel_format = context.width, context.height, str(context.pix_fmt)
         self.twin = planar_twin(self.pixel_format)
         self.colour = self._colour()
+        self.damaged = 0
+        """Packets passed over so far because they could not be decoded."""
         layout = layout_of(self.twin)
         assert layout is not None
         self.layout = with_colour(layout, self.colour.matrix, self.colour.full)
@@ -149,7 +152,7 @@ class Source:
             stream = container.streams[self.stream.index]
             try:
                 frame = next(iter(container.decode(stream)), None)
-            except (OSError, ValueError):
+            except FFmpegError:
                 return {}
             if not isinstance(frame, av.VideoFrame):
                 return {}
@@ -175,7 +178,7 @@ class Source:
                 self.container.seek(pts, stream=self.stream, backward=True)
                 return True
             self.container.seek(0, backward=True, any_frame=False)
-        except (OSError, ValueError):
+        except FFmpegError:
             self._reopen()
         return False
 
@@ -188,12 +191,12 @@ class Source:
         if fresh:
             self._reopen()
         graph = self._deinterlacer() if deinterlace else None
-        damaged = good = 0
-        for packet in self.container.demux(self.stream):
+        good = 0
+        for packet in packets_of(self.container, self.stream):
             try:
                 frames = packet.decode()
-            except (av.InvalidDataError, av.error.PatchWelcomeError):
-                damaged += 1
+            except FFmpegError:
+                self.damaged += 1
                 continue
             for frame in frames:
                 if isinstance(frame, av.VideoFrame):
@@ -202,7 +205,7 @@ class Source:
         if graph is not None:
             yield from self._filtered(graph, None)
         if not good:
-            found = f"{damaged} damaged packets" if damaged else "none"
+            found = f"{self.damaged} damaged packets" if self.damaged else "none"
             raise VideoError(f"{self.path}: no picture could be decoded (found {found}); it is damaged or cut short")
 
     def _deinterlacer(self) -> Any:
@@ -225,7 +228,7 @@ class Source:
         while True:
             try:
                 yield graph.pull()
-            except (av.BlockingIOError, av.EOFError):
+            except (av.error.BlockingIOError, av.error.EOFError):
                 return
 
     def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
@@ -235,6 +238,16 @@ class Source:
             return 0 if last is None else last + step
         pts = round(frame.pts * (frame.time_base or self.time_base) / self.time_base)
         return pts if last is None or pts > last else last + 1
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """Packets of `streams` in the order of the file, up to its end or to where it is too damaged to go on."""
+    packets = container.demux(*streams)
+    while True:
+        try:
+            yield next(packets)
+        except (StopIteration, FFmpegError):
+            return
 
 
 def _reason(error: Exception) -> str:
