@@ -135,6 +135,12 @@ def test_network_is_marked_against_what_its_paper_prints(tmp_path, psnr, mark):
     assert paper.ours[0][1][0].mark == mark and standard.ours[0][1][0].mark == ""
 
 
+def test_printed_fsim_stands_beside_the_kind_it_is(tmp_path):
+    save_picture(photo(48, 36), tmp_path / "B100" / "a.png")
+    result = run(Request([tmp_path / "B100"], ["bicubic"], [2], ["paper"], ["psnr", "fsim-unit", "fsim"]))
+    assert "| ESRGCNN (printed) | 32.08 / 0.9980 / – |" in tables.markdown(result, all_printed=True)
+
+
 def test_other_bytes_give_another_data_hash(srf):
     before = run(Request([srf], ["bicubic"], [2])).sets[0].sha256
     path = srf / "x2" / "img_001_SRF_2_LR.png"

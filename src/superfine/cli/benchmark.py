@@ -63,11 +63,13 @@ def benchmark(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", metavar="NAME", help="psnr, ssim, ms-ssim, fsim or consistency. Several: a,b or repeat."
+            "--metric",
+            metavar="NAME",
+            help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency; several: a,b.",
         ),
     ] = None,
     bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
-    engine: Annotated[str, typer.Option(help="auto, openvino or pytorch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     tile: Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")] = None,
     skip_broken: Annotated[

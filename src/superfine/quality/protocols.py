@@ -17,7 +17,7 @@ from superfine.errors import DataError
 from superfine.images.colour import rgb_to_y
 from superfine.images.resize import downscale
 from superfine.quality import metrics
-from superfine.quality.fsim import fsim
+from superfine.quality.fsim import fsim, fsim_unit
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ METRICS: dict[str, PlaneMetric] = {
     "ssim": metrics.ssim,
     "ms-ssim": metrics.ms_ssim,
     "fsim": fsim,
+    "fsim-unit": fsim_unit,
 }
 """name → what compares two planes on 0..255; higher is better for all"""
 

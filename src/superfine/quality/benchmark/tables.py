@@ -117,6 +117,8 @@ def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> 
     if found is None:
         return Cell("–")
     values = {"psnr": found.psnr, "ssim": found.ssim}
+    if set == "B100" and method in published.fsim_b100():
+        values["fsim-unit"] = published.fsim_b100()[method][scale]
     return Cell(" / ".join(number(name, values[name]) if name in values else "–" for name in metrics))
 
 
