@@ -16,15 +16,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import superfine
 from mutation import mutated
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import VideoError
+from superfine.images.resize import downscale, resize
+from superfine.quality.metrics import psnr
 from superfine.upscale import Upscaler
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402
-from superfine.video.colour import from_rgb, to_rgb  # noqa: E402
+from superfine.video.colour import Layout, from_rgb, to_rgb  # noqa: E402
+from superfine.video.frames import make_frame  # noqa: E402
 from superfine.video.pieces import FRAMES, work_folder  # noqa: E402
 from superfine.video.source import Source  # noqa: E402
 
@@ -100,9 +105,9 @@ def packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
         return [(p.pts * p.time_base, bytes(p)) for p in container.demux(*streams) if p.size and p.pts is not None]
 
 
-def superfine(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "superfine", "video", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "superfine", "video", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True)
 
 
 # ---- the pictures
@@ -154,6 +159,31 @@ def test_repeated_frames_cost_nothing(tmp_path: Path) -> None:
     assert (summary.frames, summary.repeated) == (12, 9)
     pictures = [frame.planes[0].tobytes() for frame in decoded(tmp_path / "out.mkv")]
     assert [pictures.index(each) for each in pictures] == [0] * 4 + [4] * 4 + [8] * 4
+
+
+def test_a_real_clip_gains_over_bicubic(tmp_path: Path) -> None:
+    with Image.open(next((Path(superfine.__file__).parent / "demo").glob("*.jpg"))) as image:
+        photograph = np.asarray(image.convert("RGB"))
+    layout = Layout("yuv", 8, 2, 2)
+    panned = [photograph[100 + 2 * i : 228 + 2 * i, 200 + 4 * i : 392 + 4 * i] for i in range(2)]
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, time_base=MS, options={"crf": "1"})
+        stream.width, stream.height, stream.codec_context.colorspace = 96, 64, 1
+        for i, hr in enumerate(panned):
+            frame = make_frame(from_rgb(downscale(hr, 2).astype(np.float32) / 255, layout), "yuv420p")
+            frame.pts, frame.time_base = 40 * i, MS
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    upscale_video(tmp_path / "in.mkv", tmp_path / "out.mkv", Upscaler("esrgcnn", 2), Options(quality=1))
+    for hr, lr, sr in zip(panned, decoded(tmp_path / "in.mkv"), decoded(tmp_path / "out.mkv"), strict=True):
+        wanted = from_rgb(hr.astype(np.float32) / 255, layout)
+        bicubic = from_rgb(np.clip(resize(to_rgb(lr.planes, lr.layout), (128, 192), "bicubic"), 0, 1), layout)
+        gains = [psnr(a[8:-8, 8:-8], b[8:-8, 8:-8]) for a, b in ((sr.planes[0], wanted[0]), (bicubic[0], wanted[0]))]
+        assert gains[0] > gains[1] + 1
+        # chroma lies where it lay: moved by a sample to any side it would fit worse
+        kept = psnr(sr.planes[2][8:-8, 8:-8], wanted[2][8:-8, 8:-8])
+        for step, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
+            assert kept > psnr(np.roll(sr.planes[2], step, axis)[8:-8, 8:-8], wanted[2][8:-8, 8:-8]) + 0.5
 
 
 # ---- time
@@ -502,7 +532,7 @@ def test_the_output_is_never_the_input_nor_overwritten_unasked(clip: Path, tmp_p
 
 
 def test_the_command_upscales_and_mistakes_get_one_line(clip: Path, tmp_path: Path) -> None:
-    done = superfine(clip, tmp_path / "out.mp4", "--engine", "nearest", "-s", "3")
+    done = command(clip, tmp_path / "out.mp4", "--engine", "nearest", "-s", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "6 frames of 96x72, h264 yuv420p" in done.stdout
     for arguments in (
@@ -510,7 +540,7 @@ def test_the_command_upscales_and_mistakes_get_one_line(clip: Path, tmp_path: Pa
         [clip, tmp_path / "a.xyz"],
         [clip, "out.mp4", "-s", "7"],
     ):
-        done = superfine(*arguments)
+        done = command(*arguments)
         assert done.returncode == 2
         assert done.stdout == "" and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
