@@ -34,7 +34,7 @@ _FEATURES = {"fp32": (ov.Type.f32, np.float32), "bf16": (ov.Type.bf16, np.uint16
 _SHAPES_KEPT = 4
 """Compiled window shapes an engine keeps; a picture has one, a folder of like pictures few."""
 
-_MEMORY = 576 * 2**20
+_MEMORY = 896 * 2**20
 """Bytes of activations an engine plans for, two thirds for the part at LR size, one for the strip being enlarged."""
 
 _LIVE = {"esrgcnn": 10, "cfsrcnn": 26}
