@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -255,7 +256,10 @@ def test_small_video_without_a_matrix_is_not_taken_for_hd_when_it_is_large(tmp_p
         assert (new.height, new.colour.matrix) == (1200, 6)
 
 
-def test_ten_bit_hdr_keeps_its_depth_tags_and_mastering_display(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("codec", "suffix"), [(None, ".mp4"), ("hevc", ".mkv"), ("av1", ".mkv"), ("av1", ".webm")])
+def test_ten_bit_hdr_keeps_its_depth_tags_and_mastering_display(
+    codec: str | None, suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def tags(stream: Any) -> None:
         context = stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 9, 9, 16, 1
@@ -265,12 +269,22 @@ def test_ten_bit_hdr_keeps_its_depth_tags_and_mastering_display(tmp_path: Path) 
     source = write_video(
         tmp_path / "in.mp4", 3, codec="libx265", pixel_format="yuv420p10le", size=(64, 64), prepare=tags
     )
-    summary = upscale_video(source, tmp_path / "out.mp4", nearest())
-    assert (summary.encoding.codec, summary.encoding.pixel_format) == ("hevc", "yuv420p10le")
-    with Source(source) as old, Source(tmp_path / "out.mp4") as new:
+    capfd.readouterr()
+    summary = upscale_video(source, tmp_path / f"out{suffix}", nearest(), Options(codec=codec))
+    assert capfd.readouterr() == ("", "")  # encoders like to talk
+    assert (summary.encoding.codec, summary.encoding.pixel_format) == (codec or "hevc", "yuv420p10le")
+    with Source(source) as old, Source(tmp_path / f"out{suffix}") as new:
         assert new.colour == old.colour and new.colour.is_hdr
-        assert None not in old.light()
-        assert new.light() == old.light()
+        (display, level), (new_display, new_level) = old.light(), new.light()
+        assert display is not None and new_display is not None
+        assert new_level == level is not None
+        # fractions, two numbers each; AV1 stores them in binary, to 16 places
+        assert fractions(new_display) == pytest.approx(fractions(display), abs=2**-14)
+
+
+def fractions(data: bytes) -> list[float]:
+    numbers = struct.unpack_from("<20i", data)
+    return [a / b for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
 
 
 def test_pixel_shape_and_turn_are_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,6 +16,8 @@ from superfine.errors import VideoError
 from superfine.video.colour import Layout
 from superfine.video.frames import choose_format, layout_of, with_colour
 from superfine.video.source import Colour
+
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to the terminal by itself; 1: errors only
 
 _GLOBAL_HEADER_WANTED = 0x0040
 """FFmpeg's AVFMT_GLOBALHEADER: the container keeps the codec's headers apart from its packets."""
