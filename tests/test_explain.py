@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from superfine.errors import DataError
+from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale, resize
 from superfine.quality.benchmark import Request, run
 from superfine.quality.benchmark.explain import Laboratory, explain, measure_steps
@@ -126,3 +126,12 @@ def test_pictures_that_are_not_at_hand_are_named(tmp_path):
     found = only(measured(folder), measured(folder, protocols=["rgb"]))
     with pytest.raises(DataError, match=r"original of img_1 .* is in none of the folders"):
         list(measure_steps(found, Laboratory([write(tmp_path / "Other", seed=7)]), ["psnr"]))
+
+
+def test_weights_that_are_not_at_hand_are_asked_for(tmp_path):
+    result = measured(write(tmp_path / "Set"))
+    lost = replace(only(result, result).start, model="best", weights="1" * 64)
+    with pytest.raises(
+        ModelError, match="the weights 111111111111… of best are not here; name their file with --weights"
+    ):
+        Laboratory([tmp_path / "Set"]).figures(lost, ["psnr"])

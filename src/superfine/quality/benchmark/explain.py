@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.errors import DataError, EngineError, ModelError
+from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale
 from superfine.quality.benchmark import sets
 from superfine.quality.benchmark.methods import INTERPOLATIONS, open_method
@@ -258,9 +258,7 @@ class Laboratory:
         for name in [*self._weights, setup.model]:
             try:
                 method = open_method(name, setup.scale, setup.engine or "auto", setup.precision or "auto")
-            except (ModelError, EngineError):
-                if name == setup.model:
-                    raise
+            except ModelError:
                 continue
             if method.info.weights_sha256 == setup.weights:
                 return method
