@@ -131,7 +131,5 @@ def test_pictures_that_are_not_at_hand_are_named(tmp_path):
 def test_weights_that_are_not_at_hand_are_asked_for(tmp_path):
     result = measured(write(tmp_path / "Set"))
     lost = replace(only(result, result).start, model="best", weights="1" * 64)
-    with pytest.raises(
-        ModelError, match="the weights 111111111111… of best are not here; name their file with --weights"
-    ):
+    with pytest.raises(ModelError, match="111111111111… of best are not here; name their file with --weights"):
         Laboratory([tmp_path / "Set"]).figures(lost, ["psnr"])
