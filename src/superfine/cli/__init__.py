@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Annotated
 
 import typer
+
+BEGUN = perf_counter()
+"""When this process began its work, but for a few hundredths of a second."""
 
 COMMANDS: dict[str, str] = {
     "upscale": "superfine.cli.upscale:upscale",
@@ -43,7 +47,7 @@ Every command explains itself: superfine COMMAND --help."""
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from superfine import __version__
+        from superfine.version import __version__
 
         print(f"superfine {__version__}")
         raise typer.Exit

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from superfine.cli import BEGUN
 from superfine.cli.messages import complain, one_line, size_of, time_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     from superfine.upscale.estimate import Estimator
     from superfine.upscale.run import load
 
+    starting = perf_counter() - BEGUN  # a real run starts up as long
     estimator = Estimator(enlarger)
     table = Table(caption_justify="left")
     for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
@@ -154,7 +156,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     if failed < len(jobs):
         table.caption = (
             f"{_pictures(len(jobs) - failed)}, {size_of(pixels, 'pixels')}, {size_of(memory)} of memory, "
-            f"{time_of(seconds)} ({enlarger.describe(passes)}); nothing was written"
+            f"{time_of(starting + seconds)} ({enlarger.describe(passes)}); nothing was written"
         )
         Console().print(table)
     return failed
