@@ -68,7 +68,7 @@ def test_the_stream_is_whole_zlib_with_its_checksum() -> None:
 
 def test_photographs_are_packed_fast_and_graphics_thoroughly() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    assert png._effort(noise, None) == png._FAST
+    assert png._effort(noise, None) == png.FAST
     tile = np.tile(noise[:8, :8], (16, 16, 1))
-    assert png._effort(tile, None) == png._THOROUGH
+    assert png._effort(tile, None) == png.THOROUGH
     assert len(written(tile)) < len(written(noise)) / 20

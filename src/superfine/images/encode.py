@@ -23,6 +23,7 @@ DEFAULT_QUALITY: Final = 95
 _JPEG_MARKER: Final = 65_000
 _INCHES_PER_METRE: Final = 1 / 0.0254
 _FULL_CHROMA_FROM: Final = 90
+_AVIF_SPEED: Final = 8  # of 10; Pillow's 6 takes several seconds a megapixel
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
         file,
         "AVIF",
         quality=options.quality,
+        speed=_AVIF_SPEED,
         subsampling="4:0:0" if picture.is_gray and picture.alpha is None else options.subsampling,
         icc_profile=picture.icc,
         exif=picture.exif,
@@ -213,7 +215,7 @@ def animation_settings(kind: str, first: Picture, options: Options) -> dict[str,
     else:
         found = {"quality": options.quality, "icc_profile": first.icc, "exif": first.exif, "xmp": first.xmp}
         if kind == "AVIF":
-            found["subsampling"] = options.subsampling
+            found["subsampling"], found["speed"] = options.subsampling, _AVIF_SPEED
         else:
             found["lossless"] = options.quality == 100
     return {key: value for key, value in found.items() if value is not None}

@@ -9,23 +9,27 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superfine.images.depth import Pixels
 
+Result = TypeVar("Result")
+
 _COLOUR_TYPES: Final = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 _SEGMENT_BYTES: Final = 1 << 22
 # Filtered a few rows at a time: the Paeth filter's dozen passes run inside the processor's cache.
 _BAND_BYTES: Final = 1 << 16
 _PAETH: Final = 4
-_FAST: Final = (1, zlib.Z_RLE)
-_THOROUGH: Final = (6, zlib.Z_DEFAULT_STRATEGY)
-_WORTH_IT: Final = 0.85
+FAST: Final = (1, zlib.Z_RLE)
+THOROUGH: Final = (4, zlib.Z_DEFAULT_STRATEGY)
+"""Level and strategy of zlib."""
+WORTH_IT: Final = 0.85
+"""Thorough packing is worth its time where it gets below this share of the fast one's size."""
 _ADLER: Final = 65521
 
 
@@ -67,25 +71,26 @@ def _effort(pixels: Pixels, alpha: Pixels | None) -> tuple[int, int]:
     rows = max(1, min(16, height // 64))
     fast = thorough = 0
     for top in (height // 8, height // 2, height * 7 // 8):
-        fast += len(_segment(pixels, alpha, top, top + rows, _FAST)[0])
-        thorough += len(_segment(pixels, alpha, top, top + rows, _THOROUGH)[0])
-    return _THOROUGH if thorough < _WORTH_IT * fast else _FAST
+        fast += len(_segment(pixels, alpha, top, top + rows, FAST)[0])
+        thorough += len(_segment(pixels, alpha, top, top + rows, THOROUGH)[0])
+    return THOROUGH if thorough < WORTH_IT * fast else FAST
 
 
 def _packed(
     pixels: Pixels, alpha: Pixels | None, rows: int, effort: tuple[int, int]
 ) -> Iterator[tuple[bytes, int, int]]:
     """Segments in order, a few of them at work at a time."""
-    height = pixels.shape[0]
-    workers = min(os.cpu_count() or 1, -(-height // rows))
-    if workers == 1:
-        for top in range(0, height, rows):
-            yield _segment(pixels, alpha, top, top + rows, effort)
-        return
-    waiting: deque[Future[tuple[bytes, int, int]]] = deque()
+    tops = range(0, pixels.shape[0], rows)
+    return in_order(lambda top: _segment(pixels, alpha, top, top + rows, effort), tops)
+
+
+def in_order(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[Result]:
+    """Results in the order of the items, as many at work at a time as there are processors, and hardly more waiting."""
+    workers = min(os.cpu_count() or 1, len(items))
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for top in range(0, height, rows):
-            waiting.append(pool.submit(_segment, pixels, alpha, top, top + rows, effort))
+        for item in items:
+            waiting.append(pool.submit(work, item))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin
 
 from superfine.images.depth import Pixels
 from superfine.images.metadata import DESCRIPTIVE_TAGS, EXIF_DIRECTORY, EXIF_PREFIX, GPS_DIRECTORY
+from superfine.images.png import FAST, THOROUGH, WORTH_IT, in_order
 
 _STRIP_BYTES: Final = 1 << 22
 _SHORT, _LONG, _UNDEFINED, _LONG8 = 3, 4, 7, 16
@@ -84,17 +85,32 @@ def write_tiff(
         directory.save(file)
 
     put_directory([0] * strips)
+    effort = _effort(pixels, alpha, rows)
     sizes = []
-    for top in range(0, height, rows):
-        part = pixels[top : top + rows]
-        if alpha is not None:
-            part = np.concatenate([part, alpha[top : top + rows, :, None]], axis=2)
-        data = zlib.compress(_differences(part) if whole else part.astype("<f4").tobytes(), 6)
+    for data in in_order(lambda top: _strip(pixels, alpha, top, top + rows, effort), range(0, height, rows)):
         sizes.append(len(data))
         file.write(data)
     end = file.tell()
     put_directory(sizes)
     file.seek(end)
+
+
+def _strip(pixels: Pixels, alpha: Pixels | None, top: int, bottom: int, effort: tuple[int, int]) -> bytes:
+    part = pixels[top:bottom]
+    if alpha is not None:
+        part = np.concatenate([part, alpha[top:bottom, :, None]], axis=2)
+    raw = part.astype("<f4").tobytes() if part.dtype.kind == "f" else _differences(part)
+    packer = zlib.compressobj(effort[0], zlib.DEFLATED, 15, 9, effort[1])
+    return packer.compress(raw) + packer.flush()
+
+
+def _effort(pixels: Pixels, alpha: Pixels | None, rows: int) -> tuple[int, int]:
+    """As for PNG: thorough where a sample shows it to be worth the time, fast for photographs; float has no runs."""
+    if pixels.dtype.kind == "f":
+        return THOROUGH
+    top, rows = pixels.shape[0] // 2, max(1, min(32, rows))
+    fast, thorough = (len(_strip(pixels, alpha, top, top + rows, effort)) for effort in (FAST, THOROUGH))
+    return THOROUGH if thorough < WORTH_IT * fast else FAST
 
 
 def _differences(part: Pixels) -> bytes:
