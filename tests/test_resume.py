@@ -108,7 +108,7 @@ def test_a_line_cut_short_is_forgotten_and_the_rest_counts(tmp_path: Path) -> No
 
 def test_other_settings_do_not_go_on_with_a_batch(tmp_path: Path) -> None:
     Journal(tmp_path, {"scale": "2", "model": "esrgcnn"}, resume=False)
-    with pytest.raises(PlanError, match="scale 2 then and 3 now"):
+    with pytest.raises(PlanError, match="scale was 2 and is 3 now"):
         Journal(tmp_path, {"scale": "3", "model": "esrgcnn"}, resume=True)
     with pytest.raises(PlanError, match="--resume"):
         Journal(tmp_path, {"scale": "2", "model": "esrgcnn"}, resume=False)

@@ -7,7 +7,6 @@ functions. A new command is a file in this folder and a line in the table.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Annotated
@@ -34,7 +33,6 @@ COMMANDS: dict[str, str] = {
     "explain": "superfine.cli.explain:explain",
     "complexity": "superfine.cli.complexity:complexity",
     "results": "superfine.cli.results:results",
-    "bench": "superfine.cli.bench:bench",
 }
 """command → "module:function", or "module:app" where the command has commands of its own (a typer.Typer)."""
 
@@ -78,8 +76,4 @@ def create_app(names: Sequence[str]) -> typer.Typer:
 def names_wanted(arguments: Sequence[str]) -> list[str]:
     """The commands to import so as to obey `arguments`: the one it names, or all (for help, or a typing error)."""
     first = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return [first] if first in COMMANDS else [name for name in COMMANDS if _is_written(name)]
-
-
-def _is_written(name: str) -> bool:
-    return importlib.util.find_spec(COMMANDS[name].partition(":")[0]) is not None
+    return [first] if first in COMMANDS else list(COMMANDS)

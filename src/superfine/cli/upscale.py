@@ -131,7 +131,8 @@ def upscale(
         "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
         "megapixels": megapixels, "size": box, "print": paper,
     }  # fmt: skip
-    target = read_target({name: wish for name, wish in wishes.items() if wish is not None}, fit)
+    wishes = {name: wish for name, wish in wishes.items() if wish is not None} or {"scale": str(DEFAULT_SCALE)}
+    target = read_target(wishes, fit)
     suffix_of_format = None if format is None else "." + format.lower().lstrip(".")
     batch = plan_batch(inputs, out, suffix=suffix, format=suffix_of_format)
     for error in batch.complaints:
@@ -139,21 +140,20 @@ def upscale(
     if not batch.jobs:
         return 2
     enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection)
-    enlarger.upscaler(
-        first_scale(enlarger, target)
-    )  # an engine that cannot be had is found out before anything is read
+    enlarger.upscaler(first_scale(enlarger, target))  # one that cannot be had is found out before anything is read
     settings = Settings(
         suffix_of_format, quality, max_pixels or DEFAULT_MAX_PIXELS, overwrite, skip_existing, note, dpi == "scale"
     )
     if dry_run:
         failed = show_estimates(batch.jobs, enlarger, target, settings)
     else:
-        pixels = {
-            "model": str(model), "target": repr(target), "engine": engine, "precision": precision, "alpha": alpha,
-            "dpi": dpi, "note": str(note),
-            "tta": str(tta), "back-projection": str(back_projection), "format": str(format), "quality": str(quality),
+        results = {
+            **wishes, "fit": fit, "model": model, "weights": enlarger.digest, "engine": engine, "precision": precision,
+            "alpha": alpha, "tta": tta, "back-projection": back_projection,
+            "quality": quality, "dpi": dpi, "note": note,
         }  # fmt: skip
-        journal = open_journal(batch, pixels, resume=resume, restart=overwrite or skip_existing)
+        told = {name: str(value) for name, value in results.items()}
+        journal = open_journal(batch, told, resume=resume, restart=overwrite or skip_existing)
         failed = show_run(batch.jobs, enlarger, target, settings, journal)
         if journal is not None:  # a run that does not get here is to be resumed
             journal.finish()
@@ -163,14 +163,14 @@ def upscale(
 
 
 def read_target(wishes: dict[str, Any], fit: str) -> Target:
-    """The one size that was wished for, DEFAULT_SCALE times if none was. Raises PlanError."""
+    """The one size that was wished for. Raises PlanError."""
     from superfine.errors import PlanError
     from superfine.upscale.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
 
     if len(wishes) > 1:
         names = " and ".join("--" + name.replace("_", "-") for name in wishes)
         raise PlanError(f"{names} contradict each other: name one size (a box of two sides is --size)")
-    name, wish = next(iter(wishes.items()), ("scale", str(DEFAULT_SCALE)))
+    ((name, wish),) = wishes.items()
     match name:
         case "scale":
             return Target(scale=parse_scale(wish), fit=fit)

@@ -82,11 +82,11 @@ class Enlarger:
     def note(self, across: float, down: float) -> Note:
         """What made a result `across` times as wide and `down` times as high, to be put into its file."""
         scale = f"{across:.4g}" if f"{across:.4g}" == f"{down:.4g}" else f"{across:.4g}x{down:.4g}"
-        return Note(f"superfine {__version__}", self.name, scale, self._digest)
+        return Note(f"superfine {__version__}", self.name, scale, self.digest)
 
     @cached_property
-    def _digest(self) -> str:
-        """SHA-256 of the weights file."""
+    def digest(self) -> str:
+        """SHA-256 of the weights file, in hexadecimal; empty where there is none."""
         return "" if self._model is None else sha256_of(self._model.weights)
 
     def upscaler(self, scale: int) -> Upscaler:

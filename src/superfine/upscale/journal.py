@@ -41,8 +41,8 @@ class Stamp:
 class Journal:
     """One batch's journal. Lines go to the file as they are said: a process that is killed has said them.
 
-    folder: of the results; made if need be. settings: everything that changes a result's pixels. resume: go on
-    with the journal that is there, if there is one.
+    folder: of the results; made if need be. settings: everything that changes a result. resume: go on with the
+    journal that is there, if there is one; restart: begin a new one in its place.
 
     Raises PlanError if one is there and is not to be resumed, or was made with other settings; ImageError if the
     folder cannot be written.
@@ -102,7 +102,7 @@ class Journal:
 
     def _recall(self, text: str, settings: dict[str, str], resume: bool, restart: bool) -> bool:
         """Reads an older journal; whether this one goes on in it."""
-        if restart:
+        if restart and not resume:
             return False
         if not resume:
             raise PlanError(
@@ -114,6 +114,8 @@ class Journal:
                 entry = json.loads(line)
             except ValueError:
                 continue  # cut short when the process was killed
+            if not isinstance(entry, dict):
+                continue
             if "settings" in entry and entry["settings"] != settings:
                 raise PlanError(_difference(self.path, entry["settings"], settings))
             if "begin" in entry:
@@ -131,7 +133,9 @@ class Journal:
 
 
 def _difference(path: Path, old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    what = ", ".join(f"{key} {old.get(key)} then and {new.get(key)} now" for key in new if old.get(key) != new.get(key))
-    return (
-        f"cannot resume {path.parent}: {what or 'other settings'}; use the same settings, or --overwrite to start again"
+    what = ", ".join(
+        f"{key} was {old.get(key, 'not given')} and is {new.get(key, 'not given')} now"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
     )
+    return f"cannot resume {path.parent}: {what}; use the same settings, or --overwrite without --resume to start again"
