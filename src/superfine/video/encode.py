@@ -82,6 +82,14 @@ class Encoding:
         context.flags = context.flags | (_GLOBAL_HEADER if self.global_header else 0) | _BITEXACT
         context.options = dict(self.options)
 
+    def dress(self, frame: av.VideoFrame, pts: int) -> av.VideoFrame:
+        """`frame` with its time and what its numbers mean written on it."""
+        frame.pts, frame.time_base = pts, self.time_base
+        frame.colorspace = 0 if self.layout.kind == "rgb" else self.colour.matrix
+        frame.color_range = 2 if self.layout.full else 1
+        frame.color_primaries, frame.color_trc = self.colour.primaries, self.colour.transfer
+        return frame
+
     def open(self) -> Any:
         """An encoder of its own for a piece of the video. Raises VideoError if it refuses what is asked of it."""
         context: Any = av.CodecContext.create(CODECS[self.codec].encoder, "w")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-import av
-import numpy as np
-from av.error import FFmpegError
 
 from superfine.errors import VideoError
 from superfine.upscale import Upscaler
-from superfine.video.colour import Plane, from_rgb, to_rgb
 from superfine.video.encode import Encoding, container_of, plan_encoding
-from superfine.video.frames import make_frame
 from superfine.video.mux import Report, mux, try_streams
-from superfine.video.pieces import FRAMES, Chunk, Index, Pieces, file_identity, work_folder
-from superfine.video.source import Frame, Source
+from superfine.video.pieces import FRAMES, Pieces, file_identity, work_folder
+from superfine.video.source import Source
+from superfine.video.walk import enlarge
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames expected; 0 if unknown) after every frame."""
@@ -152,81 +146,8 @@ def _fill(
     total, done = video.expected_frames, pieces.frames
     if progress is not None and done:
         progress(done, max(total, done))
-    larger = _Larger(upscaler, encoding)
     frames = video.frames(pieces.last_pts, deinterlace=deinterlace)
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, max(total, done))
-
-    while batch := _encode_piece(frames, larger, encoding, count):
-        pieces.add(*batch)
-
-
-class _Larger:
-    """Frames → larger frames, remembering the last: a frame that is the one before costs nothing."""
-
-    def __init__(self, upscaler: Upscaler, encoding: Encoding) -> None:
-        self._upscaler, self._encoding = upscaler, encoding
-        self._before: list[Plane] | None = None
-        self._result: list[Plane] = []
-        self.repeated = 0
-
-    def __call__(self, frame: Frame) -> list[Plane]:
-        if self._before is not None and _same(self._before, frame.planes):
-            self.repeated += 1
-            return self._result
-        rgb = to_rgb(frame.planes, frame.layout)
-        if frame.layout.alpha and not self._encoding.layout.alpha:
-            rgb = np.ascontiguousarray(rgb[:, :, :3])
-        self._result = from_rgb(self._upscaler(rgb), self._encoding.layout)
-        self._before = frame.planes
-        return self._result
-
-
-def _same(a: list[Plane], b: list[Plane]) -> bool:
-    return all(p.shape == q.shape and np.array_equal(p, q) for p, q in zip(a, b, strict=True))
-
-
-def _encode_piece(
-    frames: Iterator[Frame], larger: _Larger, encoding: Encoding, progress: Callable[[], None]
-) -> tuple[list[Chunk], Index] | None:
-    """The next FRAMES frames, encoded; None if there are none."""
-    encoder: Any = None
-    packets: list[av.Packet[Any]] = []
-    frame, count, repeated = None, 0, larger.repeated
-    while count < FRAMES and (following := next(frames, None)) is not None:
-        frame = following
-        encoder = encoder or encoding.open()
-        picture = make_frame(larger(frame), encoding.pixel_format)
-        picture.pts, picture.time_base = frame.pts, encoding.time_base
-        picture.colorspace = 0 if encoding.layout.kind == "rgb" else encoding.colour.matrix
-        picture.color_range = 2 if encoding.layout.full else 1
-        picture.color_primaries, picture.color_trc = encoding.colour.primaries, encoding.colour.transfer
-        try:
-            packets += encoder.encode(picture)
-        except (FFmpegError, ValueError) as error:
-            raise VideoError(f"{encoding.codec} cannot write these frames ({error}): choose another --codec") from error
-        count += 1
-        progress()
-    if frame is None:
-        return None
-    packets += encoder.encode(None)
-    base = encoding.time_base
-    chunks = [Chunk(_in_base(p, base), bool(p.is_keyframe), bytes(p)) for p in packets if p.size]
-    index = Index(
-        packets=[(chunk.pts, chunk.key, len(chunk.data)) for chunk in chunks],
-        frames=count,
-        repeated=larger.repeated - repeated,
-        last_pts=frame.pts,
-        last_duration=frame.duration,
-    )
-    return chunks, index
-
-
-def _in_base(packet: av.Packet[Any], base: Fraction) -> int:
-    """The packet's pts in the stream's time base (an encoder may count in its own)."""
-    assert packet.pts is not None
-    return round(packet.pts * packet.time_base / base) if packet.time_base else packet.pts
+    with closing(enlarge(frames, pieces, encoding, upscaler)) as numbers:
+        for number in numbers:
+            if progress is not None:
+                progress(done + number, max(total, done + number))
