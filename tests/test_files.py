@@ -396,3 +396,39 @@ def test_failed_write_keeps_the_old_file_and_no_other(tmp_path: Path) -> None:
     not_written(Picture(np.zeros((1, 20_000, 1), np.uint8)), target)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
+
+
+# Without the extra ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["pillow_heif", "imagecodecs"])
+def test_missing_libraries_are_named_with_the_extra_that_brings_them(
+    tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(missing)
+    suffix = {"pillow_heif": ".heic", "imagecodecs": ".jxl"}[missing]
+    write(Picture(photograph()), tmp_path / f"a{suffix}")
+    monkeypatch.setitem(sys.modules, missing, None)  # what Python does for a module that is not there
+    assert "superfine[formats]" in refused(tmp_path / f"a{suffix}")
+    assert "superfine[formats]" in not_written(Picture(photograph()), tmp_path / f"b{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_rare_tiffs_name_the_extra_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Picture(photograph().astype(np.float32) / 255), tmp_path / "a.tif")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert "superfine[formats]" in refused(tmp_path / "a.tif")
+    deep = Picture(photograph().astype(np.uint16) * 257)
+    write(deep, tmp_path / "b.tif")
+    np.testing.assert_array_equal(read(tmp_path / "b.tif").pixels, deep.pixels)
+
+
+@pytest.mark.parametrize(("suffix", "library"), [(".jxl", "pillow_jxl"), (".heic", "pillow_heif")])
+def test_pixel_limit_holds_for_the_formats_of_the_extra(tmp_path: Path, suffix: str, library: str) -> None:
+    """Their libraries would unpack first and ask later, so the size is read out of the header."""
+    pytest.importorskip(library)
+    pytest.importorskip("imagecodecs")
+    for height, width in ((16, 24), (300, 200), (257, 1030)):
+        write(Picture(photograph(height, width)), tmp_path / f"a{suffix}")
+        assert read(tmp_path / f"a{suffix}", max_pixels=height * width).width == width
+        assert "--max-pixels" in refused(tmp_path / f"a{suffix}", max_pixels=height * width - 1)
