@@ -46,11 +46,11 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
         process = subprocess.Popen(
             [*COMMAND, "-o", "out", "--resume"], cwd=pictures, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        # Killed at a random moment after its first picture was begun, so that it is at work and not starting up.
-        begun = _begun(out / NAME)
-        while process.poll() is None and _begun(out / NAME) <= begun:
+        # Killed at a random moment at work, not while it is starting up: in or after its first, second or third picture.
+        begun = _begun(out / NAME) + chance.randint(1, 3)
+        while process.poll() is None and _begun(out / NAME) < begun:
             time.sleep(0.001)
-        time.sleep(chance.random() * 0.05)
+        time.sleep(chance.random() * 0.015)
         process.kill()
         process.communicate()
         interrupted += process.returncode != 0
