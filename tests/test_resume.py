@@ -46,7 +46,7 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
         process = subprocess.Popen(
             [*COMMAND, "-o", "out", "--resume"], cwd=pictures, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        # Killed at a random moment at work, not while it is starting up: in or after its first, second or third picture.
+        # Killed at a random moment at work, not while it is starting up: about its first, second or third picture.
         begun = _begun(out / NAME) + chance.randint(1, 3)
         while process.poll() is None and _begun(out / NAME) < begun:
             time.sleep(0.001)
