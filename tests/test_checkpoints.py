@@ -276,6 +276,7 @@ def test_a_whole_pickled_module_is_refused_with_advice(tmp_path: Path) -> None:
     assert "torch.save(network.state_dict(), path)" in message
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_torchscript_program_is_refused(tmp_path: Path) -> None:
     program = torch.jit.trace(nn.Conv2d(3, 4, 3).eval(), torch.rand(1, 3, 8, 8))
     torch.jit.save(program, tmp_path / "program.pt")
