@@ -83,6 +83,46 @@ def test_pages_keep_their_own_size_depth_and_alpha(tmp_path: Path) -> None:
     assert back.pictures[1].dpi == (300, 300)
 
 
+def test_pages_that_pillow_does_not_know_are_read_wherever_they_stand(tmp_path: Path) -> None:
+    pytest.importorskip("tifffile")
+    rng = np.random.default_rng(1)
+    deep = Picture(
+        rng.integers(0, 65536, (9, 12, 1), dtype=np.uint16), rng.integers(0, 65536, (9, 12), dtype=np.uint16)
+    )
+    colour = Picture(rng.random((5, 6, 3), dtype=np.float32), dpi=(200.0, 100.0))
+    plain = Picture(rng.integers(0, 256, (7, 5, 3), dtype=np.uint8))
+    for pages in ([plain, deep, colour], [colour, plain, deep], [deep, colour]):
+        write_frames(Frames(pages), tmp_path / "a.tif")
+        back = read_frames(tmp_path / "a.tif").pictures
+        assert [page.pixels.dtype for page in back] == [page.pixels.dtype for page in pages]
+        for page, wanted in zip(back, pages, strict=True):
+            np.testing.assert_array_equal(page.pixels, wanted.pixels)
+            assert page.dpi == wanted.dpi
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_thumbnail_pages_are_left_out(tmp_path: Path, dtype: type) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pixels = frame(0).astype(dtype) / dtype(1 if dtype is np.uint8 else 255)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels.astype(dtype), photometric="rgb")
+        file.write(pixels[::4, ::4].astype(dtype), photometric="rgb", subfiletype=1)
+        file.write(pixels[:9].astype(dtype), photometric="rgb")
+    assert [page.height for page in read_frames(tmp_path / "a.tif").pictures] == [24, 9]
+
+
+def test_orientation_and_premultiplied_alpha_of_rare_tiffs_are_undone(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    colour = frame(0).astype(np.float32) / 255
+    alpha = np.linspace(0.5, 1, 32, dtype=np.float32)[None, :].repeat(24, axis=0)
+    stored = np.dstack([colour * alpha[:, :, None], alpha])
+    settings = {"photometric": "rgb", "extrasamples": ["assocalpha"], "extratags": [(274, 3, 1, 6, False)]}
+    tifffile.imwrite(tmp_path / "a.tif", stored, **settings)
+    picture = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(picture.pixels, np.rot90(colour, -1), atol=1e-6)
+    np.testing.assert_array_equal(picture.alpha, np.rot90(alpha, -1))
+
+
 def test_formats_of_one_picture_get_the_first_frame(tmp_path: Path) -> None:
     frames = read_frames(animation(tmp_path / "a.png"))
     write_frames(frames, tmp_path / "b.bmp")

@@ -154,17 +154,17 @@ def errors_named(name: str, max_pixels: int) -> Iterator[None]:
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
     """Pillow's image of a source, its header read and its size checked; the Picture if Pillow does not know it."""
     if rare.kind_of(_start(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
-        return rare.read_rare(_bytes(source), max_pixels)
+        return rare.read_rare(content(source), max_pixels)
     try:
         image = _open(source, max_pixels)
     except UnidentifiedImageError:
         if rare.kind_of(_start(source)) is not None:
-            return rare.read_rare(_bytes(source), max_pixels)
+            return rare.read_rare(content(source), max_pixels)
         raise ImageError(
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
         ) from None
     if sixteen.is_garbled(image):
-        data = _bytes(source)  # before the close, which takes a stream along
+        data = content(source)  # before the close, which takes a stream along
         image.close()
         return rare.read_rare(data, max_pixels)
     return image
@@ -210,7 +210,7 @@ def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: in
     """The Picture of an opened image that stands at `frame`; the source is opened again where one pass cuts bits."""
     if not sixteen.is_sixteen(image):
         return from_pil(image)
-    with _open(source if isinstance(source, Path) else io.BytesIO(_bytes(source)), max_pixels) as again:
+    with _open(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
         again.seek(frame)
         values = sixteen.read_sixteen(image, again)
     icc = image.info.get("icc_profile") or None
@@ -220,7 +220,8 @@ def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: in
     return assemble(image, values, keyed_alpha(values, image.info.get("transparency")), icc, image.mode)
 
 
-def _bytes(source: Path | IO[bytes]) -> bytes:
+def content(source: Path | IO[bytes]) -> bytes:
+    """All bytes of a source."""
     if isinstance(source, Path):
         return source.read_bytes()
     source.seek(0)

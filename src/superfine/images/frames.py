@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from superfine.errors import ImageError
-from superfine.images import encode, files
+from superfine.images import encode, files, rare, sixteen
 from superfine.images.convert import to_srgb
 from superfine.images.depth import as_uint8
 from superfine.images.picture import Picture, to_pil
@@ -42,35 +42,58 @@ def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = f
     with files.errors_named(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
-            return Frames([opened])
+            return _tiff_pages(source, max_pixels) if opened.mode.startswith("TIFF") else Frames([opened])
         with opened as image:
-            count = int(getattr(image, "n_frames", 1))
+            try:
+                count = int(getattr(image, "n_frames", 1))
+            except SyntaxError:  # Pillow counts pages by reading their tags, and one has a mode unknown to it
+                return _tiff_pages(source, max_pixels)
             if count < 2 or image.format not in ("PNG", "WEBP", "GIF", "AVIF", "TIFF"):
                 return Frames([files.load(image, source, name, max_pixels)])
-            return _read_all(image, source, name, max_pixels, count)
+            if image.format == "TIFF":
+                return _read_pages(image, source, name, max_pixels, count)
+            return _read_animation(image, source, name, max_pixels, count)
 
 
-def _read_all(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
-    paged = image.format == "TIFF"
+def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
     pictures: list[Picture] = []
     durations: list[float] = []
-    pixels = 0
     for index in range(count):
         image.seek(index)
-        pixels += image.width * image.height
-        if pixels > max_pixels:
-            raise ImageError(
-                f"{name} holds {count} pictures of {image.width:,} x {image.height:,} pixels, together "
-                f"over the limit of {max_pixels:,}; raise it with --max-pixels"
-            )
+        _check_sum(pictures, image, max_pixels)
         if image.info.get("default_image") and index == 0:
             continue  # APNG's still, for viewers that do not play; it is no part of the animation
         pictures.append(files.load(image, source, name, max_pixels, frame=index))
         durations.append(float(image.info.get("duration", 0) or 0))
-    if paged:
-        return Frames(pictures)
     loop = image.info.get("loop")
     return Frames(pictures, durations, int(loop) if isinstance(loop, int) else None)
+
+
+def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
+    """Pages of a TIFF; by tifffile, all of them, if there is one that Pillow would garble."""
+    pictures: list[Picture] = []
+    for index in range(count):
+        image.seek(index)
+        if sixteen.is_garbled(image):
+            return _tiff_pages(source, max_pixels)
+        if index and getattr(image, "tag_v2", {}).get(254, 0) & 1:
+            continue  # a thumbnail
+        _check_sum(pictures, image, max_pixels)
+        pictures.append(files.load(image, source, name, max_pixels, frame=index))
+    return Frames(pictures)
+
+
+def _tiff_pages(source: Path | IO[bytes], max_pixels: int) -> Frames:
+    return Frames(rare.read_tiff_pages(files.content(source), max_pixels))
+
+
+def _check_sum(before: list[Picture], image: Image.Image, max_pixels: int) -> None:
+    pixels = sum(picture.width * picture.height for picture in before) + image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{len(before) + 1} pictures of it hold {pixels:,} pixels, over the limit of {max_pixels:,}; "
+            "raise it with --max-pixels"
+        )
 
 
 def write_frames(

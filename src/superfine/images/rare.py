@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from superfine.errors import ImageError
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
 from superfine.images.metadata import EXIF_PREFIX, descriptive_exif, upright_xmp
-from superfine.images.picture import Picture, from_pil, unit_floats
+from superfine.images.picture import Picture, from_pil, turn_upright, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
 from superfine.images.tiff import is_tiff
 
@@ -40,7 +40,11 @@ def read_rare(data: bytes, max_pixels: int) -> Picture:
     kind = kind_of(data[:32])
     if kind == "JPEG XL":
         return _read_jxl(data, max_pixels)
-    return _read_heif(data, max_pixels) if kind == "HEIC" else _read_tiff(data, max_pixels)
+    if kind == "HEIC":
+        return _read_heif(data, max_pixels)
+    picture = _read_tiff(data, max_pixels)
+    assert picture is not None  # the first page is never taken for a thumbnail
+    return picture
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -223,12 +227,37 @@ def _jxl_stream(data: bytes) -> bytes:
 # TIFF -------------------------------------------------------------------------------------------
 
 
-def _read_tiff(data: bytes, max_pixels: int) -> Picture:
-    """The first page of a TIFF that Pillow does not know: float RGB, 16-bit gray with alpha, 16-bit planes."""
+def read_tiff_pages(data: bytes, max_pixels: int) -> list[Picture]:
+    """All pages of a TIFF of which Pillow does not know some; `max_pixels` counts them together.
+
+    Pages that say they are a smaller copy of another (thumbnails) are left out. ImageError without tifffile.
+    """
+    tifffile = _library("tifffile", "reading this kind of TIFF")
+    pictures: list[Picture] = []
+    for index in range(_tiff_page_count(tifffile, data)):
+        left = max_pixels - sum(each.width * each.height for each in pictures)
+        picture = _read_tiff(data, left, index)
+        if picture is not None:
+            pictures.append(picture)
+    return pictures
+
+
+def _tiff_page_count(tifffile: ModuleType, data: bytes) -> int:
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return len(file.pages)
+    except Exception:  # tifffile raises of all kinds, its own among them
+        raise OSError from None
+
+
+def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
+    """A page that Pillow does not know: float RGB, 16-bit gray with alpha, 16-bit planes; None for a thumbnail."""
     tifffile = _library("tifffile", "reading this kind of TIFF")
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[0]
+            page = file.pages[index]
+            if index and page.tags.valueof(254, 0) & 1:
+                return None
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.imagedepth != 1 or page.samplesperpixel > 4 or page.photometric not in (0, 1, 2):
                 raise ImageError(f"a TIFF of {page.samplesperpixel} x {page.dtype} is no gray or RGB picture")
@@ -237,24 +266,42 @@ def _read_tiff(data: bytes, max_pixels: int) -> Picture:
                 values = np.moveaxis(values, 0, 2)
             if page.photometric == 0:
                 values = np.iinfo(values.dtype).max - values
-            profile = page.tags.valueof(34675)
+            if page.extrasamples and page.extrasamples[0] == 1:
+                values = _straight(values)
+            info = _tiff_info(page.tags)
+            orientation = int(page.tags.valueof(274, 1))
     except ImageError:
         raise
-    except Exception as error:  # tifffile raises of all kinds, its own among them
+    except Exception as error:
         if "imagecodecs" in str(error):
             raise ImageError("unpacking this TIFF needs imagecodecs: pip install 'superfine[formats]'") from None
         raise OSError from None
-    # An EXIF block is a TIFF, so Pillow's reader of those reads the tags of this one.
-    exif = Image.Exif()
-    try:
-        exif.load(data)
-        info = {"icc_profile": profile, "xmp": exif.get(700), "exif": descriptive_exif(exif)}
-    except Exception:  # what is said beside the pixels must not cost them
-        return _picture(values, f"TIFF {page.dtype}", {"icc_profile": profile})
-    unit = {2: 1.0, 3: 2.54}.get(exif.get(296, 2))
-    if unit and exif.get(282) and exif.get(283):
-        info["dpi"] = (float(exif[282]) * unit, float(exif[283]) * unit)
-    return _picture(values, f"TIFF {page.dtype}", info)
+    if index == 0:
+        try:
+            exif = Image.Exif()
+            exif.load(data)  # an EXIF block is a TIFF, so Pillow's reader of those reads this one's tags
+            info["exif"] = descriptive_exif(exif)
+        except Exception:  # what is said beside the pixels must not cost them
+            info["exif"] = None
+    return _picture(turn_upright(values, orientation), f"TIFF {page.dtype}", info)
+
+
+def _tiff_info(tags: Any) -> dict[str, Any]:
+    info: dict[str, Any] = {"icc_profile": tags.valueof(34675), "xmp": tags.valueof(700)}
+    unit = {2: 1.0, 3: 2.54}.get(int(tags.valueof(296, 2)))
+    across, down = tags.valueof(282), tags.valueof(283)
+    if unit and across and down and across[0] and across[1] and down[0] and down[1]:
+        info["dpi"] = (across[0] / across[1] * unit, down[0] / down[1] * unit)
+    return info
+
+
+def _straight(values: Pixels) -> Pixels:
+    """Premultiplied colour (TIFF's associated alpha) divided by its alpha, the last channel."""
+    peak = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
+    alpha = values[:, :, -1:].astype(np.float64)
+    colour = np.divide(values[:, :, :-1] * float(peak), alpha, out=np.zeros(values[:, :, :-1].shape), where=alpha > 0)
+    colour = np.minimum(np.rint(colour) if values.dtype.kind == "u" else colour, peak)
+    return np.concatenate([colour.astype(values.dtype), values[:, :, -1:]], axis=2)
 
 
 def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:
