@@ -110,9 +110,9 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def files(count: int, seed: int) -> list[tuple[str, bytes]]:
-    """The same files for the same seed, all formats in turn."""
-    sound = sorted(seeds().items())
+def files(count: int, seed: int, only: str = "") -> list[tuple[str, bytes]]:
+    """The same files for the same seed, all formats (or those whose name ends in `only`) in turn."""
+    sound = sorted((name, data) for name, data in seeds().items() if name.endswith(only))
     made = []
     for index in range(count):
         name, data = sound[index % len(sound)]
@@ -196,14 +196,14 @@ def judge(code: object, said: str, peak: int, target: Path) -> str | None:
     return None
 
 
-def fuzz(count: int, seed: int, keep: Path | None = None) -> dict[str, object]:
+def fuzz(count: int, seed: int, keep: Path | None = None, only: str = "") -> dict[str, object]:
     """All of it; the counts, the largest figures, and a line for every file that did harm."""
     harm: list[str] = []
     codes: Counter[str] = Counter()
     slowest, highest = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         worker: Worker | None = None
-        for name, data in files(count, seed):
+        for name, data in files(count, seed, only):
             worker = worker or Worker()
             source, target = Path(folder, name), Path(folder, "out-" + Path(name).stem + ".png")
             source.write_bytes(data)
@@ -243,10 +243,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", metavar="SUFFIX", help="files of one format, such as .tif")
     parser.add_argument("--keep", type=Path, help="folder for the files that did harm")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    told = fuzz(options.files, options.seed, options.keep)
+    told = fuzz(options.files, options.seed, options.keep, options.only)
     print(json.dumps(told, indent=1))
     return 1 if told["harm"] else 0
 

@@ -1,5 +1,6 @@
 """The note inside a picture, and `superfine inspect`, which reads it."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -77,3 +78,35 @@ def test_inspect_names_what_it_cannot_read_and_goes_on(tmp_path: Path) -> None:
     assert "bad.png" in done.stderr and "Traceback" not in done.stderr
     assert "width: 9" in done.stdout
     assert superfine("inspect", tmp_path / "bad.png").returncode == 2
+
+
+@pytest.mark.parametrize(("how", "dots"), [("keep", (300, 150)), ("scale", (600, 300))])
+def test_upscale_keeps_or_scales_the_resolution_and_leaves_a_note_when_asked(
+    tmp_path: Path, how: str, dots: tuple[int, int]
+) -> None:
+    write(Picture(PIXELS, dpi=(300.0, 150.0)), tmp_path / "a.png")
+    more = ["-s", 2, "--engine", "nearest", "--dpi", how, "--note"]
+    done = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "b.jpg", *more)
+    assert done.returncode == 0, done.stderr
+    result = read(tmp_path / "b.jpg")
+    assert result.dpi == dots
+    note = read_note(result)
+    assert note is not None and note.software.startswith("superfine ") and (note.model, note.scale) == ("nearest", "2")
+
+
+def test_the_note_names_the_weights_by_their_hash(tmp_path: Path) -> None:
+    from superfine.upscale.enlarge import Enlarger
+    from superfine.weights import find
+
+    weights = find("esrgcnn").weights
+    note = Enlarger("esrgcnn").note(2.5, 2.5)
+    assert note.weights == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (note.model, note.scale) == ("esrgcnn", "2.5")
+
+
+def test_no_note_unless_asked(tmp_path: Path) -> None:
+    write(Picture(PIXELS), tmp_path / "a.png")
+    done = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png", "-s", 2, "--engine", "nearest")
+    assert done.returncode == 0 and read_note(read(tmp_path / "b.png")) is None
+    refused = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "c.png", "--dpi", "double")
+    assert refused.returncode == 2 and "keep or scale" in refused.stderr
