@@ -27,11 +27,13 @@ COMMANDS: dict[str, str] = {
     "report": "superfine.cli.report:report",
     "data": "superfine.cli.data:data",
     "export": "superfine.cli.export:export",
+    "quantize": "superfine.cli.quantize:quantize",
     "doctor": "superfine.cli.doctor:doctor",
     "inspect": "superfine.cli.inspect:inspect",
     "video": "superfine.cli.video:video",
     "explain": "superfine.cli.explain:explain",
     "complexity": "superfine.cli.complexity:complexity",
+    "bench": "superfine.cli.bench:bench",
     "results": "superfine.cli.results:results",
 }
 """command → "module:function", or "module:app" where the command has commands of its own (a typer.Typer)."""

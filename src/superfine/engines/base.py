@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from superfine.weights import Model
 
 ENGINES = ("auto", "openvino", "onnxruntime", "pytorch", "nearest")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 @runtime_checkable
@@ -75,8 +75,8 @@ def open_engine(model: Model | None, scale: int, engine: str = "auto", precision
     engine: "auto" (a GPU if PyTorch is installed and sees one, otherwise OpenVINO), "openvino",
     "onnxruntime" (CPUs, fp32), "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or
     "pytorch:mps" name one), or "nearest" (repeats pixels, needs no model).
-    precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16"
-    or "fp16".
+    precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16",
+    "fp16", or "int8" (OpenVINO, for models with measured ranges; never chosen by "auto").
 
     Raises EngineError if the engine is not installed or cannot do the precision, ModelError if the
     model lacks the scale.

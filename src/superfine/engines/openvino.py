@@ -21,6 +21,7 @@ from superfine.engines.graphs import (
     with_uint8_output,
     with_wide_end,
 )
+from superfine.engines.int8 import quantized, read_ranges
 from superfine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class OpenVINOEngine:
     device = "cpu"
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
-        self._set_up(_graph_of_model(model, scale), model.network, scale, model.halo[scale], precision)
+        graph = _graph_of_model(model, scale)
+        if precision == "int8":
+            graph = quantized(graph, read_ranges(model.weights, scale))
+        self._set_up(graph, model.network, scale, model.halo[scale], precision)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
@@ -88,11 +92,13 @@ class OpenVINOEngine:
     def _set_up(self, graph: ov.Model, network: str, scale: int, halo: int, precision: str) -> None:
         self.scale, self.halo = scale, halo
         self.precision = choose_precision(precision)
+        # int8 is for some convolutions; the others, and all sums, take the best wide type there is.
+        self._wide = choose_precision("auto") if precision == "int8" else self.precision
         self._features, self._reconstruction, self._strip_halo = split(graph)
-        if self.precision != "fp32":
+        if self._wide != "fp32":
             self._reconstruction = with_wide_end(self._reconstruction)
         self._channels = int(self._features.output(0).get_partial_shape()[1].get_length())
-        map_bytes = self._channels * np.dtype(_FEATURES[self.precision][1]).itemsize
+        map_bytes = self._channels * np.dtype(_FEATURES[self._wide][1]).itemsize
         self.window = int(_MEMORY * 2 / 3 / (map_bytes * _LIVE.get(network, 26)))
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
         self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
@@ -122,7 +128,7 @@ class OpenVINOEngine:
     def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
         ready = self._compiled(uint8, height, width)
         ready.features.infer([tile], share_inputs=True)
-        kind = _FEATURES[self.precision][0]
+        kind = _FEATURES[self._wide][0]
         for read, first, last in strips(height, ready.rows, self._strip_halo):
             part = ready.middle[read : read + ready.rows]
             ready.reconstruction.set_input_tensor(ov.Tensor(part, ov.Shape([1, *part.shape]), kind))
@@ -145,7 +151,7 @@ class OpenVINOEngine:
         return self._ready[key]
 
     def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
-        kind, memory = _FEATURES[self.precision]
+        kind, memory = _FEATURES[self._wide]
         features = self._features.clone()
         features.reshape([1, 3, height, width])
         features = with_layout(features, output=kind)
@@ -160,7 +166,7 @@ class OpenVINOEngine:
         return _Ready(request, self._request(with_uint8_output(strip) if uint8 else strip), middle, rows)
 
     def _request(self, graph: ov.Model) -> Any:
-        options = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
+        options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
         return core().compile_model(graph, "CPU", options).create_infer_request()
 
 
@@ -187,7 +193,7 @@ def choose_precision(precision: str) -> str:
         return "bf16" if native else "fp32"
     wanted = precision.upper()
     if wanted not in able:
-        have = ", ".join(each for each in ("fp32", "bf16", "fp16") if each.upper() in able)
+        have = ", ".join(each for each in ("fp32", "bf16", "fp16", "int8") if each.upper() in able)
         raise EngineError(f"this CPU has no {precision}: choose one of auto, {have}")
     return precision
 

@@ -32,7 +32,7 @@ class Upscaler:
     model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
     scale: 2, 3 or 4.
     engine: "auto", "openvino", "pytorch" (or "pytorch:cuda", ...), "nearest", or an `Engine` of your own.
-    precision: "auto" (bfloat16 where the hardware computes in it), "fp32", "bf16" or "fp16".
+    precision: "auto" (bfloat16 where the hardware computes in it), "fp32", "bf16", "fp16" or "int8".
     tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
     alpha: how transparency grows: "network", as sharp as the colour, or "bicubic", at no cost.
 

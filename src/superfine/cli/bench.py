@@ -1,0 +1,79 @@
+"""`superfine bench`: how fast this machine is, and what `auto` takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME", help="esrgcnn, cfsrcnn, or the path of a weights file.")
+    ] = "esrgcnn",
+    scale: Annotated[int, typer.Option("--scale", "-s", metavar="2|3|4", help="How many times as large.")] = 2,
+    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of the square picture.", min=16, max=4096)] = 256,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.", min=1)] = 5,
+) -> None:
+    """Measure this machine: megapixels a second of every engine and precision, and what auto takes.
+
+    - superfine bench -m cfsrcnn -s 4
+
+    The share of peak compares the network's arithmetic with a large matrix product of the same precision on the
+    CPU. Takes about a minute; other programs that run meanwhile slow it down.
+    """
+    from importlib.util import find_spec
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from superfine.engines import open_engine
+    from superfine.upscale.speed import matmul_rate, measure_all
+    from superfine.weights import find
+
+    pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]
+    if find_spec("onnxruntime") is not None:
+        pairs.append(("onnxruntime", "fp32"))
+    if find_spec("torch") is not None:
+        pairs += [("pytorch:cpu", "fp32"), ("pytorch:cpu", "bf16"), *_gpu_pairs()]
+    speeds, missing = measure_all(model, scale, pairs, size, repeat)
+    chosen = open_engine(find(model), scale)
+    peaks = {
+        each: matmul_rate(each) for each in sorted({s.precision for s in speeds if s.engine == "openvino"} - {"int8"})
+    }
+
+    table = Table(title=f"{model}, {size}x{size} pixels to x{scale}", title_justify="left")
+    for column in ("engine", "precision", "seconds", "megapixels/s", "GFLOP/s", "of peak", ""):
+        table.add_column(column, justify="left" if column in ("engine", "precision", "") else "right")
+    for each in speeds:
+        peak = peaks.get(each.precision) if each.engine == "openvino" else None
+        auto = (each.engine, each.precision) == (chosen.name, chosen.precision)
+        table.add_row(
+            each.engine,
+            each.precision,
+            f"{each.seconds:.3f}",
+            f"{each.megapixels:.2f}",
+            f"{each.gigaflops:.0f}" if each.gigaflops else "",
+            f"{each.gigaflops / peak:.0%}" if peak and each.gigaflops else "",
+            "auto" if auto else "",
+        )
+    Console().print(table)
+    for line in missing:
+        print(f"not measured: {line}")
+    print(f"auto takes {chosen.name} {chosen.precision} on {chosen.device}: {_reason(chosen.name, chosen.precision)}")
+
+
+def _gpu_pairs() -> list[tuple[str, str]]:
+    import torch
+
+    if torch.cuda.is_available():
+        return [("pytorch:cuda", precision) for precision in ("fp32", "bf16")]
+    return [("pytorch:mps", "fp32")] if torch.backends.mps.is_available() else []
+
+
+def _reason(engine: str, precision: str) -> str:
+    if engine == "pytorch":
+        return "PyTorch sees a GPU"
+    if precision == "bf16":
+        return "no GPU for PyTorch, and this CPU computes in bfloat16; int8 is for those who ask for it"
+    return "no GPU for PyTorch, and this CPU has no arithmetic in bfloat16"
