@@ -70,7 +70,7 @@ def benchmark(
     ] = None,
     bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
     tile: Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")

@@ -35,7 +35,7 @@ def complexity(
         list[str] | None, typer.Option(metavar="NAME", help="openvino, pytorch. Several: a,b or repeat.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16. Several: a,b or repeat.")
+        list[str] | None, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16, int8. Several: a,b or repeat.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs a timing is the median of, after one to warm up.")] = 5,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,

@@ -48,7 +48,7 @@ def video(
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="auto, openvino, onnxruntime, pytorch or nearest (repeats pixels).")
     ] = "auto",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16 or int8.")] = "auto",
     tile: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Pixels of a tile: less memory.", show_default="chosen")
     ] = None,
