@@ -87,7 +87,8 @@ def upscale(
         str, option(COMPUTING, "--engine", "NAME", "auto, openvino, pytorch, or nearest (repeats pixels).")
     ] = "auto",
     precision: Annotated[
-        str, option(COMPUTING, "--precision", "NAME", "auto (bf16 where the processor has it), fp32, bf16, fp16 or int8.")
+        str,
+        option(COMPUTING, "--precision", "NAME", "auto (bf16 where the processor has it), fp32, bf16, fp16 or int8."),
     ] = "auto",
     tile: Annotated[
         int | None,
