@@ -11,7 +11,7 @@ from PIL import Image
 
 import superfine
 from superfine.engines.nearest import NearestEngine
-from superfine.errors import ImageError, ModelError, PlanError
+from superfine.errors import EngineError, ImageError, ModelError, PlanError
 from superfine.images import Picture
 from superfine.upscale import Upscaler
 from superfine.upscale.stitch import magnify_alpha
@@ -32,6 +32,19 @@ class AverageOfNeighbours(NearestEngine):
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         sr = self.run(np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
         return np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+class ShortOfMemory(AverageOfNeighbours):
+    """An engine that has memory for windows of so many pixels, and says so the way a runtime does."""
+
+    def __init__(self, scale: int, pixels: int, error: Exception) -> None:
+        super().__init__(scale)
+        self.pixels, self.error = pixels, error
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        if tile.shape[2] * tile.shape[3] > self.pixels:
+            raise self.error
+        return super().run(tile)
 
 
 def nearest(scale: int = 2, tile: int | None = None) -> Upscaler:
@@ -128,6 +141,26 @@ def test_float_alpha_stays_within_its_range() -> None:
     alpha[2:5, 2:5] = 1
     larger = magnify_alpha(alpha, 3)
     assert larger.min() >= 0 and larger.max() <= 1 and 0 < larger.mean() < 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")])
+@pytest.mark.parametrize("shape", [(60, 50, 3), (60, 50), (60, 50, 4)])
+def test_when_memory_runs_out_the_tile_shrinks_and_no_bit_changes(shape: tuple[int, ...], error: Exception) -> None:
+    array = levels(shape)
+    used = Upscaler(engine=ShortOfMemory(2, 400, error), tile=40)
+    assert np.array_equal(used(array), Upscaler(engine=AverageOfNeighbours(2))(array))
+    window = used.plan(60, 50)[0].read
+    assert window.height * window.width <= 400
+
+
+def test_when_no_window_is_small_enough_one_line_says_so() -> None:
+    with pytest.raises(EngineError, match="out of memory"):
+        Upscaler(engine=ShortOfMemory(2, 8, MemoryError()))(levels((60, 50, 3)))
+
+
+def test_an_engine_that_fails_for_another_reason_is_not_asked_again() -> None:
+    with pytest.raises(RuntimeError, match="broken"):
+        Upscaler(engine=ShortOfMemory(2, 400, RuntimeError("broken")))(levels((60, 50, 3)))
 
 
 def test_progress_counts_the_tiles() -> None:

@@ -55,6 +55,15 @@ class Engine(Protocol):
         ...
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an engine failed for want of memory: Python's own error, or what the runtimes say in RuntimeErrors."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(sign in text for sign in ("bad_alloc", "out of memory", "can't allocate memory", "not enough memory"))
+    )
+
+
 def widen(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
     """HWC uint8 0..255 → NCHW float32 0..1, (1, 3, h, w).
 

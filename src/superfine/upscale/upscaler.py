@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superfine.engines import Engine, open_engine
-from superfine.errors import ImageError, PlanError
+from superfine.engines.base import is_out_of_memory
+from superfine.errors import EngineError, ImageError, PlanError
 from superfine.images.alpha import extend_edges
 from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
@@ -58,6 +60,7 @@ class Upscaler:
             weightless = engine == "nearest"
             engine = open_engine(None if weightless else find(Path(model)), scale, engine, precision)
         self.engine: Engine = engine
+        self._window = engine.window
 
     @property
     def scale(self) -> int:
@@ -66,7 +69,30 @@ class Upscaler:
     def plan(self, height: int, width: int) -> list[Tile]:
         """The tiles a picture of height x width LR pixels is cut into."""
         halo = self.engine.halo
-        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, self.engine.window), halo)
+        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, self._window), halo)
+
+    def _with_less(self, height: int, width: int, run: Callable[[list[Tile]], Pixels]) -> Pixels:
+        """`run` with the picture's tiles; where memory runs out, again with windows of half the size.
+
+        The result is the same for every size. The smaller window is kept for the pictures that follow.
+        Raises EngineError when the smallest window is too large.
+        """
+        while True:
+            tiles = self.plan(height, width)
+            try:
+                return run(tiles)
+            except (MemoryError, RuntimeError) as error:
+                area = tiles[0].read.height * tiles[0].read.width
+                smallest = min(height, 2 * self.engine.halo + 1) * min(width, 2 * self.engine.halo + 1)
+                if not is_out_of_memory(error):
+                    raise
+                if area <= smallest:
+                    raise EngineError(
+                        f"out of memory with the smallest window, {tiles[0].read.width}x{tiles[0].read.height} pixels: "
+                        "close other programs, or take a smaller scale"
+                    ) from error
+                self.tile, self._window = None, area // 2
+                self.engine.release()
 
     @overload
     def __call__(self, image: str | PathLike[str], *, progress: Progress | None = None) -> Image.Image: ...
@@ -108,27 +134,32 @@ class Upscaler:
         Pixels under full transparency take the colour of their visible neighbours, so that none bleeds into the
         edge. Values a profile calls linear go through the network on sRGB's tone curve, and back.
         """
-        tiles = self.plan(picture.height, picture.width)
+        height, width = picture.height, picture.width
         pixels, alpha = picture.pixels, None
         if picture.alpha is not None:
             pixels = extend_edges(pixels, picture.alpha)
-            alpha = self._upscale_alpha(picture.alpha, tiles)
+            alpha = self._upscale_alpha(picture.alpha)
         neutral = picture.is_gray or bool((pixels == pixels[:, :, :1]).all())
         linear = is_linear(picture.icc)
         window = pixels[:, :, :1] if neutral else pixels
-        larger = run_tiles(self.engine, encode_linear(window) if linear else window, tiles, progress)
+        given = encode_linear(window) if linear else window
+        larger = self._with_less(height, width, lambda tiles: run_tiles(self.engine, given, tiles, progress))
         if linear:
             larger = decode_linear(larger, pixels.dtype)
         if neutral and not picture.is_gray:
             larger = larger.repeat(3, axis=2)
         return replace(picture, pixels=larger, alpha=alpha)
 
-    def _upscale_alpha(self, alpha: Pixels, tiles: list[Tile]) -> Pixels:
-        return run_alpha(self.engine, alpha, tiles) if self.alpha == "network" else magnify_alpha(alpha, self.scale)
+    def _upscale_alpha(self, alpha: Pixels) -> Pixels:
+        if self.alpha == "bicubic":
+            return magnify_alpha(alpha, self.scale)
+        height, width = alpha.shape
+        return self._with_less(height, width, lambda tiles: run_alpha(self.engine, alpha, tiles))
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """HWC uint8 RGB → HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""
-        return run_tiles_float(self.engine, as_float32(rgb), self.plan(*rgb.shape[:2]))
+        height, width, _ = rgb.shape
+        return self._with_less(height, width, lambda tiles: run_tiles_float(self.engine, as_float32(rgb), tiles))
 
 
 def upscale(
