@@ -176,6 +176,20 @@ def test_an_engine_runs_again_after_release_and_after_many_shapes() -> None:
     assert np.array_equal(used.run_uint8(photograph()), first)
 
 
+def test_compiled_shapes_stay_within_the_memory_of_one_window() -> None:
+    used = engine("openvino", "small esrgcnn", 2, "fp32")
+    assert isinstance(used, OpenVINOEngine)
+    planned, used.window = used.window, 40 * 40
+    used.release()
+    try:
+        for side, held in ((20, 1), (21, 2), (30, 2), (60, 1), (10, 1)):
+            used.run(np.zeros((1, 3, side, side), np.float32))
+            assert len(used._ready) == held
+    finally:
+        used.window = planned
+        used.release()
+
+
 @pytest.mark.parametrize("precision", OPENVINO_PRECISIONS)
 def test_the_number_of_threads_changes_no_bit(precision: str) -> None:
     results = []

@@ -33,7 +33,7 @@ _FEATURES = {"fp32": (ov.Type.f32, np.float32), "bf16": (ov.Type.bf16, np.uint16
 """Type of the tensor between the two parts, and of the NumPy memory it lies in (NumPy has no bfloat16)."""
 
 _SHAPES_KEPT = 4
-"""Compiled window shapes an engine keeps; a picture has one, a folder of like pictures few."""
+"""Compiled window shapes an engine keeps at most; a picture has one, a folder of like pictures few."""
 
 _MEMORY = 896 * 2**20
 """Bytes of activations an engine plans for, two thirds for the part at LR size, one for the strip being enlarged."""
@@ -144,11 +144,18 @@ class OpenVINOEngine:
     def _compiled(self, uint8: bool, height: int, width: int) -> _Ready:
         key = (uint8, height, width)
         if key not in self._ready:
-            while len(self._ready) >= _SHAPES_KEPT:
-                self._ready.popitem(last=False)
+            self._make_room(height * width)
             self._ready[key] = self._compile(uint8, height, width)
         self._ready.move_to_end(key)
         return self._ready[key]
+
+    def _make_room(self, pixels: int) -> None:
+        """Drop the shapes longest unused, so that all together stay within the memory planned for one window."""
+        while self._ready:
+            held = sum(height * width for _, height, width in self._ready)
+            if len(self._ready) < _SHAPES_KEPT and held + pixels <= self.window:
+                return
+            self._ready.popitem(last=False)
 
     def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
         kind, memory = _FEATURES[self._wide]
