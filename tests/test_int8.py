@@ -16,7 +16,7 @@ from superfine import checkpoints
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
-from superfine.engines.int8 import convolutions, quantized, ranges_path, read_ranges, weight_limits
+from superfine.engines.int8 import Range, convolutions, quantized, ranges_path, read_ranges, weight_limits, weight_of
 from superfine.engines.openvino import OpenVINOEngine, core
 from superfine.errors import DataError, EngineError
 from superfine.export.calibrate import CROP, Calibration, calibrate, draw_crops, write
@@ -79,7 +79,7 @@ def test_a_stricter_budget_takes_less(graph: ov.Model, measured: Calibration) ->
 
 
 def test_the_chosen_convolutions_really_run_in_int8(graph: ov.Model, measured: Calibration) -> None:
-    ranges = {each.name: each.high for each in measured.layers if each.taken}
+    ranges = {each.name: each.range for each in measured.layers if each.taken and each.range}
     narrow = quantized(graph, ranges)
     narrow.reshape([1, 3, 32, 32])
     compiled = core().compile_model(narrow, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -90,6 +90,20 @@ def test_the_chosen_convolutions_really_run_in_int8(graph: ov.Model, measured: C
     ]
     assert sum(kind.lower().endswith(("i8", "u8")) for kind in kinds) == len(ranges)
     assert len(kinds) == len(convolutions(graph))
+
+
+def test_evening_channels_out_changes_nothing_but_the_rounding(graph: ov.Model) -> None:
+    # 256 levels up to 1e-3 of what comes would clip; up to the whole range both forms are the same function.
+    name = str(convolutions(graph)[2].get_friendly_name())
+    channels = weight_of(convolutions(graph)[2]).shape[1]
+    factors = tuple(float(2 ** (number % 3 - 1)) for number in range(channels))
+    batch = widen(photograph()[:32, :32])
+    results = []
+    for each in (Range(4.0), Range(8.0, factors)):
+        narrow = quantized(graph, {name: each})
+        narrow.reshape([1, 3, 32, 32])
+        results.append(core().compile_model(narrow, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(batch)[0])
+    assert 0 < float(np.abs(results[0] - results[1]).max()) < 0.02
 
 
 def test_filters_keep_their_largest_weight_or_clip_it_for_less_error() -> None:

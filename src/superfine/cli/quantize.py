@@ -47,7 +47,7 @@ def quantize(
         found[scale] = calibrate(core().read_model(graph), draw_crops(lr, crops), budget)
         if layers:
             for each in found[scale].layers:
-                shown = f"{each.noise:6.1f} dB" if each.high else "  stays wide"
+                shown = f"{each.noise:6.1f} dB" if each.range else "  stays wide"
                 print(f"x{scale} {each.name:28} {shown:12} {each.work:8,} {'int8' if each.taken else ''}")
         share, noise = found[scale].share, found[scale].noise
         print(f"x{scale}: {share:.0%} of the work in int8, noise at {noise:.1f} dB", flush=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,22 @@ def ranges_path(weights: Path) -> Path:
     return weights.with_name(f"{weights.stem}.int8.json")
 
 
-def read_ranges(weights: Path, scale: int) -> dict[str, float]:
-    """Convolution's name → largest value of its input, for those that run in int8.
+@dataclass(frozen=True)
+class Range:
+    """How the input of one convolution is rounded."""
+
+    high: float
+    """Upper end of the 256 levels, which begin at 0."""
+    factors: tuple[float, ...] = ()
+    """What each input channel is multiplied by before, and its weights divided by; none where all are 1.
+
+    Channels that carry the picture are large and their weights small: evened out, both keep more of their bits
+    (Xiao et al., "SmoothQuant", ICML 2023). The product is fused into the convolution before.
+    """
+
+
+def read_ranges(weights: Path, scale: int) -> dict[str, Range]:
+    """Convolution's name → the range of its input, for those that run in int8.
 
     Raises EngineError if none were measured for exactly these weights at this scale.
     """
@@ -47,25 +62,31 @@ def read_ranges(weights: Path, scale: int) -> dict[str, float]:
         content = json.loads(path.read_text("utf-8"))
         if content["format"] != FORMAT or content["weights"] != sha256_of(weights):
             raise EngineError(f"{path.name} was measured for other weights; {remedy}")
-        ranges = {str(name): float(high) for name, high in content["scales"][str(scale)]["ranges"].items()}
+        ranges = {
+            str(name): Range(float(high), tuple(map(float, factors)))
+            for name, (high, *factors) in content["scales"][str(scale)]["ranges"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} is damaged or lacks x{scale}; {remedy}") from error
     return ranges
 
 
-def quantized(graph: ov.Model, ranges: Mapping[str, float]) -> ov.Model:
+def quantized(graph: ov.Model, ranges: Mapping[str, Range]) -> ov.Model:
     """The graph with the named convolutions in int8: input 0..range in 256 levels, weights in 255 a filter.
 
     The inputs are what a ReLU gives, so their lower end is 0. Raises EngineError if a name is not there.
     """
     graph = graph.clone()
     found = {op.get_friendly_name(): op for op in convolutions(graph)}
-    for name, high in ranges.items():
+    for name, each in ranges.items():
         if name not in found:
             raise EngineError(f"the int8 ranges name {name!r}, which the graph lacks: run superfine quantize again")
-        op, zero, top = found[name], np.float32(0), np.float32(high)
-        levels = ops.fake_quantize(op.input_value(0), zero, top, zero, top, 256)
-        weight = weight_of(op)
+        op, zero, top = found[name], np.float32(0), np.float32(each.high)
+        source, weight = op.input_value(0), weight_of(op)
+        if each.factors:
+            factors = np.asarray(each.factors, np.float32).reshape(1, -1, 1, 1)
+            source, weight = ops.multiply(source, factors).output(0), weight / factors
+        levels = ops.fake_quantize(source, zero, top, zero, top, 256)
         limit = weight_limits(weight)
         narrow = ops.fake_quantize(ops.constant(weight), -limit, limit, -limit, limit, 255)
         op.input(0).replace_source_output(levels.output(0))
