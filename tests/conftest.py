@@ -1,9 +1,15 @@
 """Fixtures for every test file."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell that puts a command in the background has it ignore Ctrl-C, and so do all processes started from there.
+# The tests that interrupt processes must hold there too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
