@@ -126,11 +126,12 @@ def test_symbolic_link_loops_end(tmp_path: Path) -> None:
 
 
 UNPRIVILEGED = """
-import os, sys
+import contextlib, io, os, sys
 from superfine.__main__ import main
 warm, *arguments = sys.argv[1:]
 # Whatever is imported late, the table of failures too, is imported now: nobody may not read a private environment.
-main(["upscale", warm, warm + ".none", "-o", warm + ".outs", "-s", "2", "--engine", "nearest"])
+with contextlib.redirect_stderr(io.StringIO()):
+    main(["upscale", warm, warm + ".none", "-o", warm + ".outs", "-s", "2", "--engine", "nearest"])
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
 sys.exit(main(arguments))
