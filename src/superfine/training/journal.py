@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from superfine.errors import TrainingError
 from superfine.quality.benchmark.result import machine, now, versions
 from superfine.training.loop import Progress, Run, mean_psnr
 from superfine.training.pack import Pack
+from superfine.training.state import replace_file
 from superfine.training.template import recipe_text
 from superfine.version import __version__
 
@@ -186,11 +186,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, text: str) -> None:
     """Atomically. Raises TrainingError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
         raise TrainingError(f"cannot write {path}: {error.strerror}; the last saved state is kept") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -21,6 +20,7 @@ from superfine.training.chart import Line, chart
 from superfine.training.journal import read_log
 from superfine.training.recipe import Recipe, parse_recipe
 from superfine.training.samples import SIDE, Pixels, Sample, samples
+from superfine.training.state import replace_file
 from superfine.training.template import recipe_text
 from superfine.training.validation import ValidationSet
 
@@ -35,14 +35,10 @@ def write_report(folder: Path) -> Path:
     """
     page = report(folder)
     target = folder / "report.html"
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(target)
+        replace_file(target, page.encode())
     except OSError as error:
         raise TrainingError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -59,7 +59,7 @@ class TrainingState:
             if split_mib > 0:
                 _save_parts(path, buffer.getbuffer(), int(split_mib * 2**20))
             else:
-                _replace(path, buffer.getbuffer())
+                replace_file(path, buffer.getbuffer())
         except OSError as error:
             raise TrainingError(
                 f"cannot save the run to {path}: {error.strerror}; the last saved state is kept, make room and --resume"
@@ -115,8 +115,8 @@ def read_state(path: Path) -> dict[str, Any]:
     return payload
 
 
-def _replace(path: Path, data: memoryview | bytes) -> None:
-    """Write beside, flush to the disk, then take the name in one step."""
+def replace_file(path: Path, data: memoryview | bytes) -> None:
+    """Write beside, flush to the disk, then take the name in one step. Raises OSError, and leaves nothing behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
@@ -134,8 +134,8 @@ def _save_parts(path: Path, data: memoryview, limit: int) -> None:
     names = [f"{path.name}.{digest[:12]}.{k:03}" for k in range(-(-len(data) // limit))]
     try:
         for k, name in enumerate(names):
-            _replace(path.with_name(name), data[k * limit : (k + 1) * limit])
-        _replace(path, json.dumps({"format": FORMAT, "sha256": digest, "parts": names}).encode())
+            replace_file(path.with_name(name), data[k * limit : (k + 1) * limit])
+        replace_file(path, json.dumps({"format": FORMAT, "sha256": digest, "parts": names}).encode())
     except OSError:
         # The list still names the old generation: only what was written now may go.
         for name in names:
