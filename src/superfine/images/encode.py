@@ -16,6 +16,7 @@ from superfine.images.metadata import EXIF_PREFIX, mend_exif
 from superfine.images.picture import Picture, to_pil
 from superfine.images.png import write_png
 from superfine.images.rare import write_heif, write_jxl
+from superfine.images.scroll import Band, Scroll
 from superfine.images.tiff import describing_tags, write_tiff
 
 DEFAULT_QUALITY: Final = 95
@@ -47,20 +48,23 @@ def options_of(quality: int | None, background: tuple[int, int, int]) -> Options
     return Options(DEFAULT_QUALITY if quality is None else quality, background)
 
 
-def encode(picture: Picture, file: IO[bytes], suffix: str, options: Options) -> None:
+def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Options) -> None:
     """Write the picture to an open binary file, able to seek, in the format of a suffix of FORMATS.
 
+    A Scroll is written while its bands come, into PNG and TIFF only.
     Raises ImageError for a size the format cannot hold and where the encoder fails; OSError from the file itself.
     """
     format = FORMATS[suffix]
-    height, width = picture.pixels.shape[:2]
+    height, width = picture.height, picture.width
     if max(height, width) > format.longest_side:
         raise ImageError(
             f"{width} x {height} is too large for {format.name}, which ends at {format.longest_side} pixels a side; "
             "write PNG or TIFF"
         )
-    exif = None if picture.exif is None else mend_exif(picture.exif, width, height)
-    picture = replace(picture, exif=exif)
+    if isinstance(picture, Scroll):
+        _encode_scroll(picture, file, format)
+        return
+    picture = _mended(picture, width, height)
     if not format.alpha:
         picture = flatten(picture, options.background)
     if not format.icc:
@@ -71,6 +75,21 @@ def encode(picture: Picture, file: IO[bytes], suffix: str, options: Options) -> 
         raise ImageError(f"{format.name} encoder: {error}") from None
 
 
+def _encode_scroll(scroll: Scroll, file: IO[bytes], format: "Format") -> None:
+    if format.scroll is None:
+        raise ImageError(f"{format.name} is written whole, not by bands of rows; write PNG or TIFF")
+    scroll = replace(scroll, head=_mended(scroll.head, scroll.width, scroll.height))
+    try:
+        format.scroll(scroll, file)
+    except struct.error as error:  # the other errors may be those of whoever makes the bands
+        raise ImageError(f"{format.name} encoder: {error}") from None
+
+
+def _mended(picture: Picture, width: int, height: int) -> Picture:
+    """With EXIF that is true of its new size."""
+    return replace(picture, exif=None if picture.exif is None else mend_exif(picture.exif, width, height))
+
+
 def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None:
     """Through Pillow, with exactly the settings given: nothing slips in by way of `info`."""
     image = to_pil(picture)
@@ -78,19 +97,29 @@ def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None
     image.save(file, kind, **{key: value for key, value in settings.items() if value is not None})
 
 
-def _png(picture: Picture, file: IO[bytes], options: Options) -> None:
-    deep = picture.pixels.dtype != np.uint8
-    pixels = as_uint16(picture.pixels) if deep else picture.pixels
-    alpha = as_uint16(picture.alpha) if deep and picture.alpha is not None else picture.alpha
+def _png(scroll: Scroll, file: IO[bytes]) -> None:
+    head = scroll.head
+    if head.pixels.dtype != np.uint8:
+        scroll = Scroll(_sixteen(head), scroll.height, map(_sixteen_band, scroll.bands))
     chunks = []
-    if picture.icc:
-        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
-    if picture.dpi:
-        x, y = (round(dots * _INCHES_PER_METRE) for dots in picture.dpi)
+    if head.icc:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(head.icc)))
+    if head.dpi:
+        x, y = (round(dots * _INCHES_PER_METRE) for dots in head.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
-    if picture.exif:
-        chunks.append((b"eXIf", picture.exif))
-    write_png(file, pixels, alpha, chunks + text_chunks(picture))
+    if head.exif:
+        chunks.append((b"eXIf", head.exif))
+    write_png(file, scroll, chunks + text_chunks(head))
+
+
+def _sixteen(picture: Picture) -> Picture:
+    pixels, alpha = _sixteen_band((picture.pixels, picture.alpha))
+    return replace(picture, pixels=pixels, alpha=alpha)
+
+
+def _sixteen_band(band: Band) -> Band:
+    pixels, alpha = band
+    return as_uint16(pixels), None if alpha is None else as_uint16(alpha)
 
 
 def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
@@ -177,9 +206,9 @@ def gif_image(picture: Picture) -> Image.Image:
     return cut
 
 
-def _tiff(picture: Picture, file: IO[bytes], options: Options) -> None:
-    tags = describing_tags(picture.exif, picture.xmp)
-    write_tiff(file, picture.pixels, picture.alpha, tags, picture.icc, picture.dpi)
+def _tiff(scroll: Scroll, file: IO[bytes]) -> None:
+    head = scroll.head
+    write_tiff(file, scroll, describing_tags(head.exif, head.xmp), head.icc, head.dpi)
 
 
 def _bmp(picture: Picture, file: IO[bytes], options: Options) -> None:
@@ -227,16 +256,18 @@ class Format:
 
     name: str
     write: Callable[[Picture, IO[bytes], Options], None]
+    scroll: Callable[[Scroll, IO[bytes]], None] | None = None
+    """The same by bands of rows, where the format can."""
     alpha: bool = True
     icc: bool = True
     longest_side: int = 2**31 - 1
     """Pixels."""
 
 
-_PNG = Format("PNG", _png)
+_PNG = Format("PNG", lambda picture, file, _: _png(Scroll.of(picture), file), _png)
 _JPEG = Format("JPEG", _jpeg, alpha=False, longest_side=65_500)
 _WEBP = Format("WebP", _webp, longest_side=16_383)
-_TIFF = Format("TIFF", _tiff)
+_TIFF = Format("TIFF", lambda picture, file, _: _tiff(Scroll.of(picture), file), _tiff)
 _PPM = Format("PPM", _ppm, alpha=False, icc=False)
 _HEIC = Format("HEIC", _heif, longest_side=16_384)
 

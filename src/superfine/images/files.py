@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from superfine.errors import ImageError
 from superfine.images import encode, rare, sixteen
 from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
+from superfine.images.scroll import Scroll
 
 __all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_pil", "write"]
 
@@ -68,7 +69,7 @@ def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_
 
 
 def write(
-    picture: Picture,
+    picture: Picture | Scroll,
     path: str | os.PathLike[str] | IO[bytes],
     *,
     format: str | None = None,
@@ -81,7 +82,7 @@ def write(
     name, then moved there; a failed write leaves nothing behind. `quality` (1..100, default 95)
     counts for JPEG, WebP, AVIF, HEIC and JPEG XL; at 100 WebP and JPEG XL are lossless. Where a
     format holds no alpha, the picture is laid over `background` (RGB 0..255); where it holds 8 bits
-    only, values are rounded.
+    only, values are rounded. A Scroll is written while its bands come (PNG and TIFF).
     Raises ImageError for an unknown suffix, a size the format cannot hold, or a file that cannot be written.
     """
     options = encode.options_of(quality, background)

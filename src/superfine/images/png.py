@@ -1,23 +1,26 @@
-"""Writing PNG, 8 and 16 bits: filtered by NumPy and packed by zlib, segments of rows on all processors.
+"""Writing PNG, 8 and 16 bits: filtered by NumPy and deflated, segments of rows on all processors.
 
 Pillow writes no colour of 16 bits, copies the whole picture first, and packs on one processor with
-effort that photographs do not repay: run lengths alone (Z_RLE) after the Paeth filter end within a few
-percent of zlib's best, many times faster. Graphics repay the effort; a sample of the rows decides.
+effort that photographs do not repay.
 """
 
 import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import IO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.images.deflate import RAW, choose_effort
 from superfine.images.depth import Pixels
+from superfine.images.scroll import Scroll, regroup
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _COLOUR_TYPES: Final = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
@@ -25,30 +28,25 @@ _SEGMENT_BYTES: Final = 1 << 22
 # Filtered a few rows at a time: the Paeth filter's dozen passes run inside the processor's cache.
 _BAND_BYTES: Final = 1 << 16
 _PAETH: Final = 4
-FAST: Final = (1, zlib.Z_RLE)
-THOROUGH: Final = (4, zlib.Z_DEFAULT_STRATEGY)
-"""Level and strategy of zlib."""
-WORTH_IT: Final = 0.85
-"""Thorough packing is worth its time where it gets below this share of the fast one's size."""
+_SAMPLE_BYTES: Final = 1 << 16
 _ADLER: Final = 65521
 
 
-def write_png(file: IO[bytes], pixels: Pixels, alpha: Pixels | None, chunks: list[tuple[bytes, bytes]]) -> None:
-    """Write uint8 or uint16 pixels (HWC, C = 1 or 3) and alpha (HW or None, same type) as a PNG.
+def write_png(file: IO[bytes], scroll: Scroll, chunks: list[tuple[bytes, bytes]]) -> None:
+    """Write rows of uint8 or uint16 as a PNG while they come.
 
-    `chunks`, (four letters, content), go between header and pixels. Takes a few MiB a processor beside the picture.
+    `chunks`, (four letters, content), go between header and pixels. Takes a few MiB a processor beside the bands.
     """
-    height, width, channels = pixels.shape
-    colour = _COLOUR_TYPES[channels, alpha is not None]
+    head = scroll.head
+    colour = _COLOUR_TYPES[head.pixels.shape[2], head.alpha is not None]
     file.write(b"\x89PNG\r\n\x1a\n")
-    _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, colour, 0, 0, 0))
+    size = struct.pack(">IIBBBBB", scroll.width, scroll.height, 8 * head.pixels.itemsize, colour, 0, 0, 0)
+    _chunk(file, b"IHDR", size)
     for kind, data in chunks:
         _chunk(file, kind, data)
-    effort = _effort(pixels, alpha)
-    rows = max(1, _SEGMENT_BYTES // _row_bytes(pixels, alpha))
     # A zlib stream is a header, deflated blocks and a checksum: the blocks may come from many packers.
     start, total = b"\x78\x01", 1
-    for data, checksum, count in _packed(pixels, alpha, rows, effort):
+    for data, checksum, count in in_order(_packed, _segments(scroll)):
         _chunk(file, b"IDAT", start + data)
         start, total = b"", _joined(total, checksum, count)
     _chunk(file, b"IDAT", struct.pack(">I", total))
@@ -61,32 +59,41 @@ def _chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
 
 
-def _row_bytes(pixels: Pixels, alpha: Pixels | None) -> int:
-    return int(pixels.shape[1] * (pixels.shape[2] + (alpha is not None)) * pixels.itemsize)
+@dataclass(frozen=True)
+class _Segment:
+    """Rows that one packer takes."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+    above: NDArray[np.uint8] | None
+    """The row before the first, as PNG lays it; None at the top of the picture."""
+    last: bool
+
+    def raw(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """Rows as PNG lays them: samples side by side, the high byte first."""
+        part = self.pixels[top:bottom]
+        if self.alpha is not None:
+            part = np.concatenate([part, self.alpha[top:bottom, :, None]], axis=2)
+        if part.itemsize == 2:
+            part = part.astype(">u2")
+        return np.ascontiguousarray(part).view(np.uint8).reshape(len(part), -1)
 
 
-def _effort(pixels: Pixels, alpha: Pixels | None) -> tuple[int, int]:
-    """Level and strategy: the thorough ones where a sample of rows shows that they are worth their time."""
-    height = pixels.shape[0]
-    rows = max(1, min(16, height // 64))
-    fast = thorough = 0
-    for top in (height // 8, height // 2, height * 7 // 8):
-        fast += len(_segment(pixels, alpha, top, top + rows, FAST)[0])
-        thorough += len(_segment(pixels, alpha, top, top + rows, THOROUGH)[0])
-    return THOROUGH if thorough < WORTH_IT * fast else FAST
+def _segments(scroll: Scroll) -> Iterator[_Segment]:
+    above, left = None, scroll.height
+    for pixels, alpha in regroup(scroll.bands, max(1, _SEGMENT_BYTES // scroll.row_bytes)):
+        left -= len(pixels)
+        segment = _Segment(pixels, alpha, above, left == 0)
+        above = segment.raw(len(pixels) - 1, len(pixels))
+        yield segment
 
 
-def _packed(
-    pixels: Pixels, alpha: Pixels | None, rows: int, effort: tuple[int, int]
-) -> Iterator[tuple[bytes, int, int]]:
-    """Segments in order, a few of them at work at a time."""
-    tops = range(0, pixels.shape[0], rows)
-    return in_order(lambda top: _segment(pixels, alpha, top, top + rows, effort), tops)
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items, as many at work at a time as there are processors, and hardly more waiting.
 
-
-def in_order(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[Result]:
-    """Results in the order of the items, as many at work at a time as there are processors, and hardly more waiting."""
-    workers = min(os.cpu_count() or 1, len(items))
+    An item is asked for when there is room for it, so items may be in the making.
+    """
+    workers = os.cpu_count() or 1
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
@@ -97,23 +104,33 @@ def in_order(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[Re
             yield waiting.popleft().result()
 
 
-def _segment(
-    pixels: Pixels, alpha: Pixels | None, top: int, bottom: int, effort: tuple[int, int]
-) -> tuple[bytes, int, int]:
+def _packed(segment: _Segment) -> tuple[bytes, int, int]:
     """Rows filtered and deflated by a packer of their own; the checksum and length of what was packed."""
-    bottom = min(bottom, pixels.shape[0])
-    packer = zlib.compressobj(effort[0], zlib.DEFLATED, -15, 9, effort[1])
-    band = max(1, _BAND_BYTES // _row_bytes(pixels, alpha))
+    packer = choose_effort(lambda: _sample(segment)).packer(RAW)
     parts, checksum, count = [], 1, 0
-    above = _bytes_of(pixels, alpha, top - 1, top) if top else None
-    for start in range(top, bottom, band):
-        raw = _bytes_of(pixels, alpha, start, min(start + band, bottom))
-        rows = _filtered(raw, above, raw.shape[1] // pixels.shape[1])
-        above = raw[-1:]
+    for rows in _filtered_rows(segment, 0, len(segment.pixels)):
         parts.append(packer.compress(rows.data))
         checksum, count = zlib.adler32(rows.data, checksum), count + rows.size
-    parts.append(packer.flush(zlib.Z_FINISH if bottom == pixels.shape[0] else zlib.Z_SYNC_FLUSH))
+    parts.append(packer.flush(zlib.Z_FINISH if segment.last else zlib.Z_SYNC_FLUSH))
     return b"".join(parts), checksum, count
+
+
+def _sample(segment: _Segment) -> bytes:
+    """Some filtered rows of the middle."""
+    count, row = len(segment.pixels), segment.raw(0, 1).size
+    rows = min(count, max(count // 64, -(-_SAMPLE_BYTES // row)))
+    top = (count - rows) // 2
+    return b"".join(part.tobytes() for part in _filtered_rows(segment, top, top + rows))
+
+
+def _filtered_rows(segment: _Segment, top: int, bottom: int) -> Iterator[NDArray[np.uint8]]:
+    """Rows filtered, a few at a time."""
+    above = segment.raw(top - 1, top) if top else segment.above
+    band = max(1, _BAND_BYTES // segment.raw(0, 1).size)
+    for start in range(top, bottom, band):
+        raw = segment.raw(start, min(start + band, bottom))
+        yield _filtered(raw, above, raw.shape[1] // segment.pixels.shape[1])
+        above = raw[-1:]
 
 
 def _joined(first: int, second: int, count: int) -> int:
@@ -121,16 +138,6 @@ def _joined(first: int, second: int, count: int) -> int:
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1
     high = (first >> 16) + (second >> 16) + count * ((first & 0xFFFF) - 1)
     return (high % _ADLER) << 16 | low % _ADLER
-
-
-def _bytes_of(pixels: Pixels, alpha: Pixels | None, top: int, bottom: int) -> NDArray[np.uint8]:
-    """Rows as PNG lays them: samples side by side, the high byte first."""
-    part = pixels[top:bottom]
-    if alpha is not None:
-        part = np.concatenate([part, alpha[top:bottom, :, None]], axis=2)
-    if part.itemsize == 2:
-        part = part.astype(">u2")
-    return np.ascontiguousarray(part).view(np.uint8).reshape(bottom - top, -1)
 
 
 def _filtered(raw: NDArray[np.uint8], above: NDArray[np.uint8] | None, step: int) -> NDArray[np.uint8]:

@@ -5,17 +5,19 @@ public class puts the directory into bytes here.
 """
 
 import struct
-import zlib
 from typing import IO, Any, Final
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from superfine.images.deflate import WRAPPED, choose_effort, deflated
 from superfine.images.depth import Pixels
 from superfine.images.metadata import DESCRIPTIVE_TAGS, EXIF_DIRECTORY, EXIF_PREFIX, GPS_DIRECTORY
-from superfine.images.png import FAST, THOROUGH, WORTH_IT, in_order
+from superfine.images.png import in_order
+from superfine.images.scroll import Band, Scroll, regroup
 
 _STRIP_BYTES: Final = 1 << 22
+_SAMPLE_BYTES: Final = 1 << 16
 _SHORT, _LONG, _UNDEFINED, _LONG8 = 3, 4, 7, 16
 # A classic TIFF ends at 4 GiB; what is near it before packing is written as BigTIFF.
 BIG: Final = 3_900_000_000
@@ -34,38 +36,32 @@ def describing_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
 
 
 def write_tiff(
-    file: IO[bytes],
-    pixels: Pixels,
-    alpha: Pixels | None,
-    tags: Image.Exif,
-    icc: bytes | None,
-    dpi: tuple[float, float] | None,
+    file: IO[bytes], scroll: Scroll, tags: Image.Exif, icc: bytes | None, dpi: tuple[float, float] | None
 ) -> None:
-    """Write pixels (HWC, C = 1 or 3; uint8, uint16 or float32) and alpha (HW or None); `file` must be able to seek."""
-    height, width, channels = pixels.shape
-    samples = channels + (alpha is not None)
-    rows = max(1, _STRIP_BYTES // (width * samples * pixels.itemsize))
+    """Write rows (uint8, uint16 or float32) while they come; `file` must be able to seek."""
+    pixels, samples, height = scroll.head.pixels, scroll.channels, scroll.height
+    rows = max(1, _STRIP_BYTES // scroll.row_bytes)
     strips = -(-height // rows)
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    big = pixels.nbytes // channels * samples > BIG
+    big = height * scroll.row_bytes > BIG
     if big:
         directory._bigtiff = True
     for tag in tags:
         directory[tag] = tags.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else tags[tag]
     whole = pixels.dtype.kind == "u"
     fixed: dict[int, tuple[int, Any]] = {
-        256: (_LONG, width),
+        256: (_LONG, scroll.width),
         257: (_LONG, height),
         258: (_SHORT, (8 * pixels.itemsize,) * samples),
         259: (_SHORT, 8),  # deflate
-        262: (_SHORT, 2 if channels == 3 else 1),
+        262: (_SHORT, 2 if pixels.shape[2] == 3 else 1),
         277: (_SHORT, samples),
         278: (_LONG, rows),
         284: (_SHORT, 1),
         317: (_SHORT, 2 if whole else 1),  # differences along the row
         339: (_SHORT, (1 if whole else 3,) * samples),
     }
-    if alpha is not None:
+    if scroll.head.alpha is not None:
         fixed[338] = (_SHORT, 2)  # straight alpha
     if icc:
         fixed[34675] = (_UNDEFINED, icc)
@@ -85,9 +81,8 @@ def write_tiff(
         directory.save(file)
 
     put_directory([0] * strips)
-    effort = _effort(pixels, alpha, rows)
     sizes = []
-    for data in in_order(lambda top: _strip(pixels, alpha, top, top + rows, effort), range(0, height, rows)):
+    for data in in_order(_packed, regroup(scroll.bands, rows)):
         sizes.append(len(data))
         file.write(data)
     end = file.tell()
@@ -95,22 +90,13 @@ def write_tiff(
     file.seek(end)
 
 
-def _strip(pixels: Pixels, alpha: Pixels | None, top: int, bottom: int, effort: tuple[int, int]) -> bytes:
-    part = pixels[top:bottom]
-    if alpha is not None:
-        part = np.concatenate([part, alpha[top:bottom, :, None]], axis=2)
+def _packed(band: Band) -> bytes:
+    """A strip, deflated."""
+    pixels, alpha = band
+    part = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
     raw = part.astype("<f4").tobytes() if part.dtype.kind == "f" else _differences(part)
-    packer = zlib.compressobj(effort[0], zlib.DEFLATED, 15, 9, effort[1])
-    return packer.compress(raw) + packer.flush()
-
-
-def _effort(pixels: Pixels, alpha: Pixels | None, rows: int) -> tuple[int, int]:
-    """As for PNG: thorough where a sample shows it to be worth the time, fast for photographs; float has no runs."""
-    if pixels.dtype.kind == "f":
-        return THOROUGH
-    top, rows = pixels.shape[0] // 2, max(1, min(32, rows))
-    fast, thorough = (len(_strip(pixels, alpha, top, top + rows, effort)) for effort in (FAST, THOROUGH))
-    return THOROUGH if thorough < WORTH_IT * fast else FAST
+    start = len(raw) // 2
+    return deflated(raw, choose_effort(lambda: raw[start : start + max(len(raw) // 64, _SAMPLE_BYTES)]), WRAPPED)
 
 
 def _differences(part: Pixels) -> bytes:
