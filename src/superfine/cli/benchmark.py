@@ -65,7 +65,7 @@ def benchmark(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency; several: a,b.",
+            help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency, lpips, dists; several: a,b.",
         ),
     ] = None,
     bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
@@ -200,7 +200,8 @@ def _run(request: Request) -> Result:
     from superfine.quality.benchmark import run
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("opening models", total=None)
         return run(request, lambda done, total, what: bar.update(task, completed=done, total=total, description=what))
 
@@ -234,7 +235,7 @@ def _show(result: Result, all_printed: bool) -> None:
     console = console if console.is_terminal else Console(width=400)
     shown = tables.grids(result, all_printed=all_printed)
     for grid in shown:
-        console.print(f"{' / '.join(name.upper() for name in grid.metrics)}, protocol {grid.title}", highlight=False)
+        console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
         for part in tables.fitted(grid, console.width):
             console.print(tables.rich_table(part))
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):

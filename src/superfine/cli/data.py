@@ -71,7 +71,9 @@ def _fetch_with_bar(each: DataSet, out: Path, parts: list[str], keep_archives: b
     from superfine import datasets
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    shown = console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(each.name, total=None)
 
         def show(name: str, done: int, total: int | None) -> None:
@@ -124,7 +126,8 @@ def prepare(
     texts = [part for value in [*(scales or ["2,3,4"]), *(more or [])] for part in value.split(",") if part.strip()]
     if wrong := [text for text in texts if text.strip() not in ("2", "3", "4")]:
         raise DataError(f"no scale {wrong[0]}; choose from 2, 3 and 4")
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("pictures", total=None)
         done = datasets.prepare(
             folder,

@@ -7,7 +7,7 @@ printed without the name of its protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from superfine.images.colour import rgb_to_y
 from superfine.images.resize import downscale
 from superfine.quality import metrics
 from superfine.quality.fsim import fsim, fsim_unit
+from superfine.quality.perceptual import DISTANCES, open_distance
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,9 @@ METRICS: dict[str, PlaneMetric] = {
     "fsim-unit": fsim_unit,
 }
 """name → what compares two planes on 0..255; higher is better for all"""
+
+LOWER_IS_BETTER = frozenset(DISTANCES)
+"""Metrics that measure how far two pictures lie apart, and not how alike they are."""
 
 
 def protocol_named(name: str) -> Protocol:
@@ -164,21 +168,23 @@ def measure(
     protocol: str | Protocol,
     names: Sequence[str] = ("psnr", "ssim"),
 ) -> dict[str, float]:
-    """PSNR, SSIM or other METRICS of a super-resolved picture against the original, under one protocol.
+    """PSNR, SSIM or other METRICS or DISTANCES of a super-resolved picture against the original, under one protocol.
 
     Args:
         sr: HW or HWC (C = 1 or 3), uint8, or float on 0..1, unclamped, which the protocol rounds.
         hr: the original, same size and channels, uint8.
         scale: the magnification that made `sr`.
         protocol: a name in PROTOCOLS, or a Protocol.
-        names: keys of METRICS.
+        names: keys of METRICS, or DISTANCES.
 
     Returns:
         name → value: `{"psnr": dB, "ssim": -1..1}`. PSNR of RGB is that of all three channels together, the other
-        metrics are means over the channels.
+        metrics are means over the channels. DISTANCES take from the protocol its rounding and its border, and always
+        look at R, G, B.
 
     Raises:
-        DataError: pictures that do not match, of another type, or too small for the border and a metric's window.
+        DataError: pictures that do not match, of another type, or too small for the border and a metric's window; a
+            distance that is not installed.
     """
     rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
     ours, truth = compared(sr, hr, scale, rule)
@@ -187,6 +193,9 @@ def measure(
         try:
             if name == "psnr":
                 found[name] = metrics.psnr(np.stack(ours), np.stack(truth))
+            elif name in DISTANCES:
+                coloured = compared(sr, hr, scale, replace(rule, colour="rgb", gray="as-rgb"))
+                found[name] = open_distance(name)(np.stack(coloured[0]), np.stack(coloured[1]))
             else:
                 found[name] = float(np.mean([METRICS[name](a, b) for a, b in zip(ours, truth, strict=True)]))
         except ValueError as error:

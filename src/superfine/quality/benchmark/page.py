@@ -74,7 +74,7 @@ def _grid(grid: tables.Grid) -> str:
         rows.append(_row([(name, ""), *((f"{c.text} {c.mark}".strip(), _CLASSES.get(c.mark, "")) for c in cells)]))
     for name, cells in grid.printed:
         rows.append(_row([(name, "printed"), *((cell.text, "printed") for cell in cells)]))
-    title = f"<h2>{escape(' / '.join(name.upper() for name in grid.metrics))}</h2><p>{escape(grid.title)}</p>"
+    title = f"<h2>{escape(tables.heading(grid.metrics))}</h2><p>{escape(grid.title)}</p>"
     return title + _table(["method", *grid.columns], rows)
 
 

@@ -69,10 +69,10 @@ class Result:
         return next((row for row in self.rows if (row.set, row.scale, row.model, row.protocol) == key), None)
 
 
-def versions() -> dict[str, str]:
-    """Versions of superfine and of what its figures depend on, as installed here."""
+def versions(*more: str) -> dict[str, str]:
+    """Versions of superfine and of what its figures depend on, as installed here, and of the packages `more`."""
     found = {"python": platform.python_version()}
-    for name in ("superfine", "numpy", "pillow", "openvino", "torch"):
+    for name in ("superfine", "numpy", "pillow", "openvino", "torch", *more):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

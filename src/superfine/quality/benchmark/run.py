@@ -15,7 +15,10 @@ from superfine.errors import DataError
 from superfine.quality.benchmark import sets
 from superfine.quality.benchmark.methods import Method, open_method, timed
 from superfine.quality.benchmark.result import PictureFigures, Result, Row, SetRecord, machine, now, versions
+from superfine.quality.perceptual import DISTANCES, open_distance
 from superfine.quality.protocols import METRICS, Protocol, consistency, measure, protocol_named
+
+_KNOWN = (*METRICS, *DISTANCES, "consistency")
 
 Progress = Callable[[int, int, str], None]
 """Called after each picture with (pictures done, pictures in all, what is being done)."""
@@ -29,7 +32,7 @@ class Request:
     models: Sequence[str]
     scales: Sequence[int]
     protocols: Sequence[str] = ("standard",)
-    metrics: Sequence[str] = ("psnr", "ssim")  # keys of METRICS, or "consistency"
+    metrics: Sequence[str] = ("psnr", "ssim")  # keys of METRICS, DISTANCES, or "consistency"
     engine: str = "auto"
     precision: str = "auto"
     tile: int | None = None
@@ -42,11 +45,11 @@ def run(request: Request, progress: Progress | None = None) -> Result:
     """Measure every set at every scale with every model under every protocol.
 
     Raises:
-        DataError: a set, scale or picture that cannot be used; an unknown protocol or metric.
+        DataError: a set, scale or picture that cannot be used; an unknown protocol or metric, or one not installed.
         ModelError, CheckpointError, EngineError: a model that cannot be opened.
     """
     protocols = [protocol_named(name) for name in request.protocols]
-    _refuse_unknown(request.metrics)
+    _open_metrics(request.metrics)
     chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
     _refuse_twins(chosen)
     total = sum(len(each.cases) for each in chosen) * len(request.models)
@@ -73,7 +76,7 @@ def run(request: Request, progress: Progress | None = None) -> Result:
         sets=records,
         models=[{**asdict(each.info), "scale": scale} for scale, methods in opened.items() for each in methods],
         protocols={protocol.name: asdict(protocol) for protocol in protocols},
-        versions=versions(),
+        versions=versions("torchmetrics", "torchvision") if set(request.metrics) & set(DISTANCES) else versions(),
         machine=machine(),
         created=now(),
     )
@@ -150,7 +153,7 @@ def figures_of(
         # The network made three channels of a gray picture; they differ by its errors only.
         hr, sr = hr[..., :1], _as_gray(sr)
     try:
-        found = measure(sr, hr, scale, protocol, [name for name in names if name in METRICS])
+        found = measure(sr, hr, scale, protocol, [name for name in names if name != "consistency"])
         if "consistency" in names:
             lr = pair.lr if sr.shape[-1] == 3 else pair.lr[..., :1]
             found["consistency"] = consistency(sr, lr, scale, protocol)
@@ -164,16 +167,14 @@ def _as_gray(sr: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.rint(mean).astype(np.uint8) if sr.dtype == np.uint8 else mean.astype(np.float32))
 
 
-def _refuse_unknown(names: Sequence[str]) -> None:
-    """Say at once which metric is not there; the two that stay out on purpose get their reason."""
+def _open_metrics(names: Sequence[str]) -> None:
+    """Before the hour of measuring: an unknown metric is named, and the networks of those that have one are loaded."""
     for name in names:
-        if name in ("lpips", "dists"):
-            raise DataError(
-                f"{name} is not measured here: every kept library for it needs torchvision, which superfine does "
-                "without; measure it with one of them on the pictures that --save writes"
-            )
-        if name not in (*METRICS, "consistency"):
-            raise DataError(f"unknown metric {name!r}; choose from {', '.join((*METRICS, 'consistency'))}")
+        if name not in _KNOWN:
+            raise DataError(f"unknown metric {name!r}; choose from {', '.join(_KNOWN)}")
+    for name in names:
+        if name in DISTANCES:
+            open_distance(name)
 
 
 def _means(pictures: Sequence[PictureFigures]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from superfine.quality.benchmark import published
 from superfine.quality.benchmark.methods import INTERPOLATIONS
 from superfine.quality.benchmark.result import Result, Row
+from superfine.quality.protocols import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +47,11 @@ class Grid:
 def number(metric: str, value: float) -> str:
     """A figure with the digits it is usually given."""
     return "inf" if math.isinf(value) else f"{value:.{DIGITS.get(metric, 4)}f}"
+
+
+def heading(metrics: Sequence[str]) -> str:
+    """What stands over a table: "PSNR / SSIM", with an arrow at those that are better the lower they are."""
+    return " / ".join(f"{name.upper()} ↓" if name in LOWER_IS_BETTER else name.upper() for name in metrics)
 
 
 def _paper_name(result: Result, model: str) -> str | None:
@@ -165,7 +171,7 @@ def markdown(result: Result, *, all_printed: bool = False) -> str:
     """Every table as GitHub Markdown."""
     parts = []
     for grid in grids(result, all_printed=all_printed):
-        lines = [f"**{' / '.join(name.upper() for name in grid.metrics)}**, protocol `{grid.title}`", ""]
+        lines = [f"**{heading(grid.metrics)}**, protocol `{grid.title}`", ""]
         lines.append(f"| method | {' | '.join(grid.columns)} |")
         lines.append(f"|---|{'---:|' * len(grid.columns)}")
         for name, cells in (*grid.ours, *grid.printed):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from superfine.errors import DataError
 from superfine.quality.benchmark.result import Result, Row
 from superfine.quality.benchmark.tables import number
+from superfine.quality.protocols import LOWER_IS_BETTER
 from superfine.quality.statistics import bootstrap, paired_test
 
 
@@ -58,13 +59,15 @@ def _verdict(row: Row, other: Row, metric: str) -> str:
         return "cannot be tested; it needs finite figures of two pictures"
     found = paired_test(ours, theirs)
     gap = found.difference
+    lower = metric in LOWER_IS_BETTER
+    wins, losses = (found.losses, found.wins) if lower else (found.wins, found.losses)
     digits = 3 if metric in ("psnr", "consistency") else 5
     size = f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
-    tally = f"better on {found.wins} of {gap.pictures}, worse on {found.losses}, p = {found.p:.2g}"
+    tally = f"better on {wins} of {gap.pictures}, worse on {losses}, p = {found.p:.2g}"
     # All signs alike is the strongest evidence there is, and it has this p.
     if 2.0 ** (1 - gap.pictures) >= 0.05:
         return f"{row.model} minus {other.model} {size}, {tally}; {gap.pictures} pictures are too few to be sure"
     if found.p >= 0.05:
         return f"{row.model} and {other.model} cannot be told apart: {size}, {tally}"
-    better, worse = (row.model, other.model) if gap.mean > 0 else (other.model, row.model)
+    better, worse = (row.model, other.model) if (gap.mean > 0) != lower else (other.model, row.model)
     return f"{better} beats {worse}: {row.model} minus {other.model} {size}, {tally}"
