@@ -154,12 +154,12 @@ def errors_named(name: str, max_pixels: int) -> Iterator[None]:
 
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
     """Pillow's image of a source, its header read and its size checked; the Picture if Pillow does not know it."""
-    if rare.kind_of(_start(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
+    if rare.kind_of(start_of(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
         return rare.read_rare(content(source), max_pixels)
     try:
-        image = _open(source, max_pixels)
+        image = open_header(source, max_pixels)
     except UnidentifiedImageError:
-        if rare.kind_of(_start(source)) is not None:
+        if rare.kind_of(start_of(source)) is not None:
             return rare.read_rare(content(source), max_pixels)
         raise ImageError(
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
@@ -171,7 +171,8 @@ def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.
     return image
 
 
-def _open(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
+def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
+    """Pillow's image of a source, not loaded, its size checked. Raises ImageError and Pillow's own errors."""
     if not isinstance(source, Path):
         source.seek(0)
     with _limit_lock, warnings.catch_warnings():
@@ -211,7 +212,7 @@ def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: in
     """The Picture of an opened image that stands at `frame`; the source is opened again where one pass cuts bits."""
     if not sixteen.is_sixteen(image):
         return from_pil(image)
-    with _open(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
+    with open_header(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
         again.seek(frame)
         values = sixteen.read_sixteen(image, again)
     icc = image.info.get("icc_profile") or None
@@ -229,7 +230,8 @@ def content(source: Path | IO[bytes]) -> bytes:
     return source.read()
 
 
-def _start(source: Path | IO[bytes]) -> bytes:
+def start_of(source: Path | IO[bytes]) -> bytes:
+    """The first 32 bytes of a source."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return file.read(32)

@@ -59,8 +59,8 @@ def from_pil(image: Image.Image) -> Picture:
     """
     image.load()
     mode = image.mode
-    image, icc = _to_plain_mode(image, image.info.get("icc_profile") or None)
-    pixels, alpha = _arrays(image)
+    plain, icc = _to_plain_mode(image, image.info.get("icc_profile") or None)
+    pixels, alpha = _arrays(plain)
     return assemble(image, pixels, alpha, icc, mode)
 
 
@@ -124,7 +124,6 @@ def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, 
     mode = image.mode
     if mode in ("L", "LA", "RGB", "RGBA", "I", "F") or mode.startswith("I;16"):
         return image, icc
-    info, exif = image.info, image.getexif()
     if mode == "1":
         plain = image.convert("L")
     elif mode in ("P", "PA"):
@@ -135,10 +134,7 @@ def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, 
         plain, icc = _to_srgb(image, icc), None
     else:
         plain = image.convert("RGB")
-    # convert() drops or rewrites some of these; the palette's transparency is in the alpha channel now.
-    plain.info = {key: value for key, value in info.items() if key != "transparency"}
-    if len(exif) and "exif" not in plain.info:
-        plain.info["exif"] = exif.tobytes()
+    plain.info = {}  # a palette's transparency is in the alpha channel now
     return plain, icc
 
 

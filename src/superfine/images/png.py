@@ -23,6 +23,7 @@ from superfine.images.scroll import Scroll, regroup
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES: Final = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 _SEGMENT_BYTES: Final = 1 << 22
 # Filtered a few rows at a time: the Paeth filter's dozen passes run inside the processor's cache.
@@ -39,21 +40,22 @@ def write_png(file: IO[bytes], scroll: Scroll, chunks: list[tuple[bytes, bytes]]
     """
     head = scroll.head
     colour = _COLOUR_TYPES[head.pixels.shape[2], head.alpha is not None]
-    file.write(b"\x89PNG\r\n\x1a\n")
+    file.write(SIGNATURE)
     size = struct.pack(">IIBBBBB", scroll.width, scroll.height, 8 * head.pixels.itemsize, colour, 0, 0, 0)
-    _chunk(file, b"IHDR", size)
+    put_chunk(file, b"IHDR", size)
     for kind, data in chunks:
-        _chunk(file, kind, data)
+        put_chunk(file, kind, data)
     # A zlib stream is a header, deflated blocks and a checksum: the blocks may come from many packers.
     start, total = b"\x78\x01", 1
     for data, checksum, count in in_order(_packed, _segments(scroll)):
-        _chunk(file, b"IDAT", start + data)
+        put_chunk(file, b"IDAT", start + data)
         start, total = b"", _joined(total, checksum, count)
-    _chunk(file, b"IDAT", struct.pack(">I", total))
-    _chunk(file, b"IEND", b"")
+    put_chunk(file, b"IDAT", struct.pack(">I", total))
+    put_chunk(file, b"IEND", b"")
 
 
-def _chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+def put_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+    """One chunk: length, four letters, content, checksum."""
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
@@ -70,13 +72,15 @@ class _Segment:
     last: bool
 
     def raw(self, top: int, bottom: int) -> NDArray[np.uint8]:
-        """Rows as PNG lays them: samples side by side, the high byte first."""
-        part = self.pixels[top:bottom]
-        if self.alpha is not None:
-            part = np.concatenate([part, self.alpha[top:bottom, :, None]], axis=2)
-        if part.itemsize == 2:
-            part = part.astype(">u2")
-        return np.ascontiguousarray(part).view(np.uint8).reshape(len(part), -1)
+        return raw_rows(self.pixels[top:bottom], None if self.alpha is None else self.alpha[top:bottom])
+
+
+def raw_rows(pixels: Pixels, alpha: Pixels | None) -> NDArray[np.uint8]:
+    """Rows as PNG lays them: samples side by side, the high byte first."""
+    samples = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
+    if samples.itemsize == 2:
+        samples = samples.astype(">u2")
+    return np.ascontiguousarray(samples).view(np.uint8).reshape(len(samples), -1)
 
 
 def _segments(scroll: Scroll) -> Iterator[_Segment]:

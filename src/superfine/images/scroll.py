@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,16 @@ class Scroll:
     @property
     def row_bytes(self) -> int:
         return self.width * self.channels * self.head.pixels.itemsize
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """How the rows of a file are had without having them all."""
+
+    head: Picture
+    height: int
+    bands: Callable[[], Iterator[Band]]
+    """Gives all rows, from the first, each time anew; they raise OSError where the file is damaged."""
 
 
 def head_of(picture: Picture) -> Picture:
