@@ -2,7 +2,8 @@
 
     python benchmarks/measuring_speed.py B100 [--scale 2] [--metrics psnr,ssim ms-ssim fsim consistency]
 
-The super-resolved picture is bicubic's; what a metric costs does not depend on it.
+The super-resolved picture is bicubic's; what a metric costs does not depend on it. The last line has all metrics in
+one call, as `superfine benchmark` makes it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--protocol", default="standard")
-    parser.add_argument("--metrics", nargs="+", default=["psnr,ssim", "ms-ssim", "fsim", "consistency"])
+    each = ["psnr,ssim", "ms-ssim", "fsim", "consistency"]
+    parser.add_argument("--metrics", nargs="+", default=[*each, ",".join(each)])
     options = parser.parse_args()
 
     chosen = sets.find_set(options.folder, options.scale)
@@ -35,7 +37,7 @@ def main() -> None:
         for pair, sr in zip(pairs, pictures, strict=True):
             figures_of(sr, pair, options.scale, PROTOCOLS[options.protocol], names.split(","))
         wall, busy = time.perf_counter() - start, time.process_time() - spent
-        print(f"{names:20} {wall:7.2f} s, {busy:.2f} s of processor time")
+        print(f"{names:38} {wall:7.2f} s, {busy:.2f} s of processor time")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ printed without the name of its protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -188,20 +189,24 @@ def measure(
     """
     rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
     ours, truth = compared(sr, hr, scale, rule)
-    found: dict[str, float] = {}
-    for name in names:
+
+    def value(name: str) -> float:
         try:
             if name == "psnr":
-                found[name] = metrics.psnr(np.stack(ours), np.stack(truth))
-            elif name in DISTANCES:
+                return metrics.psnr(np.stack(ours), np.stack(truth))
+            if name in DISTANCES:
                 coloured = compared(sr, hr, scale, replace(rule, colour="rgb", gray="as-rgb"))
-                found[name] = open_distance(name)(np.stack(coloured[0]), np.stack(coloured[1]))
-            else:
-                found[name] = float(np.mean([METRICS[name](a, b) for a, b in zip(ours, truth, strict=True)]))
+                return open_distance(name)(np.stack(coloured[0]), np.stack(coloured[1]))
+            return float(np.mean([METRICS[name](a, b) for a, b in zip(ours, truth, strict=True)]))
         except ValueError as error:
             border = f"a {hr.shape[1]}x{hr.shape[0]} picture less its border is too small"
             raise DataError(f"{border}: {error}; leave {name} out, or measure larger pictures") from error
-    return found
+
+    if len(names) < 2:
+        return {name: value(name) for name in names}
+    # Metrics spend their time in NumPy, which lets other threads run meanwhile.
+    with ThreadPoolExecutor(len(names)) as pool:
+        return dict(zip(names, pool.map(value, names), strict=True))
 
 
 def consistency(
