@@ -106,10 +106,12 @@ def time_ours(recipe: Recipe, pack: Pack, scale: int, steps: int) -> tuple[float
     with tempfile.TemporaryDirectory() as folder:
         run = Run(recipe, pack, Path(folder), resume=False)
         run.state.network.train()
+        stage = recipe.stages()[0]
+        sampler = run.samples.cut(stage.patch, stage.batch)
         for _ in range(3):
-            run._step(scale, 1e-4)
-        whole = [timed(run.device, lambda: run._step(scale, 1e-4)) for _ in range(steps)]
-        data = [timed(run.device, lambda k=k: run.sampler.draw(k, scale)) for k in range(steps)]
+            run.step(stage, scale, 1e-4)
+        whole = [timed(run.device, lambda: run.step(stage, scale, 1e-4)) for _ in range(steps)]
+        data = [timed(run.device, lambda k=k: sampler.draw(k, scale)) for k in range(steps)]
     return statistics.median(whole), statistics.median(data)
 
 

@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superfine import checkpoints
-from superfine.nets import CFSRCNN, ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build, parameter_count
+from superfine.nets import (
+    CFSRCNN,
+    ESRGCNN,
+    CFSRCNNConfig,
+    ESRGCNNConfig,
+    NetworkConfig,
+    build,
+    parameter_count,
+    wide_tail,
+)
 from superfine.nets.layers import Upsampler
 from upstream_files import GOLDEN, NAMES, read_golden
 
@@ -189,3 +198,41 @@ def test_a_batch_is_its_pictures(config: NetworkConfig) -> None:
         together = network(lr, 2)
         alone = torch.cat([network(each[None], 2) for each in lr])
     assert torch.allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_the_fused_tail_is_relu_shuffle_and_convolution(step: int) -> None:
+    torch.manual_seed(step)
+    upsampled = torch.randn(2, 8 * step * step, 5, 7).bfloat16()
+    weight = torch.randn(3, 8, 3, 3)
+    phase_first = upsampled.view(2, 8, step * step, 5, 7).transpose(1, 2).reshape(upsampled.shape)
+    phase_first = phase_first.contiguous(memory_format=torch.channels_last)
+    found = []
+    for fused in (False, True):
+        x = (phase_first if fused else upsampled).clone().requires_grad_()
+        w = weight.clone().requires_grad_()
+        if fused:
+            sr = wide_tail.relu_tail(x, w, step)
+        else:
+            sr = torch.conv2d(torch.relu(torch.pixel_shuffle(x, step)).float(), w, padding=1)
+        (sr * torch.arange(sr.numel()).view(sr.shape).remainder(7)).mean().backward()
+        assert x.grad is not None and w.grad is not None
+        grad = x.grad.view(2, step * step, 8, 5, 7).transpose(1, 2).reshape(x.shape) if fused else x.grad
+        found.append((sr.detach(), grad.float(), w.grad))
+    for plain, ours, rounding in zip(*found, (1e-6, 2**-7, 2**-7), strict=True):
+        assert ((plain - ours).norm() / plain.norm()).item() < rounding
+
+
+@pytest.mark.parametrize("config", [ESRGCNNConfig(width=16, distilled=4, blocks=1), CFSRCNNConfig(width=16, units=2)])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_networks_train_in_bf16_as_they_run(config: NetworkConfig, scale: int) -> None:
+    """The form with gradients (the fused tail) and the one without give the same picture."""
+    torch.manual_seed(0)
+    network = build(config)
+    x = torch.rand(1, 3, 9, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        training = network(x, scale)
+        with torch.no_grad():
+            running = network(x, scale)
+    assert training.requires_grad and training.dtype == torch.float32
+    assert (training - running).abs().max() < 2e-3

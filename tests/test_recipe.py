@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from superfine.errors import RecipeError
 from superfine.training.recipe import Recipe, parse_recipe, read_recipe
+from superfine.training.template import recipe_text
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -132,6 +134,12 @@ def test_several_mistakes_are_one_line_that_counts_them() -> None:
         (changed("start", {"kind": "checkpoint"}), "a checkpoint belongs to"),
         (changed("start", {"checkpoint": "esrgcnn"}), "a checkpoint belongs to"),
         (changed("data.scale_odds", [1, 2]), "one number for each of network.scales"),
+        (changed("stage", [{"until": 1.0, "scale_odds": [1]}]), "stage.0.scale_odds wants one number for each"),
+        (changed("stage", [{"until": 1.0, "scale_odds": [0, 0, 0]}]), "stage.0.scale_odds leaves every scale out"),
+        (changed("stage", [{"until": 0.5}]), "must rise and end at 1.0"),
+        (changed("stage", [{"until": 0.5}, {"until": 0.5}, {"until": 1.0}]), "must rise and end at 1.0"),
+        (changed("stage", [{"until": 1.0, "rate": 1e-3}]), "unknown field stage.0.rate"),
+        (changed("stage", [{"patch": 48}]), "field stage.0.until is missing"),
         (changed("network.scales", []), "scales must be an ascending choice"),
         (changed("network.scales", [3, 2]), "scales must be an ascending choice"),
         (changed("network.distilled", 64), "0 < distilled < width"),
@@ -155,6 +163,18 @@ def test_a_file_that_is_missing_or_is_no_toml_is_one_line(tmp_path: Path) -> Non
         with pytest.raises(RecipeError, match=says) as caught:
             read_recipe(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_stage_takes_what_it_leaves_out_from_the_rest_of_the_recipe() -> None:
+    raw = changed("stage", [{"until": 0.25, "scale_odds": [1, 0, 0]}, {"until": 1.0, "loss": "mse", "patch": 64}])
+    recipe = parse_recipe(raw, source="stages.toml")
+    first, last = recipe.stages()
+    assert (first.patch, first.batch, first.loss, first.scale_odds) == (32, 16, "l1", (1, 0, 0))
+    assert (last.patch, last.batch, last.loss, last.scale_odds) == (64, 16, "mse", (1, 1, 1))
+    assert [recipe.stage_at(done) for done in (0, 0.2499, 0.25, 0.99, 1)] == [first, first, last, last, last]
+    assert parse_recipe(tomllib.loads(recipe_text(recipe)), source="again") == recipe
+    assert recipe.identity() != parse_recipe(dict(WHOLE), source="plain").identity()
+    assert len(parse_recipe(dict(WHOLE), source="plain").stages()) == 1
 
 
 def test_two_runs_are_the_same_only_if_what_decides_the_weights_is() -> None:

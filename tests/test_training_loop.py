@@ -217,6 +217,64 @@ def test_a_run_starts_warm_from_any_checkpoint(pack: Pack, tmp_path: Path) -> No
         )
 
 
+def test_stages_change_patch_batch_scale_and_loss_and_resume_to_the_bit(pack: Pack, tmp_path: Path) -> None:
+    parts = [
+        {"until": 0.25, "scale_odds": [1, 0, 0]},
+        {"until": 0.5, "patch": 16, "batch": 2, "loss": "mse"},
+        {"until": 1.0, "loss": "charbonnier"},
+    ]
+    recipe = tiny(stage=parts)  # type: ignore[arg-type]
+    seen: list[Progress] = []
+    Run(recipe, pack, tmp_path / "whole", resume=False).train(seen.append)
+    assert [now.batch for now in seen] == [4] * 10 + [2] * 10 + [4] * 20
+    assert {now.scale for now in seen[:10]} == {2} and {now.scale for now in seen[10:]} == {2, 3, 4}
+    assert [k for k, now in enumerate(seen) if now.note] == [10, 20]
+    assert seen[10].note == "stage: 2 patches of 16x16, mse"
+
+    def stop_in_the_middle(now: Progress) -> None:
+        if now.step == 15:
+            raise KeyboardInterrupt
+
+    halves = tmp_path / "halves"
+    often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
+    with pytest.raises(KeyboardInterrupt):
+        Run(often, pack, halves, resume=False).train(stop_in_the_middle)
+    Run(recipe, pack, halves, resume=True).train()
+    assert_same_weights(tmp_path / "whole" / "last.safetensors", halves / "last.safetensors")
+
+
+def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_path: Path) -> None:
+    """Adam's and Muon's weights part, and only where Muon is in charge do the steps have a fixed norm."""
+    recipe = tiny(optimizer={"kind": "muon", "muon_rate": 0.01, "ema": 0.0})
+    run = Run(recipe, pack, tmp_path / "whole", resume=False)
+    before = {name: p.detach().clone() for name, p in run.state.network.named_parameters()}
+    run.step(recipe.stages()[0], 2, share=1.0)
+    moved = {name: p.detach() - before[name] for name, p in run.state.network.named_parameters()}
+    for name, change in moved.items():
+        if ".branches.x3" in name or ".branches.x4" in name:
+            assert not change.any(), name  # no gradient, no step
+        elif change.dim() == 4 and not name.startswith(("head", "tail")):
+            # Newton-Schulz brings every singular value near 1: the step is the rate times a near-orthogonal matrix.
+            unit = 0.01 * max(1.0, change.shape[0] / change[0].numel()) ** 0.5
+            assert 0.5 < torch.linalg.svdvals(change.flatten(1)).max() / unit < 1.3, name
+    for folder in ("one", "two"):
+        Run(recipe, pack, tmp_path / folder, resume=False).train()
+    assert_same_weights(tmp_path / "one" / "last.safetensors", tmp_path / "two" / "last.safetensors")
+
+    def stop(now: Progress) -> None:
+        if now.step == 20:
+            raise KeyboardInterrupt
+
+    halves = tmp_path / "halves"
+    often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
+    with pytest.raises(KeyboardInterrupt):
+        Run(often, pack, halves, resume=False).train(stop)
+    Run(recipe, pack, halves, resume=True).train()
+    assert_same_weights(tmp_path / "one" / "last.safetensors", halves / "last.safetensors")
+    with pytest.raises(TrainingError, match=r"optimizer\.kind = muon, this recipe says adam"):
+        Run(tiny(optimizer={"ema": 0.0}), pack, halves, resume=True)
+
+
 TEAM = """
 import os, sys
 from pathlib import Path
@@ -225,9 +283,10 @@ from superfine.training.loop import Run
 from superfine.training.pack import Pack
 from superfine.training.recipe import Recipe
 run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
+stage = run.recipe.stages()[0]
 for scale in (2, 3, 4):
-    batch = run.sampler.draw(scale, scale)
-    run.loss(batch.lr, batch.hr, scale).backward()
+    batch = run.samples.cut(stage.patch, stage.batch).draw(scale, scale)
+    run.loss(stage)(batch.lr, batch.hr, scale).backward()
 run.team.average_gradients(run.state.network.parameters())
 torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
 run.state.optimizer.zero_grad()

@@ -108,7 +108,7 @@ def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console) -
         board = Board(folder / "tensorboard", run.state.step)
     journal = Journal(run, pack)
     shown = samples(run.validation, 1) if run.validation else []
-    show = Show(console, batch=run.recipe.data.batch * run.team.world, bicubic=journal.bicubic)
+    show = Show(console, bicubic=journal.bicubic)
     show.say(
         f"{run.recipe.name}: {run.recipe.network.name} on {len(pack)} pictures, {run.device.type} "
         f"{'bf16' if run.bf16 else 'fp32'}, from step {run.state.step:,}, into {folder}"
@@ -199,6 +199,13 @@ def _open(recipe: Recipe, packs: Path, console: Console) -> Pack:
     return pack
 
 
+def _parts(recipe: Recipe, texts: list[str]) -> list[str]:
+    """One line a stage, with where it ends, if there are several."""
+    if len(texts) == 1:
+        return texts
+    return [f"to {stage.until:.0%}: {text}" for stage, text in zip(recipe.stages(), texts, strict=True)]
+
+
 def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -210,15 +217,20 @@ def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> Non
     with console.status("timing a few steps at each scale"):
         found = estimate(recipe, pack)
     pixels = sum(plane.height * plane.width for picture in pack for plane in picture.lr.values()) / len(pack.scales)
-    odds = ", ".join(f"x{scale} {seconds:.3f} s" for scale, seconds in found.step_seconds.items())
     table = Table(show_header=False, title=f"{recipe.name}, as it would run here", title_justify="left")
+    stages = recipe.stages()
+    batches = [f"{stage.batch} patches of {stage.patch}x{stage.patch} LR pixels, {stage.loss}" for stage in stages]
+    at = [
+        ", ".join(f"x{scale} {took:.3f} s" for (of, scale), took in found.step_seconds.items() if of == number)
+        for number in range(len(stages))
+    ]
     network = f"{recipe.network.name}, {found.parameters:,} parameters, {found.device} {found.precision}"
     seen = found.lr_pixels / pixels
     rows = {
         "network": network,
         "data": f"{len(pack)} pictures, {size_of(pack.path.stat().st_size)} ({pack.path})",
-        "batch": f"{recipe.data.batch} patches of {recipe.data.patch}x{recipe.data.patch} LR pixels",
-        "a step": f"{found.mean_step:.3f} s ({odds}), {recipe.data.batch / found.mean_step:,.1f} images/s",
+        "batch": "\n".join(_parts(recipe, batches)),
+        "a step": "\n".join([f"{found.mean_step:.3f} s on average", *_parts(recipe, at)]),
         "steps": f"{found.steps:,}: each picture seen {seen:,.0f} times over",
         "time": f"{time_of(found.seconds)}, validation and saving not counted",
         "memory": f"{size_of(found.memory)} at most so far" if found.memory else "not known here",

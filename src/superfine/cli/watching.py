@@ -21,12 +21,12 @@ LIVE_EVERY = 0.25
 class Show:
     """Shows one run on `console`; a context manager, so that the terminal is left tidy."""
 
-    def __init__(self, console: Console, *, batch: int, bicubic: dict[int, float]) -> None:
-        """batch: pictures a step, of all processes; bicubic: dB by scale, of the validation pictures."""
+    def __init__(self, console: Console, *, bicubic: dict[int, float]) -> None:
+        """bicubic: dB by scale, of the validation pictures."""
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        self.console, self.batch, self.bicubic = console, batch, bicubic
+        self.console, self.bicubic = console, bicubic
         self.live = console.is_terminal
         self.psnr = ""
         self._shown = -LOG_EVERY
@@ -74,7 +74,7 @@ class Show:
         if self._before is None or now.seconds < self._before.seconds:
             self._before, self._speed = now, None
         elif now.seconds - self._before.seconds > 0.5:
-            speed = (now.step - self._before.step) * self.batch / (now.seconds - self._before.seconds)
+            speed = (now.step - self._before.step) * now.batch / (now.seconds - self._before.seconds)
             self._speed = speed if self._speed is None else 0.8 * self._speed + 0.2 * speed
             self._before = now
         parts = [f"step {now.step:,}", "loss ..." if now.loss is None else f"loss {now.loss:.4f}"]

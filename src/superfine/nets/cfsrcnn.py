@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from superfine.nets import wide_tail
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,
@@ -92,6 +93,10 @@ class CFSRCNN(nn.Module):
         scale = choose_scale(self.config.scales, scale)
         f0, e = self.features(x)
         y = F.relu(self.upsampler(e + f0, scale, bias_times=2))  # (n, width, h·scale, w·scale)
+        if self.refine and wide_tail.pays(y):
+            for conv in self.refine[:-1]:
+                y = F.relu(conv(y))
+            return wide_tail.relu_tail(self.refine[-1](y), self.tail.weight, 1) + self.mean
         for conv in self.refine:
             y = F.relu(conv(y))
         sr: Tensor = self.tail(y) + self.mean

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from superfine.nets import wide_tail
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,
@@ -103,6 +104,9 @@ class ESRGCNN(nn.Module):
         for block in self.blocks:
             y = block(y)
         y = F.relu(self.fuse(y))
+        if wide_tail.pays(y):
+            step = self.upsampler.step(scale)
+            return wide_tail.relu_tail(self.upsampler.phases(y, scale), self.tail.weight, step) + self.mean
         y = F.relu(self.upsampler(y, scale))  # (n, width, h·scale, w·scale)
         sr: Tensor = self.tail(y) + self.mean
         return sr

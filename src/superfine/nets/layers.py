@@ -64,14 +64,33 @@ class Upsampler(nn.Module):
             self.branches[f"x{scale}"] = nn.ModuleList(conv3x3(width, width * step * step, bias=True) for step in steps)
 
     def forward(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
+        for weight, bias in self._stages(scale, bias_times):
+            x = F.pixel_shuffle(F.conv2d(x, weight, bias, padding=1), self.step(scale))
+        return x
+
+    def phases(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
+        """`forward` without its last pixel shuffle: (n, step²·width, ...), channels ordered (dy, dx, channel)."""
+        *before, (weight, bias) = self._stages(scale, bias_times)
+        step = self.step(scale)
+        for first, first_bias in before:
+            x = F.pixel_shuffle(F.conv2d(x, first, first_bias, padding=1), step)
+        weight = weight.view(-1, step * step, *weight.shape[1:]).transpose(0, 1).flatten(0, 1)
+        bias = bias.view(-1, step * step).t().flatten()
+        return F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding=1)
+
+    @staticmethod
+    def step(scale: int) -> int:
+        """The factor of each of the scale's pixel shuffles."""
+        return 3 if scale == 3 else 2
+
+    def _stages(self, scale: int, bias_times: int) -> list[tuple[Tensor, Tensor]]:
+        stages = []
         branch = self.branches[f"x{scale}"]
         assert isinstance(branch, nn.ModuleList)
-        step = 3 if scale == 3 else 2
         for conv in branch:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-            bias = conv.bias if bias_times == 1 else conv.bias * bias_times
-            x = F.pixel_shuffle(F.conv2d(x, conv.weight, bias, padding=1), step)
-        return x
+            stages.append((conv.weight, conv.bias if bias_times == 1 else conv.bias * bias_times))
+        return stages
 
 
 def upsampler_radius(scale: int) -> Fraction:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,17 +43,16 @@ class PatchSampler:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        flat: Tensor | None = None,
     ) -> None:
-        """`world` processes that train together draw `batch` each: together the one batch `world` times as large.
+        """flat: the pack's samples on `device`, where they are there already.
+        `world` processes that train together draw `batch` each: together the one batch `world` times as large.
 
         Raises DataError if no picture is large enough for the patch at every scale.
         """
         self.pack, self.batch, self.patch, self.seed, self.device = pack, batch, patch, seed, device
         self.rank, self.world = rank, world
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a read-only map is what we want
-            flat = torch.from_numpy(pack.data)
-        self.flat = flat.to(device) if device.type != "cpu" else flat
+        self.flat = samples_on(device, pack) if flat is None else flat
         self._tables: dict[int, NDArray[np.int64]] = {}
         self._odds: dict[int, NDArray[np.float64]] = {}
         for scale in pack.scales:
@@ -102,6 +102,36 @@ class PatchSampler:
         j = torch.where(bits & 2 != 0, side - 1 - j, j)
         index = (start + i * row + j * 3).unsqueeze(-1) + torch.arange(3, device=self.device)
         return self.flat[index].permute(0, 3, 1, 2)
+
+
+class Samples:
+    """One pack on one device, from which stages of a run cut patches of their own size."""
+
+    def __init__(self, pack: Pack, *, seed: int, device: torch.device, rank: int, world: int) -> None:
+        self._flat = samples_on(device, pack)
+        self._common: dict[str, Any] = {
+            "pack": pack,
+            "seed": seed,
+            "device": device,
+            "rank": rank,
+            "world": world,
+            "flat": self._flat,
+        }
+        self._samplers: dict[tuple[int, int], PatchSampler] = {}
+
+    def cut(self, patch: int, batch: int) -> PatchSampler:
+        """The sampler of `batch` patches of `patch` x `patch` LR pixels. Raises DataError if no picture is so large."""
+        if (patch, batch) not in self._samplers:
+            self._samplers[patch, batch] = PatchSampler(patch=patch, batch=batch, **self._common)
+        return self._samplers[patch, batch]
+
+
+def samples_on(device: torch.device, pack: Pack) -> Tensor:
+    """The pack's samples, flat uint8: memory-mapped on the CPU, whole in a GPU's own memory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a read-only map is what we want
+        flat = torch.from_numpy(pack.data)
+    return flat.to(device) if device.type != "cpu" else flat
 
 
 def scale_of_step(seed: int, step: int, scales: tuple[int, ...], odds: tuple[float, ...]) -> int:

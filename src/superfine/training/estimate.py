@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from superfine.training.loop import Progress, Run
+from superfine.training.loop import Run
 from superfine.training.pack import Pack
-from superfine.training.recipe import Recipe, ValidationSection
+from superfine.training.recipe import Recipe, Stage, ValidationSection
 
 WARM_UP, TIMED = 2, 4
 """Steps before the clock starts (threads, compilation), and steps timed, at each scale."""
@@ -25,10 +25,10 @@ class Estimate:
     device: str
     precision: str
     parameters: int
-    step_seconds: dict[int, float]
-    """By scale."""
+    step_seconds: dict[tuple[int, int], float]
+    """By stage (from 0) and scale."""
     mean_step: float
-    """Seconds, over the recipe's mixture of scales."""
+    """Seconds, over the recipe's mixture of stages and scales."""
     steps: int
     seconds: float
     """Training time, without validation and saving."""
@@ -38,56 +38,57 @@ class Estimate:
     """Bytes: of this process on a CPU, of the device on a GPU."""
 
 
-class _Enough(Exception):
-    pass
-
-
 def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int = TIMED) -> Estimate:
-    """Times a few real steps of the recipe at each scale. Raises what a run would."""
-    times: dict[int, float] = {}
+    """Times a few real steps of each of the recipe's stages at each of its scales. Raises what a run would."""
+    times: dict[tuple[int, int], float] = {}
+    quiet = recipe.model_copy(update={"validation": ValidationSection()})
     with tempfile.TemporaryDirectory() as folder:
-        for scale in recipe.network.scales:
-            run = Run(_only(recipe, scale), pack, Path(folder) / f"x{scale}", resume=False)
-            times[scale] = _seconds_a_step(run, warm_up, timed)
-    odds = recipe.odds()
-    mean = sum(share * times[scale] for share, scale in zip(odds, times, strict=True)) / sum(odds)
-    steps = recipe.schedule.steps or round((recipe.schedule.minutes or 0) * 60 / mean)
+        run = Run(quiet, pack, Path(folder), resume=False)
+        run.state.network.train()
+        for number, stage in enumerate(recipe.stages()):
+            for scale, odds in zip(recipe.network.scales, stage.scale_odds, strict=True):
+                if odds:
+                    times[number, scale] = _seconds_a_step(run, stage, scale, warm_up, timed)
+    begin, steps, seconds, pixels = 0.0, 0.0, 0.0, 0.0
+    for number, stage in enumerate(recipe.stages()):
+        mean = _mean(recipe, stage, {scale: took for (of, scale), took in times.items() if of == number})
+        share = stage.until - begin
+        here = share * (recipe.schedule.steps or (recipe.schedule.minutes or 0) * 60 / mean)
+        steps, seconds = steps + here, seconds + here * mean
+        pixels += here * stage.batch * stage.patch**2
+        begin = stage.until
     return Estimate(
         device=run.device.type,
         precision="bf16" if run.bf16 else "fp32",
         parameters=sum(p.numel() for p in run.state.network.parameters()),
         step_seconds=times,
-        mean_step=mean,
-        steps=steps,
-        seconds=steps * mean,
-        lr_pixels=float(steps) * recipe.data.batch * recipe.data.patch**2,
+        mean_step=seconds / steps,
+        steps=round(steps),
+        seconds=seconds,
+        lr_pixels=pixels,
         memory=_peak_memory(run.device),
     )
 
 
-def _only(recipe: Recipe, scale: int) -> Recipe:
-    """The recipe without validation, and with (almost) nothing but one scale: odds of nothing are not allowed."""
-    odds = tuple(1.0 if each == scale else 1e-12 for each in recipe.network.scales)
-    data = recipe.data.model_copy(update={"scale_odds": odds})
-    return recipe.model_copy(update={"data": data, "validation": ValidationSection()})
+def _mean(recipe: Recipe, stage: Stage, times: dict[int, float]) -> float:
+    odds: dict[int, float] = dict(zip(recipe.network.scales, stage.scale_odds, strict=True))
+    return sum(odds[scale] * took for scale, took in times.items()) / sum(odds.values())
 
 
-def _seconds_a_step(run: Run, warm_up: int, timed: int) -> float:
-    marks: list[float] = []
+def _seconds_a_step(run: Run, stage: Stage, scale: int, warm_up: int, timed: int) -> float:
+    for _ in range(warm_up):
+        run.step(stage, scale, share=1e-3)
+    _finish(run.device)
+    begin = time.perf_counter()
+    for _ in range(timed):
+        run.step(stage, scale, share=1e-3)
+    _finish(run.device)
+    return (time.perf_counter() - begin) / timed
 
-    def watch(now: Progress) -> None:
-        if now.step in (warm_up, warm_up + timed):
-            if run.device.type == "cuda":
-                torch.cuda.synchronize()
-            marks.append(time.perf_counter())
-        if len(marks) == 2:
-            raise _Enough
 
-    try:
-        run.train(watch)
-    except _Enough:
-        return (marks[1] - marks[0]) / timed
-    return run.state.seconds / max(1, run.state.step)  # the whole run is shorter than the trial
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -86,8 +86,7 @@ class Journal:
             self._last = Row(now.step, now.seconds, now.loss, now.rate, 0.0)
             return None
         spent = now.seconds - self._last.seconds
-        batch = self.run.recipe.data.batch * self.run.team.world
-        speed = (now.step - self._last.step) * batch / spent
+        speed = (now.step - self._last.step) * now.batch / spent
         self._last = Row(now.step, round(now.seconds, 2), now.loss, now.rate, round(speed, 2))
         try:
             with (self.folder / "log.csv").open("a", newline="") as file:

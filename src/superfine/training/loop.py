@@ -1,6 +1,6 @@
 """The training loop, top to bottom.
 
-recipe ─ pack ─ sampler.draw(step) ─▶ patches ─ network ─▶ loss ─▶ Adam ─▶ EMA ─▶ validate ─▶ save
+recipe ─ pack ─ sampler.draw(step) ─▶ patches ─ network ─▶ loss ─▶ optimizer ─▶ EMA ─▶ validate ─▶ save
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from superfine.errors import TrainingError
 from superfine.nets import Network, build
 from superfine.nets.layers import channels_last
 from superfine.training import start
-from superfine.training.data import PatchSampler, scale_of_step
+from superfine.training.data import Samples, scale_of_step
 from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
+from superfine.training.optimizer import Optimizer
 from superfine.training.pack import Pack
 from superfine.training.processes import Team
-from superfine.training.recipe import Recipe
+from superfine.training.recipe import Recipe, Stage
 from superfine.training.schedule import progress, rate_share
 from superfine.training.state import TrainingState
 from superfine.training.validation import ValidationSet
@@ -49,6 +50,7 @@ class Progress:
     rate: float
     loss: float | None  # running mean, every CHECK_EVERY steps
     step_seconds: float
+    batch: int  # patches in the step, on all devices
     note: str = ""  # something worth a line of its own
 
 
@@ -95,16 +97,18 @@ def starting_network(recipe: Recipe) -> Network:
     return network
 
 
-def loss_function(network: Network, recipe: Recipe, device: torch.device, bf16: bool) -> Callable[..., Tensor]:
+def loss_function(
+    network: Network, loss: str, device: torch.device, *, bf16: bool, compile: bool
+) -> Callable[..., Tensor]:
     """(lr, hr, scale) → loss, on uint8 NCHW patches: convolutions in bf16 if asked, the rest in float32."""
-    measure = Losses[recipe.optimizer.loss]
+    measure = Losses[loss]
 
     def compute(lr: Tensor, hr: Tensor, scale: int) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             sr = network(lr.float() / 255, scale)
         return measure(sr, hr.float() / 255)
 
-    if not recipe.hardware.compile:
+    if not compile:
         return compute
     # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
     return torch.compile(compute, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
@@ -124,15 +128,9 @@ class Run:
         if missing:
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
         self.team = Team.join(cuda=self.device.type == "cuda")
-        self.sampler = PatchSampler(
-            pack,
-            batch=recipe.data.batch,
-            patch=recipe.data.patch,
-            seed=recipe.seed,
-            device=self.device,
-            rank=self.team.rank,
-            world=self.team.world,
-        )
+        self.samples = Samples(pack, seed=recipe.seed, device=self.device, rank=self.team.rank, world=self.team.world)
+        for stage in recipe.stages():  # a patch no picture is large enough for is found out now
+            self.samples.cut(stage.patch, stage.batch)
         self.state = self._fresh_state(pack)
         self.state_path = folder / "state.pt"
         if self.state_path.exists():
@@ -144,20 +142,12 @@ class Run:
         except OSError as error:
             raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
         self.validation = ValidationSet.of(recipe.validation, recipe.network.scales) if self.team.first else None
-        self.loss = loss_function(self.state.network, recipe, self.device, self.bf16)
+        self._losses: dict[str, Callable[..., Tensor]] = {}
 
     def _fresh_state(self, pack: Pack) -> TrainingState:
         network = starting_network(self.recipe).to(self.device)
         channels_last(network)
-        chosen = self.recipe.optimizer
-        optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=chosen.rate,
-            betas=chosen.betas,
-            eps=chosen.eps,
-            weight_decay=chosen.weight_decay,
-            fused=self.device.type == "cuda",
-        )
+        optimizer = Optimizer(network, self.recipe.optimizer, fused=self.device.type == "cuda")
         ema = {name: p.detach().clone() for name, p in network.named_parameters()}
         belongs = {**self.recipe.decisive(), "pack": pack.identity, "processes": self.team.world}
         return TrainingState(network, optimizer, ema, belongs)
@@ -174,6 +164,7 @@ class Run:
             self._validate(None, validated)
         if not self.state_path.exists():
             self._save()
+        stage = recipe.stage_at(progress(recipe.schedule, state.step, state.seconds))
         clock = time.perf_counter() - state.seconds
         saved = validated_at = state.seconds
         with Interrupts() as interrupts:
@@ -184,17 +175,32 @@ class Run:
                 if done >= 1 or stop:
                     break
                 begin = time.perf_counter()
-                rate = recipe.optimizer.rate * state.rate_factor * rate_share(recipe.schedule, state.step, done)
-                scale = scale_of_step(recipe.seed, state.step, recipe.network.scales, recipe.odds())
-                health.add(self._step(scale, rate), scale)
-                note = ""
+                share = state.rate_factor * rate_share(recipe.schedule, state.step, done)
+                note, entered = "", recipe.stage_at(done)
+                if entered != stage:
+                    stage, health = entered, LossWatch()  # another loss, another size
+                    note = f"stage: {stage.batch} patches of {stage.patch}x{stage.patch}, {stage.loss}"
+                scale = scale_of_step(recipe.seed, state.step, recipe.network.scales, stage.scale_odds)
+                health.add(self.step(stage, scale, share), scale)
                 if state.step % CHECK_EVERY == 0 and not self._agree_healthy(health):
                     note, health = self._step_back(), LossWatch()
                     clock = time.perf_counter() - state.seconds
                     saved = min(saved, state.seconds)
                 if watch:
                     spent = time.perf_counter() - begin
-                    watch(Progress(state.step, done, state.seconds, scale, rate, health.shown, spent, note))
+                    watch(
+                        Progress(
+                            state.step,
+                            done,
+                            state.seconds,
+                            scale,
+                            recipe.optimizer.rate * share,
+                            health.shown,
+                            spent,
+                            stage.batch * self.team.world,
+                            note,
+                        )
+                    )
                 pause = time.perf_counter()
                 due = state.seconds - saved >= recipe.hardware.save_every
                 if self.team.agree(float(due and health.sane()))[0]:
@@ -212,19 +218,25 @@ class Run:
         if stop:
             raise KeyboardInterrupt
 
-    def _step(self, scale: int, rate: float) -> Tensor:
-        """One optimizer step on one batch; returns the loss (on the device, unread)."""
+    def loss(self, stage: Stage) -> Callable[..., Tensor]:
+        """The stage's loss_function."""
+        if stage.loss not in self._losses:
+            self._losses[stage.loss] = loss_function(
+                self.state.network, stage.loss, self.device, bf16=self.bf16, compile=self.recipe.hardware.compile
+            )
+        return self._losses[stage.loss]
+
+    def step(self, stage: Stage, scale: int, share: float) -> Tensor:
+        """One step on one batch, at `share` of the highest rate; returns the loss (on the device, unread)."""
         state, chosen = self.state, self.recipe.optimizer
-        batch = self.sampler.draw(state.step, scale)
-        loss = self.loss(batch.lr, batch.hr, scale)
-        state.optimizer.zero_grad(set_to_none=True)
+        batch = self.samples.cut(stage.patch, stage.batch).draw(state.step, scale)
+        loss = self.loss(stage)(batch.lr, batch.hr, scale)
+        state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(state.network.parameters())
         if chosen.clip:
             torch.nn.utils.clip_grad_norm_(state.network.parameters(), chosen.clip)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.optimizer.step()
+        state.optimizer.step(share)
         state.step += 1
         if chosen.ema:
             state.update_ema(chosen.ema)

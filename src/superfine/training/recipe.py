@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Decay = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
 Scale = Literal[2, 3, 4]
+Loss = Literal["l1", "mse", "charbonnier"]
 
 
 class _Section(BaseModel):
@@ -104,10 +106,16 @@ class StartSection(_Section):
 
 
 class OptimizerSection(_Section):
-    """[optimizer]: Adam, and what it minimises."""
+    """[optimizer]: how the weights move, and what is made small."""
 
+    kind: Literal["adam", "muon"] = "adam"
+    """"adam" for every weight; "muon" for the hidden kernels (all but head and tail), Adam for the rest."""
     rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 8e-4
-    """Highest learning rate."""
+    """Highest learning rate, of Adam."""
+    muon_rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.01
+    """kind = "muon": highest learning rate of Muon, whose steps are matrices of norm 1."""
+    muon_momentum: Decay = 0.95
+    """kind = "muon": decay a step of the gradient's mean."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Adam's decays a step, of the gradient's mean and of its square."""
     eps: More = 1e-8
@@ -116,7 +124,7 @@ class OptimizerSection(_Section):
     """Decoupled (AdamW), a share of the weight a step at rate 1; 0 is plain Adam."""
     clip: Amount = 0.0
     """Largest gradient norm; 0 for no limit."""
-    loss: Literal["l1", "mse", "charbonnier"] = "l1"
+    loss: Loss = "l1"
     """What is made small, over RGB in 0..1: "l1", "mse" or "charbonnier" (l1 rounded off at 0.001)."""
     ema: Decay = 0.999
     """Decay a step of the averaged weights, which are the ones validated and released; 0 for none."""
@@ -158,6 +166,32 @@ class ValidationSection(_Section):
     """Side of the centre crop measured, in HR pixels; 0 for whole pictures."""
 
 
+class StageSection(_Section):
+    """[[stage]]: one part of a run, with settings of its own; what is left out is as in [data] and [optimizer]."""
+
+    until: Annotated[float, Field(gt=0, le=1, strict=True)]
+    """Share of the run, 0..1, at which this stage ends; the last stage's is 1."""
+    patch: Positive | None = None
+    """Side of a patch, in LR pixels."""
+    batch: Positive | None = None
+    """Patches a step (on every device)."""
+    loss: Loss | None = None
+    """What is made small: "l1", "mse" or "charbonnier"."""
+    scale_odds: tuple[Amount, ...] | None = None
+    """How often each of network.scales is trained; 0 leaves one out of this stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage with every setting filled in."""
+
+    until: float
+    patch: int
+    batch: int
+    loss: str
+    scale_odds: tuple[float, ...]
+
+
 class HardwareSection(_Section):
     """[hardware]: how the arithmetic is done. It may change between resumes."""
 
@@ -191,16 +225,48 @@ class Recipe(_Section):
     schedule: ScheduleSection
     validation: ValidationSection = ValidationSection()
     hardware: HardwareSection = HardwareSection()
+    stage: tuple[StageSection, ...] = ()
+    """Parts of the run with settings of their own, in order; none: one part, as [data] and [optimizer] say."""
 
     @model_validator(mode="after")
     def _odds_fit(self) -> Recipe:
-        if self.data.scale_odds is not None and len(self.data.scale_odds) != len(self.network.scales):
-            raise ValueError("data.scale_odds wants one number for each of network.scales")
+        for where, odds in [("data", self.data.scale_odds), *((f"stage.{k}", s.scale_odds) for k, s in self._numbered)]:
+            if odds is not None and len(odds) != len(self.network.scales):
+                raise ValueError(f"{where}.scale_odds wants one number for each of network.scales")
+            if odds is not None and not any(odds):
+                raise ValueError(f"{where}.scale_odds leaves every scale out")
         return self
 
-    def odds(self) -> tuple[float, ...]:
-        """How often each of network.scales is trained."""
-        return self.data.scale_odds or (1.0,) * len(self.network.scales)
+    @model_validator(mode="after")
+    def _stages_follow(self) -> Recipe:
+        ends = [stage.until for stage in self.stage]
+        if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
+            raise ValueError(f"the stages' until must rise and end at 1.0, not {ends}")
+        return self
+
+    @property
+    def _numbered(self) -> list[tuple[int, StageSection]]:
+        return list(enumerate(self.stage))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The run's parts, in order, every setting filled in; at least one."""
+        data = self.data
+        odds = data.scale_odds or (1.0,) * len(self.network.scales)
+        return tuple(
+            Stage(
+                until=part.until,
+                patch=part.patch or data.patch,
+                batch=part.batch or data.batch,
+                loss=part.loss or self.optimizer.loss,
+                scale_odds=part.scale_odds or odds,
+            )
+            for part in self.stage or (StageSection(until=1.0),)
+        )
+
+    def stage_at(self, done: float) -> Stage:
+        """The stage of a run that is `done` (0..1) of the way."""
+        stages = self.stages()
+        return next((stage for stage in stages if done < stage.until), stages[-1])
 
     def identity(self) -> str:
         """Hash of everything that decides the weights; two runs with the same one may resume each other."""

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from superfine.errors import TrainingError
 from superfine.nets import Network
+from superfine.training.optimizer import Optimizer
 
-FORMAT = "superfine-training-1"
+FORMAT = "superfine-training-2"
 
 
 @dataclass
@@ -27,7 +28,7 @@ class TrainingState:
     """Everything that changes while training."""
 
     network: Network
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     ema: dict[str, Tensor]
     """Averaged weights, float32, by parameter name."""
     belongs: dict[str, Any]

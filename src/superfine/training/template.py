@@ -13,6 +13,12 @@ from superfine.training.recipe import Recipe
 
 WIDTH = 116
 
+STAGES = (
+    "A run may have parts, in order, with patch, batch, loss and scale_odds of their own; what a part leaves out is "
+    "as above. until: the share of the run, 0..1, at which it ends. For example x2 alone first, then larger patches:"
+)
+STAGES_EXAMPLE = ("[[stage]]", "until = 0.35", "scale_odds = [1, 0, 0]", "", "[[stage]]", "until = 1.0", "patch = 48")
+
 
 def recipe_text(recipe: Recipe) -> str:
     """The whole recipe as TOML: every field with what it means, its unit, its default and its value.
@@ -24,16 +30,25 @@ def recipe_text(recipe: Recipe) -> str:
         "# Paths start at this file's folder.",
     ]
     for name, field in Recipe.model_fields.items():
-        if not isinstance(getattr(recipe, name), BaseModel):
+        if name != "stage" and not isinstance(getattr(recipe, name), BaseModel):
             lines += _field(name, field, getattr(recipe, name))
     for name in Recipe.model_fields:
         section = getattr(recipe, name)
         if isinstance(section, BaseModel):
-            about = str(type(section).__doc__).split(": ", 1)[-1]
-            lines += ["", "", *_comment(about[0].upper() + about[1:]), f"[{name}]"]
-            for key, field in type(section).model_fields.items():
-                lines += _field(key, field, getattr(section, key))
+            lines += _section(f"[{name}]", section)
+    for stage in recipe.stage:
+        lines += _section("[[stage]]", stage)
+    if not recipe.stage:
+        lines += ["", "", *_comment(STAGES), "#", *(f"# {line}" if line else "#" for line in STAGES_EXAMPLE)]
     return "\n".join(lines) + "\n"
+
+
+def _section(head: str, section: BaseModel) -> list[str]:
+    about = str(type(section).__doc__).split(": ", 1)[-1]
+    lines = ["", "", *_comment(about[0].upper() + about[1:]), head]
+    for key, field in type(section).model_fields.items():
+        lines += _field(key, field, getattr(section, key))
+    return lines
 
 
 def _field(name: str, field: FieldInfo, value: Any) -> list[str]:
