@@ -2,9 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from browser import Browser
 
 # A shell that puts a command in the background has it ignore Ctrl-C, and so do all processes started from there.
 # The tests that interrupt processes must hold there too.
@@ -24,3 +27,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared pictures: set SUPERFINE_SHARED to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real browser without a window; the test skips where there is no Chromium."""
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from browser import Browser
 from superfine import checkpoints
 from superfine.__main__ import main
 from superfine.cli.train import resolved
@@ -184,6 +185,14 @@ def test_the_report_needs_nothing_else_and_says_what_was_measured(done: Path) ->
     for each in charts:
         ElementTree.fromstring(each)
     assert "width = 12" in page and facts(done)["data"]["pack"] in page
+
+
+def test_the_report_in_a_browser_fetches_nothing_shows_every_picture_and_fits(done: Path, browser: Browser) -> None:
+    browser.open(done / "report.html")
+    assert browser.requests == [(done / "report.html").as_uri()] and browser.troubles == []
+    assert browser.value("document.images.length") and browser.value("document.querySelectorAll('svg').length")
+    assert browser.value("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
+    assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_a_report_is_written_even_when_pictures_and_weights_are_gone(done: Path, tmp_path: Path) -> None:
