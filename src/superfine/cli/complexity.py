@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superfine.cli.benchmark import listed, refuse_unwritable, scale_of
-from superfine.errors import DataError
+from superfine.errors import DataError, EngineError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,7 @@ def complexity(
         list[str] | None, typer.Option(metavar="PIXELS", help="HR sides to time; otherwise the papers', 256,512,1024.")
     ] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="openvino, pytorch. Several: a,b or repeat.")
+        list[str] | None, typer.Option(metavar="NAME", help="openvino, onnxruntime, pytorch. Several: a,b or repeat.")
     ] = None,
     precision: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16, int8. Several: a,b or repeat.")
@@ -40,32 +40,32 @@ def complexity(
     runs: Annotated[int, typer.Option(min=1, help="Runs a timing is the median of, after one to warm up.")] = 5,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
 ) -> None:
-    """Parameters, multiply-adds, activations and context of networks; run time and peak memory on this machine.
+    """Parameters, multiply-adds, activations and receptive field of networks; run time and peak memory on this machine.
 
     - superfine complexity esrgcnn cfsrcnn -s 2,3,4
     - superfine complexity esrgcnn --engine openvino,pytorch --precision fp32,bf16
+
+    An engine that cannot do one of the precisions is left out there, and named.
     """
     from superfine.quality.benchmark import save
-    from superfine.quality.benchmark.complexity import against_papers, count, record, time_runs
+    from superfine.quality.benchmark.complexity import against_papers, count, record
     from superfine.weights import find
 
     refuse_unwritable([as_json])
     width, height = _size(size)
     names, scales = listed(models, "esrgcnn,cfsrcnn"), [scale_of(text) for text in listed(scale, "2")]
     sides = [_side(text) for text in listed(side, "256,512,1024")]
+    ways = _ways(listed(engine, "openvino"), listed(precision, "auto"))
     costs = [count(find(name), s, -(-height // s), -(-width // s)) for name in names for s in scales]
     _show_costs(costs, f"{width}x{height}")
     for cost in costs:
         for line in against_papers(cost):
             typer.echo(line)
-    timings: list[Timing] = []
-    for name in names if time else []:
-        for s in scales:
-            for where in listed(engine, "openvino"):
-                for how in listed(precision, "auto"):
-                    timings += time_runs(name, s, where, how, sides, runs)
+    timings, missing = _time([(name, s, *way) for name in names for s in scales for way in ways if time], sides, runs)
     if timings:
         _show_timings(timings, sides)
+    for line in missing:
+        typer.echo(f"not measured: {line}")
     if as_json is not None:
         save(json.dumps(record(costs, timings), indent=1) + "\n", as_json)
 
@@ -83,11 +83,49 @@ def _side(text: str) -> int:
     return int(text)
 
 
+def _ways(engines: list[str], precisions: list[str]) -> list[tuple[str, str]]:
+    """Every engine with every precision; raises EngineError for a name that is neither."""
+    from superfine.engines.base import ENGINES, PRECISIONS
+
+    for kind, names, have in (("engine", engines, ENGINES), ("precision", precisions, PRECISIONS)):
+        if wrong := [name for name in names if name.partition(":")[0] not in have]:
+            raise EngineError(f"unknown {kind} {wrong[0]!r}: choose one of {', '.join(have)}")
+    return [(engine, precision) for engine in engines for precision in precisions]
+
+
+def _time(wanted: list[tuple[str, int, str, str]], sides: list[int], runs: int) -> tuple[list[Timing], list[str]]:
+    """Timings of every (model, scale, engine, precision), and a line for each that does not run here.
+
+    Raises EngineError if none does.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from superfine.quality.benchmark.complexity import time_runs
+
+    timings: list[Timing] = []
+    missing: list[str] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(wanted))
+        for name, scale, engine, precision in wanted:
+            bar.update(task, description=f"{name} x{scale} {engine} {precision}")
+            try:
+                timings += time_runs(name, scale, engine, precision, sides, runs)
+            except EngineError as error:
+                missing.append(str(error))
+            bar.advance(task)
+    if wanted and not timings:
+        raise EngineError(missing[0])
+    return timings, missing
+
+
 def _show_costs(costs: list[Cost], size: str) -> None:
     from rich.table import Table
 
     table = Table(title=f"multiply-adds and activations for an HR picture of {size}", title_justify="left")
-    for head in ("model", "scale", "parameters", "multiply-adds", "activations", "context, LR pixels"):
+    for head in ("model", "scale", "parameters", "multiply-adds", "activations", "receptive field, LR pixels"):
         table.add_column(head, justify="left" if head == "model" else "right")
     for each in costs:
         row = (f"{each.parameters:,}", f"{each.multiply_adds / 1e9:,.2f} G", f"{each.activations / 1e6:,.1f} M")

@@ -42,7 +42,7 @@ class Cost:
     parameters: int  # learned values used at this scale
     multiply_adds: int
     activations: int  # values written by convolutions
-    context: int  # LR pixels on each side that an output pixel depends on, at most
+    context: int  # receptive field: LR pixels on each side that an output pixel depends on, at most
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Timing:
     seconds: float  # median
     runs: int
     peak_mib: float | None  # most memory of the process, weights and engine included; None where it is not known
+    device: str = "cpu"
 
 
 def count(model: Model, scale: int, height: int, width: int) -> Cost:
@@ -102,7 +103,7 @@ def time_runs(
         command = [sys.executable, "-m", "superfine.quality.benchmark.probe", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, as for want of memory"]
             raise EngineError(f"{model} x{scale} on {engine} {precision} did not run: {said[-1]}")
         found = json.loads(done.stdout.strip().splitlines()[-1])
         yield Timing(
@@ -115,6 +116,7 @@ def time_runs(
             seconds=found["seconds"],
             runs=runs,
             peak_mib=found["peak_mib"],
+            device=found["device"],
         )
 
 

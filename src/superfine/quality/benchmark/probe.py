@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
         "model": Path(model).stem,
         "engine": opened.name,
         "precision": opened.precision,
+        "device": opened.device,
         "seconds": statistics.median(seconds),
         "peak_mib": peak_mib(),
     }

@@ -175,7 +175,7 @@ def _costs_table(costs: dict[str, Any]) -> str:
         counted = f"{each['multiply_adds'] / 1e9:,.2f} G", f"{each['activations'] / 1e6:,.1f} M"
         context = f"{each['context']} LR pixels"
         rows.append([each["model"], f"x{each['scale']}", f"{each['parameters']:,}", size, *counted, context])
-    head = ["model", "scale", "parameters", "HR size", "multiply-adds", "activations", "context, each side"]
+    head = ["model", "scale", "parameters", "HR size", "multiply-adds", "activations", "receptive field, each side"]
     return _lines(head, rows)
 
 
@@ -186,7 +186,9 @@ def _timings_table(costs: dict[str, Any]) -> str:
     sides = sorted({each["side"] for each in timings})
     cells: dict[tuple[str, str, str, str], dict[int, str]] = {}
     for each in timings:
-        key = each["model"], f"x{each['scale']}", each["engine"], each["precision"]
+        device = each.get("device", "cpu")
+        where = each["engine"] if device == "cpu" else f"{each['engine']} on {device}"
+        key = each["model"], f"x{each['scale']}", where, each["precision"]
         peak = f" ({each['peak_mib']:.0f} MiB)" if each["peak_mib"] else ""
         cells.setdefault(key, {})[each["side"]] = f"{each['seconds']:.3f} s{peak}"
     rows = [[*key, *(found.get(side, "–") for side in sides)] for key, found in cells.items()]
