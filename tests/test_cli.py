@@ -294,6 +294,17 @@ def test_a_dry_run_shows_plan_pixels_memory_and_time_and_writes_nothing(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_a_dry_run_counts_every_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (40, 30), (shade, 0, 0)) for shade in (0, 90, 180)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50)
+    code, out, _ = nearest("a.gif", "-o", "b.webp", "-s", "2", "--dry-run", cwd=tmp_path)
+    assert code == 0
+    for word in ("3 of 40x30", "3 of 80x60", "14.4 kpixels"):
+        assert word in out
+    code, out, _ = nearest("a.gif", "-o", "b.jpg", "-s", "2", "--dry-run", cwd=tmp_path)
+    assert code == 0 and "3 of" not in out and "4.8 kpixels" in out
+
+
 def test_every_size_option_gives_that_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png", (40, 30))
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,7 @@
-"""Any size, exactly; self-ensemble and back-projection; what a plan will cost."""
+"""Any size, exactly; self-ensemble and back-projection."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -20,7 +19,6 @@ from superfine.quality.protocols import measure
 from superfine.upscale import back_projection
 from superfine.upscale.back_projection import project_back
 from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.estimate import Estimator
 from superfine.upscale.plan import Target
 from superfine.upscale.shrink import shrink
 from superfine.upscale.upscaler import Upscaler
@@ -149,15 +147,3 @@ def test_back_projection_is_reported_for_every_pass(photograph: NDArray[np.uint8
     enlarged = Enlarger(engine="nearest", back_projection=True)(picture, Target(scale=Fraction(5)))
     assert len(enlarged.consistency) == 2
     assert all(each.after > each.before for each in enlarged.consistency)
-
-
-def test_an_estimate_counts_the_plans_pixels_and_grows_with_the_picture(photograph: NDArray[np.uint8]) -> None:
-    estimator = Estimator(Enlarger(engine="nearest"))
-    small, target = Picture(photograph), Target(scale=Fraction(7, 2))
-    large = replace(small, pixels=photograph.repeat(8, 0).repeat(8, 1))
-    one, other = estimator(small, target, ".png", 0.0), estimator(large, target, ".png", 0.0)
-    assert one.plan.output == (672, 672) and other.plan.output == (5376, 5376)
-    assert one.plan.passes == (4,)
-    # While it is made smaller, the larger one takes 6144 x 6144 times RGB, a plane and Pillow's copy of that.
-    assert other.memory - one.memory > 6144 * 6144 * 5
-    assert other.seconds > one.seconds > 0

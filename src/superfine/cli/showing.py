@@ -120,46 +120,50 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     from rich.text import Text
 
     from superfine.errors import SuperfineError
-    from superfine.upscale.estimate import Estimator
-    from superfine.upscale.run import load
+    from superfine.upscale.estimate import Estimate, Estimator, peak_of_batch
+    from superfine.upscale.run import load_frames
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
     estimator = Estimator(enlarger)
     table = Table(caption_justify="left")
     for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
         table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
-    failed, pixels, seconds, memory = 0, 0, 0.0, 0
-    passes: set[int] = set()
+    failed, estimates = 0, list[Estimate]()
     for job in jobs:
         try:
             started = perf_counter()
-            picture = load(job, settings)
+            frames = load_frames(job, settings)
             reading = perf_counter() - started
             suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-            estimate = estimator(picture, target, suffix, reading)
+            estimate = estimator(frames, target, suffix, reading)
         except SuperfineError as error:
             failed += 1
             complain(str(error))
             continue
-        width, height = estimate.plan.output
-        passes |= {*estimate.plan.passes}
-        pixels, seconds, memory = pixels + width * height, seconds + estimate.seconds, max(memory, estimate.memory)
+        estimates.append(estimate)
         table.add_row(
             Text(_name(job)),
-            "{}x{}".format(*estimate.plan.source),
+            _size(estimate.plan.source, estimate.frames),
             _passes(estimate.plan),
-            f"{width}x{height}",
-            size_of(width * height, "pixels"),
+            _size(estimate.plan.output, estimate.frames),
+            size_of(estimate.pixels, "pixels"),
             size_of(estimate.memory),
             time_of(estimate.seconds),
         )
-    if failed < len(jobs):
+    if estimates:
+        pixels, seconds = sum(each.pixels for each in estimates), sum(each.seconds for each in estimates)
+        passes = {scale for each in estimates for scale in each.plan.passes}
         table.caption = (
-            f"{_pictures(len(jobs) - failed)}, {size_of(pixels, 'pixels')}, {size_of(memory)} of memory, "
+            f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
             f"{time_of(starting + seconds)} ({enlarger.describe(passes)}); nothing was written"
         )
         Console().print(table)
     return failed
+
+
+def _size(size: tuple[int, int], frames: int) -> str:
+    """ "640x480", or "24 of 640x480"; pages may differ, then it is the first one's."""
+    return f"{size[0]}x{size[1]}" if frames == 1 else f"{frames} of {size[0]}x{size[1]}"
 
 
 def _pictures(count: int) -> str:

@@ -55,6 +55,14 @@ def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = f
             return _read_animation(image, source, name, max_pixels, count)
 
 
+def same_pixels(one: Picture, other: Picture) -> bool:
+    """Whether two pictures look the same to the bit: a frame that repeats the one before need not be computed."""
+    if one.pixels.dtype != other.pixels.dtype or (one.alpha is None) != (other.alpha is None):
+        return False
+    same_alpha = one.alpha is None or other.alpha is None or np.array_equal(one.alpha, other.alpha)
+    return same_alpha and np.array_equal(one.pixels, other.pixels)
+
+
 def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
     pictures: list[Picture] = []
     durations: list[float] = []

@@ -1,100 +1,213 @@
-"""What a plan will cost, before it is carried out: one window is really run, and the rest is counted."""
+"""What a plan will cost, before it is carried out: windows and encoders are really run, and the rest is counted."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
+from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from superfine.images.alpha import steady
 from superfine.images.depth import Pixels
-from superfine.images.files import write
+from superfine.images.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.upscale.enlarge import Enlarger, finish
 from superfine.upscale.plan import Plan, Target
+from superfine.upscale.tiles import Box, Tile
 
-_SAMPLE = 512
-"""Pixels a side of the piece of the result whose encoding is timed."""
+Made = TypeVar("Made")
+
+_SAMPLE = 1024
+"""Pixels a side of the piece of the result whose encoding is timed: large enough for encoders that use all cores."""
+
+_MOST_RUNS = 3
+_LONG_ENOUGH = 2.0
+"""A thing is run so often, and not again after so many seconds; the median counts. Other work comes and goes."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one picture, from file to file."""
+    """Of one file, all its frames or pages, from file to file."""
 
     plan: Plan
+    """Of the first picture."""
+    frames: int
+    pixels: int
+    """Of all results."""
     memory: int
     """Bytes the process needs at its peak."""
     seconds: float
+    source: int
+    """Bytes of the pictures that were read."""
+    result: int
+    """Bytes of the pictures that are written."""
 
 
 class Estimator:
     """Times what an Enlarger does on this machine, and counts from there.
 
     Opening a network, compiling it for a window's shape and running it are timed apart, each once: a batch of like
-    pictures pays for the first only.
+    pictures pays for the first two only once.
     """
 
     def __init__(self, enlarger: Enlarger) -> None:
         self.enlarger = enlarger
-        self._runs: dict[tuple[object, ...], float] = {}
+        self._runs: dict[tuple[object, ...], tuple[float, Picture]] = {}
+        self._encodings: set[str] = set()
 
-    def __call__(self, picture: Picture, target: Target, format: str, reading: float) -> Estimate:
-        """The cost of one picture. format: suffix of the result. reading: seconds its file took to read.
+    def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> Estimate:
+        """The cost of one file. format: suffix of the result. reading: seconds its file took to read.
 
         Raises PlanError and EngineError as Enlarger does.
         """
-        plan = self.enlarger.plan(picture.width, picture.height, target)
-        seconds, (width, height), sample = reading, plan.source, picture
+        pictures = frames.pictures
+        plans = [self.enlarger.plan(picture.width, picture.height, target) for picture in pictures]
+        seconds, writing = reading, 0.0
+        for number, (picture, plan) in enumerate(zip(pictures, plans, strict=True)):
+            if not number or not same_pixels(picture, pictures[number - 1]):
+                spent, sample = self._passes(picture, plan)
+                seconds += spent
+            if not number or plan != plans[number - 1]:
+                spent, writing = self._encoding(sample, plan, target, format, animated=bool(frames.durations))
+                seconds += spent
+            seconds += writing * plan.output[0] * plan.output[1]
+        pixels = sum(plan.output[0] * plan.output[1] for plan in plans)
+        pairs = list(zip(pictures, plans, strict=True))
+        source = sum(_bytes_of(picture, plan.source) for picture, plan in pairs)
+        result = sum(_bytes_of(picture, plan.output) for picture, plan in pairs)
+        worst = max(_buffers(picture, plan) for picture, plan in pairs)
+        if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
+            worst += result + pixels * _PILLOW
+        return Estimate(plans[0], len(pictures), pixels, _used() + worst, seconds, source, result)
+
+    def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
+        """Seconds for all passes of a picture, and a piece of what the last one makes."""
+        seconds, sample = 0.0, picture
+        width, height = plan.source
         for scale in plan.passes:
             spent, sample = self._one_pass(picture, height, width, scale)
             seconds, width, height = seconds + spent, width * scale, height * scale
-        sample = _window(sample, min(sample.height, _SAMPLE), min(sample.width, _SAMPLE))
-        started = perf_counter()
-        done = finish(sample, _plan_of_sample(plan, sample), target.dpi)
-        write(done, BytesIO(), format=format)
-        share = plan.output[0] * plan.output[1] / (done.width * done.height)
-        seconds += (perf_counter() - started) * share
-        return Estimate(plan, _used() + _buffers(picture, plan), seconds)
+        return seconds, sample
 
     def _one_pass(self, picture: Picture, height: int, width: int, scale: int) -> tuple[float, Picture]:
-        """Seconds for a pass over height x width pixels, and what it makes of one window."""
+        """Seconds for a pass over height x width pixels, and what it makes of one window.
+
+        Tiles with an edge of transparency in them run the network twice, so the two kinds are timed apart.
+        """
         started = perf_counter()
         tiles = self.enlarger.upscaler(scale).plan(height, width)
-        opening = perf_counter() - started  # once a scale; nothing after that
-        window = _window(picture, tiles[0].read.height, tiles[0].read.width)
-        key = (scale, window.pixels.shape, window.pixels.dtype, window.alpha is not None)
-        first, larger = self._timed(window, scale)
-        compiling = 0.0
-        if key not in self._runs:
-            self._runs[key], _ = self._timed(window, scale)
-            compiling = max(0.0, first - self._runs[key])
-        return opening + compiling + len(tiles) * self._runs[key], larger
+        seconds = perf_counter() - started  # opening: once a scale; nothing after that
+        edges = _tiles_with_edges(picture, tiles, width // picture.width)
+        made = []
+        for kind in (False, True):
+            count = int((edges == kind).sum())
+            if count == 0:
+                continue
+            # The middle one of its kind: a picture's corner is more often empty.
+            window = _window(picture, tiles[int(np.flatnonzero(edges == kind)[count // 2])].read, edge=kind)
+            key = (scale, window.pixels.shape, window.pixels.dtype, window.alpha is not None, kind, _is_neutral(window))
+            if key not in self._runs:
+                first, each, (larger, _) = _timed(partial(self.enlarger.one_pass, window, scale))
+                seconds += max(0.0, first - each)  # compiling
+                self._runs[key] = each, _corner(larger)
+            each, larger = self._runs[key]
+            seconds += count * each
+            made.append(larger)
+        return seconds, made[0]
 
-    def _timed(self, window: Picture, scale: int) -> tuple[float, Picture]:
+    def _encoding(
+        self, sample: Picture, plan: Plan, target: Target, format: str, *, animated: bool
+    ) -> tuple[float, float]:
+        """Seconds an encoder takes to come up, and seconds a pixel for all that follows the passes."""
+        piece = _corner(sample)
+        shifted = replace(piece, pixels=np.roll(piece.pixels, 5, axis=1))
+        pieces = [piece, shifted] if animated else [piece]
+        (wide, high), enlarged = plan.resized, plan.enlarged
+        width, height = max(1, piece.width * wide // enlarged[0]), max(1, piece.height * high // enlarged[1])
+
+        def encode() -> None:
+            reduced = Plan((piece.width, piece.height), (), (width, height), None)
+            done = [finish(each, reduced, target.dpi) for each in pieces]
+            write_frames(Frames(done, [40.0] * len(done) if animated else []), BytesIO(), format=format)
+
+        first, each, _ = _timed(encode)
+        coming_up = 0.0 if format in self._encodings else max(0.0, first - each)
+        self._encodings.add(format)
+        return coming_up, each / (width * height * len(pieces))
+
+
+def peak_of_batch(estimates: Sequence[Estimate]) -> int:
+    """Bytes: while a picture is enlarged, the one after it has been read and the one before it is being written."""
+    around = [
+        (estimates[index - 1].result if index else 0)
+        + (estimates[index + 1].source if index + 1 < len(estimates) else 0)
+        for index in range(len(estimates))
+    ]
+    return max(estimate.memory + more for estimate, more in zip(estimates, around, strict=True))
+
+
+def _timed(work: Callable[[], Made]) -> tuple[float, float, Made]:
+    """Seconds of the first run, the median of a few that follow, and what was made."""
+    seconds: list[float] = []
+    while len(seconds) < 2 or (len(seconds) <= _MOST_RUNS and sum(seconds[1:]) < _LONG_ENOUGH):
         started = perf_counter()
-        larger, _ = self.enlarger.one_pass(window, scale)
-        return perf_counter() - started, larger
+        made = work()
+        seconds.append(perf_counter() - started)
+    return seconds[0], median(seconds[1:]), made
 
 
-def _window(picture: Picture, height: int, width: int) -> Picture:
-    """A piece of that size out of the picture's top left corner; where it is too small, repeated."""
+def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> NDArray[np.bool_]:
+    """Which tiles of the picture, enlarged by a whole factor, hold an edge of transparency."""
+    if picture.alpha is None:
+        return np.zeros(len(tiles), np.bool_)
+    edges = ~steady(picture.alpha)
+    found = []
+    for tile in tiles:
+        keep = tile.keep
+        rows = slice(keep.top // factor, -(-keep.bottom // factor))
+        columns = slice(keep.left // factor, -(-keep.right // factor))
+        found.append(bool(edges[rows, columns].any()))
+    return np.array(found)
+
+
+def _window(picture: Picture, box: Box, *, edge: bool) -> Picture:
+    """A piece of that place and size; where the picture is too small, repeated.
+
+    It costs what the whole picture's pieces cost: one with an edge has transparency of every degree, one without is
+    opaque, and one of a coloured picture is not neutral, which would be run as gray.
+    """
 
     def cut(values: Pixels) -> Pixels:
-        rows, columns = np.arange(height) % values.shape[0], np.arange(width) % values.shape[1]
+        rows = np.arange(box.top, box.bottom) % values.shape[0]
+        columns = np.arange(box.left, box.right) % values.shape[1]
         return np.ascontiguousarray(values[rows][:, columns])
 
-    alpha = None if picture.alpha is None else cut(picture.alpha)
-    return replace(picture, pixels=cut(picture.pixels), alpha=alpha)
+    pixels, alpha = cut(picture.pixels), None if picture.alpha is None else cut(picture.alpha)
+    if not picture.is_gray and not _is_neutral(picture):
+        pixels[0, 0] = (0, 1, 0)
+    if alpha is not None:
+        alpha[:] = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
+        if edge:
+            alpha[:, ::2] = 0
+    return replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _plan_of_sample(plan: Plan, sample: Picture) -> Plan:
-    """The plan's downscale, for a piece of what its passes give."""
-    wide, high = plan.enlarged
-    resized = max(1, sample.width * plan.resized[0] // wide), max(1, sample.height * plan.resized[1] // high)
-    return Plan((sample.width, sample.height), (), resized, None)
+def _is_neutral(picture: Picture) -> bool:
+    return bool((picture.pixels == picture.pixels[:, :, :1]).all())
+
+
+def _corner(picture: Picture) -> Picture:
+    """At most _SAMPLE pixels a side of it."""
+    alpha = None if picture.alpha is None else picture.alpha[:_SAMPLE, :_SAMPLE].copy()
+    return replace(picture, pixels=picture.pixels[:_SAMPLE, :_SAMPLE].copy(), alpha=alpha)
 
 
 def _used() -> int:
@@ -114,18 +227,22 @@ _PILLOW = 4
 """Bytes a pixel takes in Pillow, which encodes; RGB as much as RGBA."""
 
 
+def _bytes_of(picture: Picture, size: tuple[int, int]) -> int:
+    """Of a picture of that kind and size."""
+    channels = picture.pixels.shape[2] + (picture.alpha is not None)
+    return int(size[0] * size[1] * channels * picture.pixels.itemsize)
+
+
 def _buffers(picture: Picture, plan: Plan) -> int:
     """Bytes of the pictures that are in memory at once, at the worst moment."""
-    channels = picture.pixels.shape[2] + (picture.alpha is not None)
-    each = channels * picture.pixels.dtype.itemsize
     sizes = [plan.source]
     for scale in plan.passes:
         sizes.append((sizes[-1][0] * scale, sizes[-1][1] * scale))
-    moments = [a[0] * a[1] * each + b[0] * b[1] * each for a, b in pairwise(sizes)]
-    enlarged, output = (size[0] * size[1] for size in (plan.enlarged, plan.output))
+    moments = [_bytes_of(picture, one) + _bytes_of(picture, other) for one, other in pairwise(sizes)]
+    enlarged, output = _bytes_of(picture, plan.enlarged), _bytes_of(picture, plan.output)
     if plan.resized != plan.enlarged:
         # Channel by channel: a plane and Pillow's copy of it, beside both pictures.
-        plane = picture.pixels.dtype.itemsize * 2
-        moments.append(enlarged * (each + plane) + output * each)
-    moments.append(output * (each + _PILLOW))
-    return int(max(moments))
+        planes = plan.enlarged[0] * plan.enlarged[1] * int(picture.pixels.itemsize) * 2
+        moments.append(enlarged + planes + output)
+    moments.append(output + plan.output[0] * plan.output[1] * _PILLOW)
+    return max(moments)

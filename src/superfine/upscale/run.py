@@ -10,12 +10,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.encode import FORMATS
 from superfine.images.files import DEFAULT_MAX_PIXELS, read
-from superfine.images.frames import ANIMATED, PAGED, Frames, read_frames, write_frames
+from superfine.images.frames import ANIMATED, PAGED, Frames, read_frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.provenance import embed
 from superfine.upscale.back_projection import Consistency
@@ -118,17 +116,12 @@ class _Made:
     stamp: Stamp | None
 
 
-def load(job: Job, settings: Settings) -> Picture:
-    """The picture of a job, the first of several. Raises ImageError."""
-    return read(_source(job), max_pixels=settings.max_pixels)
-
-
 def load_frames(job: Job, settings: Settings) -> Frames:
     """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
     suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
     if suffix in (*ANIMATED, *PAGED):
         return read_frames(_source(job), max_pixels=settings.max_pixels)
-    return Frames([load(job, settings)])
+    return Frames([read(_source(job), max_pixels=settings.max_pixels)])
 
 
 def _source(job: Job) -> Path | BinaryIO:
@@ -192,7 +185,7 @@ def _enlarge_frames(
     """Every frame; one that repeats the frame before costs nothing."""
     made: list[Enlarged] = []
     for number, picture in enumerate(pictures):
-        if number and _same(picture, pictures[number - 1]):
+        if number and same_pixels(picture, pictures[number - 1]):
             made.append(made[-1])
             continue
 
@@ -201,13 +194,6 @@ def _enlarge_frames(
 
         made.append(enlarger(picture, target, share))
     return made
-
-
-def _same(one: Picture, other: Picture) -> bool:
-    if one.pixels.dtype != other.pixels.dtype or (one.alpha is None) != (other.alpha is None):
-        return False
-    same_alpha = one.alpha is None or other.alpha is None or np.array_equal(one.alpha, other.alpha)
-    return same_alpha and np.array_equal(one.pixels, other.pixels)
 
 
 def _marked(picture: Picture, enlarger: Enlarger, before: Size, target: Target, settings: Settings) -> Picture:
