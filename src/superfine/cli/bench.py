@@ -47,9 +47,9 @@ def bench(
         table.add_column(column, justify="left" if column in ("engine", "precision", "") else "right")
     for each in speeds:
         peak = peaks.get(each.precision) if each.engine == "openvino" else None
-        auto = (each.engine, each.precision) == (chosen.name, chosen.precision)
+        auto = (each.engine, each.precision, each.device) == (chosen.name, chosen.precision, chosen.device)
         table.add_row(
-            each.engine,
+            each.engine if each.device == "cpu" else f"{each.engine} on {each.device}",
             each.precision,
             f"{each.seconds:.3f}",
             f"{each.megapixels:.2f}",
@@ -57,7 +57,8 @@ def bench(
             f"{each.gigaflops / peak:.0%}" if peak and each.gigaflops else "",
             "auto" if auto else "",
         )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
     for line in missing:
         print(f"not measured: {line}")
     print(f"auto takes {chosen.name} {chosen.precision} on {chosen.device}: {_reason(chosen.name, chosen.precision)}")

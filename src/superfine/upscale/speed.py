@@ -21,6 +21,7 @@ class Speed:
 
     engine: str
     precision: str
+    device: str
     seconds: float
     """Median of the runs of one picture, after a warm-up."""
     megapixels: float
@@ -36,7 +37,8 @@ def measure_speed(name: str, scale: int, engine: str, precision: str, side: int 
     seconds = median_seconds(lambda: upscaler(picture), repeat)
     work = WORK.get(model.network, {}).get(scale, 0) * 2000 * side * side
     used = upscaler.engine
-    return Speed(used.name, used.precision, seconds, (side * scale) ** 2 / seconds / 1e6, work / seconds / 1e9)
+    pixels = (side * scale) ** 2
+    return Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
 
 
 def measure_all(
