@@ -1,0 +1,121 @@
+"""Eight hard crops of a release, to be looked at: `python -m superfine.export.crops KODAK24 -o docs/crops.png`.
+
+Rows: text, hair, brick, mesh, foliage, a face, stripes and the dark, from the Kodak pictures, which anyone may
+use. Columns: the original, bicubic, and each network. What to look for: ringing beside edges, colours that shift,
+a checkerboard in flat parts, lines that turn the wrong way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from superfine import images
+from superfine.errors import DataError, SuperfineError
+from superfine.images.resize import downscale
+from superfine.quality.benchmark.methods import Method, open_method
+from superfine.quality.benchmark.pictures import Box
+from superfine.quality.protocols import PROTOCOLS, measure, quantise
+
+Rgb = NDArray[np.uint8]
+ZOOM, GAP, LINE = 2, 6, 18
+
+
+@dataclass(frozen=True)
+class HardCrop:
+    """What is hard about a place, and where it is."""
+
+    subject: str
+    picture: str
+    """File name of the picture, without its suffix."""
+    box: Box
+
+
+HARD_CROPS = (
+    HardCrop("text", "08", Box(520, 310, 120, 80)),
+    HardCrop("hair", "04", Box(200, 160, 120, 80)),
+    HardCrop("brick", "01", Box(190, 200, 120, 80)),
+    HardCrop("mesh", "04", Box(150, 620, 120, 80)),
+    HardCrop("foliage", "13", Box(330, 180, 120, 80)),
+    HardCrop("face", "15", Box(430, 120, 120, 80)),
+    HardCrop("stripes", "19", Box(140, 500, 120, 80)),
+    HardCrop("dark", "17", Box(270, 120, 120, 80)),
+)
+
+
+def sheet(folder: Path, models: Sequence[str], scale: int, crops: Sequence[HardCrop] = HARD_CROPS) -> Image.Image:
+    """A row a crop: the original and every model's picture of it, PSNR (`standard`, of the crop) underneath.
+
+    folder: holds the pictures; each is downscaled by the bit-exact bicubic and enlarged whole.
+    Raises DataError if a picture is missing or too small, ModelError for an unknown model.
+    """
+    methods: list[Method] = [open_method(name, scale) for name in ("bicubic", *models)]
+    rows = [_row(_find(folder, crop.picture), crop, methods, scale) for crop in crops]
+    whole = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height
+    return whole
+
+
+def _find(folder: Path, name: str) -> Rgb:
+    paths = [path for path in sorted(folder.glob(f"*{name}.*")) if path.suffix.lower() in images.SUFFIXES]
+    if not paths:
+        raise DataError(f"{folder} has no picture whose name ends in {name}: give the folder of the 24 Kodak pictures")
+    picture = images.read(paths[0]).pixels
+    if picture.dtype != np.uint8 or picture.shape[2] != 3:
+        raise DataError(f"{paths[0]} is not 8-bit RGB")
+    return picture
+
+
+def _row(original: Rgb, crop: HardCrop, methods: Sequence[Method], scale: int) -> Image.Image:
+    height, width = (side - side % scale for side in original.shape[:2])
+    original = original[:height, :width]
+    if not crop.box.inside(height, width):
+        raise DataError(
+            f"the picture {crop.picture} has {width}x{height} pixels: too few for the crop of {crop.subject}"
+        )
+    lr = downscale(original, scale)
+    truth = crop.box.of(original)
+    panels = [(f"{crop.subject}: original", truth)]
+    for method in methods:
+        made = crop.box.of(quantise(method(lr), PROTOCOLS["standard"]))
+        figure = measure(made, truth, scale, "standard", ["psnr"])["psnr"]
+        panels.append((f"{method.info.name} x{scale}: {figure:.2f} dB", made))
+    cell_w, cell_h = crop.box.width * ZOOM, crop.box.height * ZOOM
+    row = Image.new("RGB", (len(panels) * (cell_w + GAP) + GAP, cell_h + LINE + GAP), "white")
+    draw, font = ImageDraw.Draw(row), ImageFont.load_default(12)
+    for number, (caption, pixels) in enumerate(panels):
+        x = GAP + number * (cell_w + GAP)
+        shown = np.repeat(np.repeat(pixels, ZOOM, axis=0), ZOOM, axis=1)
+        row.paste(Image.fromarray(shown), (x, GAP))
+        draw.text((x, GAP + cell_h + 1), caption, fill="black", font=font)
+    return row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the 24 Kodak pictures")
+    parser.add_argument("-m", "--model", nargs="+", default=["esrgcnn", "cfsrcnn"])
+    parser.add_argument("-s", "--scale", type=int, default=3)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        images.write(images.from_pil(sheet(options.folder, options.model, options.scale)), options.out)
+    except SuperfineError as error:
+        print(f"superfine: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
