@@ -95,6 +95,16 @@ def test_benchmark_refuses_mistakes_in_one_line(superfine, arguments, words):
     refused(superfine("benchmark", *arguments), *words)
 
 
+def test_what_was_left_out_stands_under_every_form_of_the_table(superfine, work):
+    (work / "Set5" / "x2" / "img_001_SRF_2_HR.png").write_bytes(b"no picture")
+    refused(superfine("benchmark", "Set5", "-m", "bicubic", "-s", "2"), "img_001", "--skip-broken")
+    files = ["--markdown", "out.md", "--html", "out.html", "--json", "out.json"]
+    code, text, _ = superfine("benchmark", "Set5", "-m", "bicubic", "-s", "2", "--skip-broken", *files)
+    assert code == 0
+    for shown in (text, *((work / name).read_text() for name in ("out.md", "out.html", "out.json"))):
+        assert "img_001_SRF_2_HR.png" in shown
+
+
 def test_explain_tells_what_each_difference_is_worth(superfine, work):
     for protocol in ("paper", "rgb"):
         superfine("benchmark", "Set5", "-m", "lanczos", "-s", "2", "-p", protocol, "--json", f"{protocol}.json")
@@ -105,6 +115,15 @@ def test_explain_tells_what_each_difference_is_worth(superfine, work):
     refused(superfine("explain", "paper.json", "nowhere.json"), "nowhere.json")
     (work / "other.json").write_text("{}")
     refused(superfine("explain", "paper.json", "other.json"), "other.json", "superfine-benchmark-1")
+    refused(superfine("explain", "paper.json", "rgb.json", "--set", "Set6"), "they share Set5 x2")
+    refused(superfine("explain", "paper.json", "rgb.json", "--data", "nowhere"), "no folder nowhere")
+    refused(superfine("explain", "paper.json", "rgb.json", "--weights", "my.pth"), "no weights file my.pth")
+    (work / "Empty").mkdir()
+    code, text, _ = superfine("explain", "paper.json", "rgb.json", "--data", "Empty")
+    assert code == 1 and "differs, not measured: colour: y → rgb" in text and "in none of the folders given" in text
+    raw = json.loads((work / "rgb.json").read_text())
+    (work / "cut.json").write_text(json.dumps({**raw, "models": []}))
+    refused(superfine("explain", "paper.json", "cut.json"), "does not say what", "measure it again")
 
 
 def test_data_prepare_takes_several_scales_after_one_option(superfine, work):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superfine.errors import SuperfineError
+from superfine.errors import DataError, ModelError, SuperfineError
 
 if TYPE_CHECKING:
     from superfine.quality.benchmark.explain import Explained, Laboratory
@@ -37,37 +38,55 @@ def explain(
     from superfine.quality.benchmark.explain import Laboratory, explain
 
     a, b = load(first), load(second)
+    _refuse_missing(data or [], weights or [])
     laboratory = Laboratory(data, weights or []) if data else None
-    for each in explain(a, b):
-        if set in (None, each.first.set) and scale in (None, each.first.scale):
-            _tell(each, laboratory)
+    comparable = explain(a, b)
+    chosen = [each for each in comparable if set in (None, each.first.set) and scale in (None, each.first.scale)]
+    if not chosen:
+        have = ", ".join(dict.fromkeys(f"{each.first.set} x{each.first.scale}" for each in comparable))
+        raise DataError(f"the two results share nothing of that set and scale; they share {have}")
+    complete = [_tell(each, laboratory) for each in chosen]
     if a.versions != b.versions:
         typer.echo(f"Versions: {_differing(a.versions, b.versions)}")
     if a.machine != b.machine:
         typer.echo(f"Machines: {_differing(a.machine, b.machine)}")
     if laboratory is None:
         typer.echo("Give the pictures with --data to measure what each difference is worth.")
+    if not all(complete):
+        raise typer.Exit(1)
 
 
-def _tell(each: Explained, laboratory: Laboratory | None) -> None:
+def _refuse_missing(folders: Sequence[Path], weights: Sequence[str]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"no folder {folder}; give the folder of a benchmark set, or of several")
+    for name in weights:
+        if not Path(name).is_file():
+            raise ModelError(f"no weights file {name}")
+
+
+def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
+    """Print one comparison; whether everything that was to be measured could be."""
     one, other = each.first, each.second
     metrics = [name for name in one.figures if name in other.figures]
     typer.echo(f"{one.set} x{one.scale}: {one.model}, {one.protocol} against {other.model}, {other.protocol}")
     for name in metrics:
         typer.echo(f"  {name}: {_signed(one.figures[name], other.figures[name], name)}")
+    complete = True
     if laboratory is None or not each.factors:
         for factor in each.factors:
             typer.echo(f"  differs: {factor.name}: {factor.before} → {factor.after}")
     else:
-        _tell_steps(each, laboratory, metrics)
+        complete = _tell_steps(each, laboratory, metrics)
     if not each.factors:
         equal = all(_close(one.figures[name], other.figures[name]) for name in metrics)
         typer.echo("  nothing differs" if equal else "  nothing recorded differs; compare the versions and machines")
     elif each.same:
         typer.echo(f"  same: {', '.join(each.same)}")
+    return complete
 
 
-def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> None:
+def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> bool:
     from superfine.quality.benchmark.explain import measure_steps
 
     told = 0
@@ -85,12 +104,13 @@ def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> 
         for factor in each.factors[told:]:
             typer.echo(f"  differs, not measured: {factor.name}: {factor.before} → {factor.after}")
         typer.echo(f"  cannot measure further here: {error}")
-        return
+        return False
     rest = [name for name in metrics if last and not _close(last[name], each.second.figures[name])]
     for name in rest:
         if last:
             gap = _signed(last[name], each.second.figures[name], name)
             typer.echo(f"  left over, {name}: {gap} (versions or machine)")
+    return True
 
 
 def _close(a: float, b: float) -> bool:

@@ -87,14 +87,18 @@ class Explained:
 
 
 def _setup(result: Result, row: Row) -> Setup:
-    record = _record(result, row)
-    info = next(m for m in result.models if m["name"] == row.model and m["scale"] == row.scale)
-    pictures = tuple(Picture(name, p["hr"], p["lr"], bool(p["gray"])) for name, p in record.pictures.items())
     try:
         protocol = Protocol(**result.protocols[row.protocol])
     except (KeyError, TypeError) as error:
         raise DataError(f"the result does not say what its protocol {row.protocol!r} is ({error})") from error
-    weights, engine, precision = info["weights_sha256"], info["engine"], info["precision"]
+    try:
+        record = _record(result, row)
+        info = next(m for m in result.models if m["name"] == row.model and m["scale"] == row.scale)
+        pictures = tuple(Picture(name, p["hr"], p["lr"], bool(p["gray"])) for name, p in record.pictures.items())
+        weights, engine, precision = info["weights_sha256"], info["engine"], info["precision"]
+    except (StopIteration, KeyError, TypeError) as error:
+        what = f"{row.model} on {row.set} x{row.scale}"
+        raise DataError(f"the result does not say what {what} was measured with; measure it again") from error
     return Setup(row.set, row.scale, pictures, record.lr, row.model, weights, engine, precision, protocol)
 
 

@@ -179,6 +179,8 @@ def markdown(result: Result, *, all_printed: bool = False) -> str:
         if any(cell.mark for _, cells in grid.ours for cell in cells):
             lines += ["", f"{LEGEND}."]
         parts.append("\n".join(lines))
+    if lost := [f"- {each.name} x{each.scale}: {reason}" for each in result.sets for reason in each.left_out]:
+        parts.append("\n".join(["Left out:", "", *lost]))
     return "\n\n".join(parts) + "\n"
 
 
