@@ -73,6 +73,44 @@ def test_the_folder_of_results_is_no_source(home: Path) -> None:
     assert set(pairs(plan_batch(["in"], "in", suffix="-x2"))) == {"in/c.webp", "in/deep/d.tif"}
 
 
+def test_results_beside_their_sources_are_no_sources_the_next_time(home: Path) -> None:
+    first = plan_batch(["in"], "in", suffix="-x2")
+    assert pairs(first) == {"in/c.webp": "in/c-x2.webp", "in/deep/d.tif": "in/deep/d-x2.tif"}
+    assert first.left_out == []
+    for job in first.jobs:
+        assert job.target is not None
+        job.target.touch()
+    again = plan_batch(["in"], "in", suffix="-x2")
+    assert pairs(again) == pairs(first)
+    assert again.left_out == [Path("in/c-x2.webp"), Path("in/deep/d-x2.tif")]
+    # The same by a glob, by another name of the folder, and where a source has gone.
+    (home / "link").symlink_to("in")
+    Path("in/c.webp").unlink()
+    assert pairs(plan_batch(["link"], "in", suffix="-x2")) == {"link/deep/d.tif": "in/deep/d-x2.tif"}
+    assert pairs(plan_batch(["in/**/*"], "in", suffix="-x2")) == {"in/deep/d.tif": "in/deep/d-x2.tif"}
+    # Into another folder they are pictures like all others, and so is one that was named itself.
+    assert len(plan_batch(["in"], "out", suffix="-x2").jobs) == 3
+    named = plan_batch(["in/c-x2.webp"], "in", suffix="-x2")
+    assert pairs(named) == {"in/c-x2.webp": "in/c-x2-x2.webp"} and named.left_out == []
+
+
+def test_results_of_another_format_beside_their_sources_are_no_sources_either(home: Path) -> None:
+    first = plan_batch(["in"], "in", format=".png")
+    assert pairs(first) == {"in/c.webp": "in/c.png", "in/deep/d.tif": "in/deep/d.png"}
+    for name in ("in/c.png", "in/deep/d.png", "in/own.png"):
+        (home / name).touch()
+    again = plan_batch(["in"], "in", format=".png")
+    # own.png would become itself, which is said when its turn comes.
+    assert pairs(again) == {**pairs(first), "in/own.png": "in/own.png"}
+    assert again.left_out == [Path("in/c.png"), Path("in/deep/d.png")] and again.complaints == []
+
+
+def test_a_folder_that_would_replace_all_its_pictures_is_refused_at_once() -> None:
+    for inputs, out in ((["in"], "in"), (["a.png", "b.JPG"], "."), (["in/**/*"], "in")):
+        with pytest.raises(PlanError, match=r"replace their sources.*--suffix"):
+            plan_batch(inputs, out)
+
+
 def test_inputs_without_pictures_are_complained_of_and_the_rest_is_done(home: Path) -> None:
     (home / "empty").mkdir()
     batch = plan_batch(["empty", "none*.png", "a.png"], "out")

@@ -282,6 +282,21 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stderr == ""
 
 
+def test_a_folder_of_sources_and_results_can_be_run_again(tmp_path: Path) -> None:
+    for name in "abcd":
+        picture(tmp_path / f"in/{name}.png", (8, 6))
+    wish = ("in", "-o", "in", "-s", "2", "--suffix", "-x2")
+    assert nearest(*wish, cwd=tmp_path)[0] == 0
+    made = sorted(path.name for path in (tmp_path / "in").iterdir())
+    code, out, err = nearest(*wish, "--skip-existing", cwd=tmp_path)
+    assert code == 0 and "4 there already" in out
+    line = one_clear_line(err)
+    assert "a-x2.png, b-x2.png, c-x2.png and 1 more" in line and "results of an earlier run" in line
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == made
+    code, _, err = nearest("in", "-o", "in", cwd=tmp_path)
+    assert code == 2 and "replace their sources" in one_clear_line(err)
+
+
 def test_a_dry_run_shows_plan_pixels_memory_and_time_and_writes_nothing(tmp_path: Path) -> None:
     picture(tmp_path / "in/a.png", (40, 30))
     picture(tmp_path / "in/b.png", (30, 40))

@@ -138,6 +138,8 @@ def upscale(
     batch = plan_batch(inputs, out, suffix=suffix, format=suffix_of_format)
     for error in batch.complaints:
         complain(str(error))
+    if batch.left_out:
+        complain(results_left_out(batch))
     if not batch.jobs:
         return 2
     enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection)
@@ -185,6 +187,12 @@ def read_target(wishes: dict[str, Any], fit: str) -> Target:
         case _:
             sides: dict[str, Any] = {name: wish}
             return Target(**sides, fit=fit)
+
+
+def results_left_out(batch: Batch) -> str:
+    names, count = ", ".join(path.name for path in batch.left_out[:3]), len(batch.left_out)
+    more = f" and {count - 3} more" if count > 3 else ""
+    return f"taken for results of an earlier run and left out: {names}{more}; name a picture itself to have it done"
 
 
 def first_scale(enlarger: Enlarger, target: Target) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from superfine.errors import ImageError, PlanError
@@ -33,6 +33,8 @@ class Found:
 
     source: Path
     place: Path
+    named: bool = False
+    """Whether it was named itself, not found in a folder or by a glob."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Batch:
     """A line for every input that stands for no picture."""
     folder: Path | None = None
     """Where the results go, if it is a folder."""
+    left_out: list[Path] = field(default_factory=list)
+    """Pictures found that are taken for results of an earlier run."""
 
 
 def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str | None = None) -> Batch:
@@ -73,7 +77,9 @@ def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str
             raise PlanError(f"standard output holds one picture, not {len(found)}: name a folder")
         return Batch([Job(found[0].source, None)], complaints)
     if _is_folder(out, several):
-        return Batch(_into_folder(found, Path(out), suffix, format, complaints), complaints, Path(out))
+        folder = Path(out)
+        kept, left_out = _without_results(_into_folder(found, folder, suffix, format), suffix)
+        return Batch(_distinct(kept, complaints), complaints, folder, left_out)
     _check_suffix(Path(out), format)
     return Batch([Job(found[0].source, Path(out))], complaints)
 
@@ -91,7 +97,7 @@ def expand(text: str, complaints: list[ImageError], without: Path | None = None)
     elif not os.path.lexists(path) and glob.has_magic(text):
         found = _glob(text)
     else:
-        return [Found(path, Path(path.name))]  # a missing file too: reading it says so
+        return [Found(path, Path(path.name), named=True)]  # a missing file too: reading it says so
     if not found:
         where = f"in the folder {path}" if path.is_dir() else f"match {text}"
         complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(SUFFIXES)}"))
@@ -156,18 +162,57 @@ def _is_folder(out: str, several: bool) -> bool:
     return several or not path.suffix
 
 
-def _into_folder(
-    found: Sequence[Found], out: Path, suffix: str, format: str | None, complaints: list[ImageError]
-) -> list[Job]:
-    jobs: dict[Path, Job] = {}
+def _into_folder(found: Sequence[Found], out: Path, suffix: str, format: str | None) -> list[tuple[Found, Path]]:
+    """Every picture with the name of its result."""
+    pairs = []
     for each in found:
         ending = format or (each.place.suffix if each.place.suffix.lower() in SUFFIXES else FALLBACK)
-        target = out / each.place.with_name(each.place.stem + suffix + ending)
-        if target in jobs:
-            complaints.append(ImageError(f"{each.source} and {jobs[target].source} would both become {target}"))
+        pairs.append((each, out / each.place.with_name(each.place.stem + suffix + ending)))
+    return pairs
+
+
+def _without_results(pairs: Sequence[tuple[Found, Path]], suffix: str) -> tuple[list[tuple[Found, Path]], list[Path]]:
+    """Without pictures that are results of an earlier run; and those.
+
+    Where results lie beside their sources, the next run finds them too. What another picture here becomes is a
+    result, and so is a name that ends in the suffix. A picture that was named itself is meant.
+
+    Raises PlanError if every picture would have to replace itself.
+    """
+    here = [(each, target) for each, target in pairs if _beside(each.source, target)]
+    if 1 < len(pairs) == len(here) and all(each.source.name == target.name for each, target in here):
+        raise PlanError(
+            f"the results would replace their sources in {pairs[0][1].parent}: pass --suffix -x4, or another folder"
+        )
+    made_from: dict[tuple[Path, str], set[str]] = {}
+    for each, target in here:
+        made_from.setdefault((each.source.parent, target.name), set()).add(each.source.name)
+
+    def is_result(each: Found) -> bool:
+        makers = made_from.get((each.source.parent, each.source.name), set())
+        return bool(makers - {each.source.name}) or bool(suffix and each.source.stem.endswith(suffix))
+
+    left_out = {each.source for each, _ in here if not each.named and is_result(each)}
+    return [pair for pair in pairs if pair[0].source not in left_out], sorted(left_out)
+
+
+def _beside(source: Path, target: Path) -> bool:
+    """Whether a result goes into its source's own folder."""
+    try:
+        return target.parent.samefile(source.parent)
+    except OSError:
+        return False
+
+
+def _distinct(pairs: Sequence[tuple[Found, Path]], complaints: list[ImageError]) -> list[Job]:
+    """One job a target, a complaint for every further one."""
+    first: dict[Path, Job] = {}
+    for each, target in pairs:
+        if target in first:
+            complaints.append(ImageError(f"{each.source} and {first[target].source} would both become {target}"))
         else:
-            jobs[target] = Job(each.source, target)
-    return list(jobs.values())
+            first[target] = Job(each.source, target)
+    return list(first.values())
 
 
 def _check_suffix(path: Path, format: str | None) -> None:
