@@ -38,6 +38,8 @@ class Engine(Protocol):
     scale: int
     halo: int
     window: int
+    pixel_bytes: int
+    """Working memory a window takes for each of its LR pixels, about."""
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32, RGB 0..1, (1, 3, h, w) → (1, 3, h·scale, w·scale), about 0..1, not clamped."""
@@ -48,6 +50,10 @@ class Engine(Protocol):
 
         The same numbers as `run` of `widen(tile)`; an engine may fuse the conversions into its graph.
         """
+        ...
+
+    def limit(self, window: int) -> None:
+        """Plan for windows of at most so many LR pixels from now on; the memory of larger ones is given back."""
         ...
 
     def release(self) -> None:

@@ -19,6 +19,7 @@ class SelfEnsembleEngine:
         self.engine = engine
         self.name, self.device, self.precision = f"{engine.name} tta", engine.device, engine.precision
         self.scale, self.halo, self.window = engine.scale, engine.halo, engine.window
+        self.pixel_bytes = engine.pixel_bytes + 48 * engine.scale**2  # four results in float32: sum, part, turned, mean
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW 0..1 → NCHW, not clamped: the mean over four quarter turns, each with and without mirroring."""
@@ -34,6 +35,10 @@ class SelfEnsembleEngine:
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8, rounded once, after the mean."""
         return round_to_uint8(self.run(widen(tile)))
+
+    def limit(self, window: int) -> None:
+        self.engine.limit(window)
+        self.window = window
 
     def release(self) -> None:
         self.engine.release()

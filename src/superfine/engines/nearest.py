@@ -17,6 +17,7 @@ class NearestEngine:
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
+        self.pixel_bytes = 16 * scale**2  # the result, in float32
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW → NCHW, every value repeated scale x scale times."""
@@ -25,6 +26,10 @@ class NearestEngine:
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC → HWC, every pixel repeated scale x scale times."""
         return tile.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+
+    def limit(self, window: int) -> None:
+        """Windows are one array and its repetition: any size will do."""
+        self.window = window
 
     def release(self) -> None:
         """Nothing is held."""

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from superfine.weights import Model
 
 _SR_PIXELS = 2**20
-"""Pixels of the largest result a window is given: activations take about 600 bytes for each."""
+"""Pixels of the largest result a window is given."""
+
+_SR_BYTES = 600
+"""Activations take about so many for each pixel of the result."""
 
 
 class ONNXRuntimeEngine:
@@ -43,6 +46,7 @@ class ONNXRuntimeEngine:
             raise EngineError(f"ONNX Runtime computes in fp32 on CPUs, not {precision}: choose auto or fp32")
         self.precision = "fp32"
         self.scale, self.halo, self.window = scale, model.halo[scale], _SR_PIXELS // scale**2
+        self.pixel_bytes = _SR_BYTES * scale**2
         self._graph = model.graphs[scale]
         self._lock = threading.Lock()
         self._session: Any = _open(self._graph)
@@ -58,6 +62,11 @@ class ONNXRuntimeEngine:
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8."""
         return round_to_uint8(self.run(widen(tile)))
+
+    def limit(self, window: int) -> None:
+        """Windows of at most so many LR pixels from now on."""
+        self.window = window
+        self.release()
 
     def release(self) -> None:
         """Close the session, and with it the memory it keeps for activations; the next run opens it again."""

@@ -99,8 +99,11 @@ class OpenVINOEngine:
             self._reconstruction = with_wide_end(self._reconstruction)
         self._channels = int(self._features.output(0).get_partial_shape()[1].get_length())
         map_bytes = self._channels * np.dtype(_FEATURES[self._wide][1]).itemsize
-        self.window = int(_MEMORY * 2 / 3 / (map_bytes * _LIVE.get(network, 26)))
+        feature_bytes = map_bytes * _LIVE.get(network, 26)
+        self.window = int(_MEMORY * 2 / 3 / feature_bytes)
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
+        self._strip_share = self._strip / self.window
+        self.pixel_bytes = int(feature_bytes * 3 / 2)
         self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -119,6 +122,12 @@ class OpenVINOEngine:
         with self._lock:
             self._run(np.ascontiguousarray(tile[None]), out, True, height, width)
         return out
+
+    def limit(self, window: int) -> None:
+        """Windows of at most so many LR pixels from now on, and strips in proportion."""
+        if window != self.window:
+            self.window, self._strip = window, int(window * self._strip_share)
+            self.release()
 
     def release(self) -> None:
         """Drop every compiled shape, and with it the memory of its activations."""

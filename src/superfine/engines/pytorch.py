@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _SR_PIXELS, _SR_PIXELS_GPU = 2**20, 2**23
-"""Pixels of the largest result a window is given: activations take about 1 KB for each in fp32."""
+"""Pixels of the largest result a window is given."""
+
+_SR_BYTES, _SR_BYTES_GPU = 1024, 32
+"""Of the computer's memory for each pixel of the result: activations in fp32; on a GPU the tensors that travel."""
 
 
 class PyTorchEngine:
@@ -53,6 +56,8 @@ class PyTorchEngine:
         self.precision = choose_precision(precision, self.device)
         self.scale = scale
         self.window = (_SR_PIXELS_GPU if self.device.startswith("cuda") else _SR_PIXELS) // scale**2
+        on_cpu = self.device == "cpu"
+        self.pixel_bytes = (_SR_BYTES if on_cpu else _SR_BYTES_GPU) * scale**2
         self.halo = -int(-network.receptive_radius(scale) // 1)
         module: Any = network  # the stubs of Module.to do not know memory_format
         self._network = module.to(self.device, memory_format=torch.channels_last).eval()
@@ -69,6 +74,11 @@ class PyTorchEngine:
             sr = self._forward(pixels.permute(2, 0, 1)[None].float() * np.float32(1 / 255).item())
             levels = (sr[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8)
             return levels.contiguous().cpu().numpy()
+
+    def limit(self, window: int) -> None:
+        """Windows of at most so many LR pixels from now on."""
+        self.window = window
+        self.release()
 
     def release(self) -> None:
         """Give cached GPU memory back; on a CPU PyTorch keeps none."""

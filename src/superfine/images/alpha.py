@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from superfine.images.depth import Pixels
 
-_STEADY_REACH = 2
+STEADY_REACH = 2
 """LR pixels: a sample whose neighbourhood of this radius is even is not touched by magnifying it."""
 
 
@@ -116,7 +116,7 @@ def _blur(values: NDArray[Any]) -> NDArray[Any]:
 
 def _extreme(pick: Any, values: Pixels, axis: int) -> Pixels:
     out = values.copy()
-    for shift in range(1, _STEADY_REACH + 1):
+    for shift in range(1, STEADY_REACH + 1):
         ahead, behind = _slices(axis, slice(shift, None)), _slices(axis, slice(None, -shift))
         out[ahead] = pick(out[ahead], values[behind])
         out[behind] = pick(out[behind], values[ahead])

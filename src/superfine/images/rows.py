@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -45,13 +46,14 @@ class Rows(Protocol):
 class PictureRows:
     """The rows of a picture in memory."""
 
-    def __init__(self, picture: Picture) -> None:
-        alpha = picture.alpha
-        self._pixels = picture.pixels if alpha is None else extend_edges(picture.pixels, alpha)
-        self._alpha = alpha
-        self.head, self.height = head_of(picture), picture.height
+    def __init__(self, picture: Picture, *, alpha: bool = True) -> None:
+        """alpha: whether transparency is given with the rows; hidden pixels are seen to in any case."""
+        cover = picture.alpha
+        self._pixels = picture.pixels if cover is None else extend_edges(picture.pixels, cover)
+        self._alpha = cover if alpha else None
+        self.head, self.height = head_of(replace(picture, alpha=self._alpha)), picture.height
         self.neutral = is_neutral(self._pixels)
-        self.held = self._pixels.nbytes + (0 if alpha is None else alpha.nbytes)
+        self.held = self._pixels.nbytes + (0 if self._alpha is None else self._alpha.nbytes)
 
     def band(self, top: int, bottom: int) -> Band:
         return self._pixels[top:bottom], None if self._alpha is None else self._alpha[top:bottom]

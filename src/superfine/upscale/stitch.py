@@ -25,20 +25,23 @@ _CUBIC_REACH = 2
 _ALPHA_TILE = 512
 
 
-def run_tiles(engine: Engine, pixels: Pixels, tiles: Sequence[Tile], progress: Progress | None = None) -> Pixels:
+def run_tiles(
+    engine: Engine, pixels: Pixels, tiles: Sequence[Tile], tick: Callable[[], None] | None = None, top: int = 0
+) -> Pixels:
     """HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1) → HWC of the same type, `engine.scale` times as large.
 
-    Gray runs as RGB with three equal channels and comes back as their mean. Values are clamped to
-    the type's range, and rounded half to even.
+    tiles: all of a picture, or a row of them, whose kept rows are the result. pixels: the rows they read, the first
+    being row `top` of the picture. `tick` is called after every tile. Gray runs as RGB with three equal channels and
+    comes back as their mean. Values are clamped to the type's range, and rounded half to even.
     """
-    height, width, channels = pixels.shape
+    given, kept = _areas(pixels, tiles, top)
     scale = engine.scale
-    out = np.empty((height * scale, width * scale, channels), pixels.dtype)
-    for done, tile in enumerate(tiles, start=1):
-        sr = _run(engine, _cut(pixels, tile.read))
-        _cut(out, tile.keep.scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
-        if progress is not None:
-            progress(done, len(tiles))
+    out = np.empty((kept.height * scale, kept.width * scale, pixels.shape[2]), pixels.dtype)
+    for tile in tiles:
+        sr = _run(engine, _cut(pixels, tile.read.inside(given)))
+        _cut(out, tile.keep.inside(kept).scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+        if tick is not None:
+            tick()
     return out
 
 
@@ -69,22 +72,29 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
     return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
 
 
-def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile]) -> Pixels:
-    """HW alpha magnified by the network, as sharp as the colour beside it.
+def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0) -> Pixels:
+    """HW alpha magnified by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
 
     Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
     without an edge cost nothing.
     """
+    given, kept = _areas(alpha, tiles, top)
     scale = engine.scale
     even = steady(alpha)
-    out = _repeated(alpha, scale)
+    out = _repeated(_cut(alpha, kept.inside(given)), scale)
     for tile in tiles:
-        edges = ~_cut(even, tile.keep)
+        edges = ~_cut(even, tile.keep.inside(given))
         if edges.any():
-            sr = _run(engine, _cut(alpha, tile.read)[:, :, None])[:, :, 0]
+            sr = _run(engine, _cut(alpha, tile.read.inside(given))[:, :, None])[:, :, 0]
             larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
-            np.copyto(_cut(out, tile.keep.scaled(scale)), larger, where=_repeated(edges, scale))
+            np.copyto(_cut(out, tile.keep.inside(kept).scaled(scale)), larger, where=_repeated(edges, scale))
     return out
+
+
+def _areas(values: Pixels, tiles: Sequence[Tile], top: int) -> tuple[Box, Box]:
+    """What is there of the picture, from row `top` on, and what the tiles keep."""
+    height, width = values.shape[:2]
+    return Box(top, 0, top + height, width), Box(tiles[0].keep.top, 0, tiles[-1].keep.bottom, width)
 
 
 def _repeated(values: Pixels, scale: int) -> Pixels:

@@ -9,7 +9,7 @@ exactly what it gives for the whole picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from superfine.errors import PlanError
 
@@ -34,6 +34,10 @@ class Box:
     def scaled(self, scale: int) -> Box:
         """The same box in a picture `scale` times as large."""
         return Box(self.top * scale, self.left * scale, self.bottom * scale, self.right * scale)
+
+    def moved(self, down: int) -> Box:
+        """The same box so many rows further down."""
+        return Box(self.top + down, self.left, self.bottom + down, self.right)
 
     def inside(self, other: Box) -> Box:
         """This box in the coordinates of `other`, of which it is a part."""
@@ -68,9 +72,23 @@ def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int) 
     ]
 
 
-def choose_tile(height: int, width: int, halo: int, most: int) -> tuple[int, int]:
+def plan_bands(height: int, width: int, tile: int | tuple[int, int], halo: int, done: int = 0) -> list[list[Tile]]:
+    """The tiles of `plan_tiles`, a list for each row of them; if `done` rows of the picture are made, for the rest.
+
+    The rest is planned as a picture of its own that begins a halo above row `done`: no tile reads a row before that.
+    """
+    start = max(0, done - halo)
+    bands: dict[int, list[Tile]] = {}
+    for each in plan_tiles(height - start, width, tile, halo):
+        read, keep = each.read.moved(start), each.keep.moved(start)
+        bands.setdefault(keep.top, []).append(Tile(read, replace(keep, top=max(done, keep.top))))
+    return list(bands.values())
+
+
+def choose_tile(height: int, width: int, halo: int, most: int, rows: int | None = None) -> tuple[int, int]:
     """The tile (down, across) that computes least, of those whose window has at most `most` LR pixels.
 
+    rows: how many it keeps down at most, where that is limited.
     Context is computed and thrown away, so few large windows win; a window as wide as the picture
     needs none at its sides. Below (2·halo + 1)² there is no way to tile, and that window is taken.
     """
@@ -79,6 +97,7 @@ def choose_tile(height: int, width: int, halo: int, most: int) -> tuple[int, int
         window_width = min(width, across + 2 * halo)
         room = max(most // window_width, 2 * halo + 1)  # rows a window may have
         down = height if room >= height else room - 2 * halo
+        down = down if rows is None else max(1, min(down, rows))
         rows = _count(height, down, halo)
         down = _even(height, rows, halo)
         window = min(height, down + 2 * halo) * window_width

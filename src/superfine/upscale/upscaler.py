@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,12 +15,14 @@ from PIL import Image
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import is_out_of_memory
 from superfine.errors import EngineError, ImageError, PlanError
-from superfine.images.alpha import extend_edges
+from superfine.images.alpha import STEADY_REACH
 from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear, is_linear
+from superfine.images.rows import PictureRows, Rows
+from superfine.images.scroll import Band
 from superfine.upscale.stitch import Progress, magnify_alpha, run_alpha, run_tiles, run_tiles_float
-from superfine.upscale.tiles import Tile, choose_tile, plan_tiles
+from superfine.upscale.tiles import Tile, choose_tile, plan_bands
 from superfine.weights import find
 
 
@@ -60,39 +62,44 @@ class Upscaler:
             weightless = engine == "nearest"
             engine = open_engine(None if weightless else find(Path(model)), scale, engine, precision)
         self.engine: Engine = engine
-        self._window = engine.window
+        self._most = engine.window
+        self._rows: int | None = None
 
     @property
     def scale(self) -> int:
         return self.engine.scale
 
+    def fit(self, window: int | None, rows: int | None = None) -> None:
+        """Keep to windows of at most so many LR pixels, and bands that keep so many LR rows; None: what runs best."""
+        self.engine.limit(self._most if window is None else min(window, self._most))
+        self._rows = rows
+
     def plan(self, height: int, width: int) -> list[Tile]:
         """The tiles a picture of height x width LR pixels is cut into."""
+        return [tile for band in self.plan_bands(height, width) for tile in band]
+
+    def plan_bands(self, height: int, width: int, done: int = 0) -> list[list[Tile]]:
+        """The same, a list for each row of tiles; for what is left, if `done` rows are made."""
         halo = self.engine.halo
-        return plan_tiles(height, width, self.tile or choose_tile(height, width, halo, self._window), halo)
+        tile = self.tile or choose_tile(height, width, halo, self.engine.window, self._rows)
+        return plan_bands(height, width, tile, halo, done)
 
-    def _with_less(self, height: int, width: int, run: Callable[[list[Tile]], Pixels]) -> Pixels:
-        """`run` with the picture's tiles; where memory runs out, again with windows of half the size.
+    def _shrink(self, error: Exception, tile: Tile) -> None:
+        """After an error: if memory ran out, windows of half the size; the result is the same for every size.
 
-        The result is the same for every size. The smaller window is kept for the pictures that follow.
-        Raises EngineError when the smallest window is too large.
+        They are kept for the pictures that follow. Raises EngineError when the window was the smallest, and the
+        error itself if it is another.
         """
-        while True:
-            tiles = self.plan(height, width)
-            try:
-                return run(tiles)
-            except (MemoryError, RuntimeError) as error:
-                area = tiles[0].read.height * tiles[0].read.width
-                smallest = min(height, 2 * self.engine.halo + 1) * min(width, 2 * self.engine.halo + 1)
-                if not is_out_of_memory(error):
-                    raise
-                if area <= smallest:
-                    raise EngineError(
-                        f"out of memory with the smallest window, {tiles[0].read.width}x{tiles[0].read.height} pixels: "
-                        "close other programs, or take a smaller scale"
-                    ) from error
-                self.tile, self._window = None, area // 2
-                self.engine.release()
+        if not is_out_of_memory(error):
+            raise error
+        height, width, context = tile.read.height, tile.read.width, 2 * self.engine.halo + 1
+        if height * width <= min(height, context) * min(width, context):
+            raise EngineError(
+                f"out of memory with the smallest window, {width}x{height} pixels: "
+                "close other programs, or take a smaller scale"
+            ) from error
+        self.tile, self._most = None, height * width // 2
+        self.engine.limit(self._most)
 
     @overload
     def __call__(self, image: str | PathLike[str], *, progress: Progress | None = None) -> Image.Image: ...
@@ -129,37 +136,84 @@ class Upscaler:
         raise ImageError(f"cannot upscale a {kind}: give a path, a PIL image, a NumPy array or a Picture")
 
     def upscale_picture(self, picture: Picture, progress: Progress | None = None) -> Picture:
-        """A Picture, larger; what is not pixels comes along.
+        """A Picture, larger; what is not pixels comes along."""
+        if picture.alpha is None or self.alpha == "network":
+            pixels, alpha = self._whole(PictureRows(picture), progress)
+        else:
+            pixels, _ = self._whole(PictureRows(picture, alpha=False), progress)
+            alpha = magnify_alpha(picture.alpha, self.scale)
+        return replace(picture, pixels=pixels, alpha=alpha)
 
-        Pixels under full transparency take the colour of their visible neighbours, so that none bleeds into the
-        edge. Values a profile calls linear go through the network on sRGB's tone curve, and back.
+    def _whole(self, rows: Rows, progress: Progress | None) -> Band:
+        """All bands in one."""
+        height, head = rows.height * self.scale, rows.head
+        size = (height, head.width * self.scale)
+        whole: Band | None = None
+        top = 0
+        for pixels, alpha in self.bands(rows, progress):
+            if len(pixels) == height:
+                return pixels, alpha
+            if whole is None:
+                cover = None if alpha is None else np.empty(size, alpha.dtype)
+                whole = np.empty((*size, pixels.shape[2]), pixels.dtype), cover
+            part = slice(top, top + len(pixels))
+            whole[0][part] = pixels
+            if alpha is not None and whole[1] is not None:
+                whole[1][part] = alpha
+            top += len(pixels)
+        assert whole is not None
+        return whole
+
+    def bands(self, rows: Rows, progress: Progress | None = None) -> Iterator[Band]:
+        """The result from the top, a row of tiles at a time; nothing larger than that is held.
+
+        Where memory runs out it goes on from the last band with smaller windows.
         """
-        height, width = picture.height, picture.width
-        pixels, alpha = picture.pixels, None
-        if picture.alpha is not None:
-            pixels = extend_edges(pixels, picture.alpha)
-            alpha = self._upscale_alpha(picture.alpha)
-        neutral = picture.is_gray or bool((pixels == pixels[:, :, :1]).all())
-        linear = is_linear(picture.icc)
-        window = pixels[:, :, :1] if neutral else pixels
-        given = encode_linear(window) if linear else window
-        larger = self._with_less(height, width, lambda tiles: run_tiles(self.engine, given, tiles, progress))
+        made = ticks = 0
+
+        def tick() -> None:
+            nonlocal ticks
+            ticks += 1
+            if progress is not None:
+                progress(ticks, max(ticks, total))
+
+        while made < rows.height:
+            plan = self.plan_bands(rows.height, rows.head.width, made)
+            total = ticks + sum(len(tiles) for tiles in plan)
+            for tiles in plan:
+                before = ticks
+                try:
+                    band = self._band(rows, tiles, tick)
+                except (MemoryError, RuntimeError) as error:
+                    self._shrink(error, tiles[0])
+                    ticks = before
+                    break
+                yield band
+                made = tiles[0].keep.bottom
+
+    def _band(self, rows: Rows, tiles: Sequence[Tile], tick: Callable[[], None]) -> Band:
+        """What one row of tiles makes. Values a profile calls linear go through the network on sRGB's tone curve."""
+        first, last = tiles[0].keep.top, tiles[0].keep.bottom
+        top = max(0, min(tiles[0].read.top, first - STEADY_REACH))
+        pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + STEADY_REACH)))
+        gray, linear = pixels.shape[2] == 1, is_linear(rows.head.icc)
+        given = pixels[:, :, :1] if rows.neutral else pixels
+        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, tick, top)
         if linear:
             larger = decode_linear(larger, pixels.dtype)
-        if neutral and not picture.is_gray:
+        if rows.neutral and not gray:
             larger = larger.repeat(3, axis=2)
-        return replace(picture, pixels=larger, alpha=alpha)
-
-    def _upscale_alpha(self, alpha: Pixels) -> Pixels:
-        if self.alpha == "bicubic":
-            return magnify_alpha(alpha, self.scale)
-        height, width = alpha.shape
-        return self._with_less(height, width, lambda tiles: run_alpha(self.engine, alpha, tiles))
+        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top)
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """HWC uint8 RGB → HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""
         height, width, _ = rgb.shape
-        return self._with_less(height, width, lambda tiles: run_tiles_float(self.engine, as_float32(rgb), tiles))
+        while True:
+            tiles = self.plan(height, width)
+            try:
+                return run_tiles_float(self.engine, as_float32(rgb), tiles)
+            except (MemoryError, RuntimeError) as error:
+                self._shrink(error, tiles[0])
 
 
 def upscale(
