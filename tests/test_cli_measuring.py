@@ -89,6 +89,10 @@ def test_mistake_in_a_real_process_is_one_line_and_exit_code_2(work):
         (["Set5", "-s", "2", "-m", "bicubic", "--metric", "niqe"], ["unknown metric 'niqe'", "lpips"]),
         (["Set5", "-s", "2", "-m", "bicubic", "--json", "no/such/folder.json"], ["no folder no/such"]),
         (["Set5", "-s", "2", "-m", "bicubic", "--box", "1,2"], ["no box", "left,top,width,height"]),
+        (["Set5", "-s", "2", "--compare", "esrgcnn"], ["--compare got 'esrgcnn'", "two models"]),
+        (["Set5", "-s", "2", "--compare", "esrgcnn,cfsrcnn"], ["cannot compare 'cfsrcnn'", "bicubic, esrgcnn"]),
+        (["Set5", "-s", "2", "--picture", "img_9", "--sheet", "a.png"], ["no picture 'img_9' in Set5"]),
+        (["Set5", "-s", "2", "-m", ","], ["names nothing"]),
     ],
 )
 def test_benchmark_refuses_mistakes_in_one_line(superfine, arguments, words):
@@ -103,6 +107,13 @@ def test_what_was_left_out_stands_under_every_form_of_the_table(superfine, work)
     assert code == 0
     for shown in (text, *((work / name).read_text() for name in ("out.md", "out.html", "out.json"))):
         assert "img_001_SRF_2_HR.png" in shown
+
+
+def test_a_box_outside_the_picture_costs_none_of_what_was_measured(superfine, work):
+    asked = ["benchmark", "Set5", "-m", "bicubic", "-s", "2", "--json", "out.json", "--sheet", "out.png"]
+    code, text, errors = superfine(*asked, "--box", "0,0,900,9")
+    assert code == 2 and "0,0,900,9 does not lie inside" in errors and len(errors.splitlines()) == 1
+    assert "bicubic" in text and (work / "out.json").stat().st_size and not (work / "out.png").exists()
 
 
 def test_explain_tells_what_each_difference_is_worth(superfine, work):

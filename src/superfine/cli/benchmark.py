@@ -32,89 +32,102 @@ class _Files:
     sheet: Path | None
 
 
+_Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FOLDER",
+        show_default=False,
+        help="Benchmark sets, or a folder of them: xS/*_HR.png with *_LR.png, BasicSR, DIV2K, or originals only.",
+    ),
+]
+_Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="A model (otherwise esrgcnn), a file, bicubic, lanczos, nearest. Several: a,b or repeat.",
+    ),
+]
+_Scales = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--scale", metavar="N", help="2, 3 or 4 (otherwise 4). Several: 2,3,4 or repeat."),
+]
+_Protocols = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", "--protocol", metavar="NAME", help="paper, standard (otherwise), matlab, rgb. Several: a,b or repeat."
+    ),
+]
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency, lpips, dists; several: a,b."),
+]
+_Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
+_Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
+_Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+_Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
+_SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]
+_AllPrinted = Annotated[
+    bool, typer.Option("--all-printed", help="Show every method the papers print (protocol paper only).")
+]
+_Json = Annotated[Path | None, typer.Option(help="Everything, down to each picture, as JSON.", rich_help_panel=_OUTPUT)]
+_Csv = Annotated[Path | None, typer.Option(help="One line a picture, as CSV.", rich_help_panel=_OUTPUT)]
+_Markdown = Annotated[Path | None, typer.Option(help="The tables, as Markdown.", rich_help_panel=_OUTPUT)]
+_Html = Annotated[
+    Path | None, typer.Option(help="Tables, crops and sliders in one HTML file.", rich_help_panel=_OUTPUT)
+]
+_Save = Annotated[Path | None, typer.Option(help="A folder for every upscaled picture.", rich_help_panel=_OUTPUT)]
+_Sheet = Annotated[
+    Path | None, typer.Option(help="Crops of each method side by side, as PNG.", rich_help_panel=_PICTURES)
+]
+_Shown = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Pictures to show, by name; otherwise those that differ most.",
+        rich_help_panel=_PICTURES,
+    ),
+]
+_Crop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="What to crop, in pixels of the original; otherwise where methods differ most.",
+        rich_help_panel=_PICTURES,
+    ),
+]
+_Interval = Annotated[
+    bool, typer.Option("--interval", help="Bootstrap intervals (95 %) over the pictures.", rich_help_panel=_TRUST)
+]
+_Compare = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
+]
+
+
 def benchmark(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FOLDER",
-            show_default=False,
-            help="Benchmark sets, or a folder of them: xS/*_HR.png with *_LR.png, BasicSR, DIV2K, or originals only.",
-        ),
-    ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m",
-            "--model",
-            metavar="NAME",
-            help="A model (otherwise esrgcnn), a file, bicubic, lanczos, nearest. Several: a,b or repeat.",
-        ),
-    ] = None,
-    scale: Annotated[
-        list[str] | None,
-        typer.Option("-s", "--scale", metavar="N", help="2, 3 or 4 (otherwise 4). Several: 2,3,4 or repeat."),
-    ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p", "--protocol", metavar="NAME", help="paper, standard (otherwise), matlab, rgb. Several: a,b or repeat."
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME",
-            help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency, lpips, dists; several: a,b.",
-        ),
-    ] = None,
-    bicubic: Annotated[bool, typer.Option(help="Measure bicubic beside the models.")] = True,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
-    tile: Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")] = None,
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")
-    ] = False,
-    all_printed: Annotated[
-        bool, typer.Option("--all-printed", help="Show every method the papers print (protocol paper only).")
-    ] = False,
-    json: Annotated[
-        Path | None, typer.Option(help="Everything, down to each picture, as JSON.", rich_help_panel=_OUTPUT)
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="One line a picture, as CSV.", rich_help_panel=_OUTPUT)] = None,
-    markdown: Annotated[Path | None, typer.Option(help="The tables, as Markdown.", rich_help_panel=_OUTPUT)] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Tables, crops and sliders in one HTML file.", rich_help_panel=_OUTPUT)
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option(help="A folder for every upscaled picture.", rich_help_panel=_OUTPUT)
-    ] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(help="Crops of each method side by side, as PNG.", rich_help_panel=_PICTURES)
-    ] = None,
-    picture: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Pictures to show, by name; otherwise those that differ most.",
-            rich_help_panel=_PICTURES,
-        ),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEFT,TOP,WIDTH,HEIGHT",
-            help="What to crop, in pixels of the original; otherwise where methods differ most.",
-            rich_help_panel=_PICTURES,
-        ),
-    ] = None,
-    interval: Annotated[
-        bool, typer.Option("--interval", help="Bootstrap intervals (95 %) over the pictures.", rich_help_panel=_TRUST)
-    ] = False,
-    compare: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
-    ] = None,
+    folders: _Folders,
+    model: _Models = None,
+    scale: _Scales = None,
+    protocol: _Protocols = None,
+    metric: _Metrics = None,
+    bicubic: _Bicubic = True,
+    engine: _Engine = "auto",
+    precision: _Precision = "auto",
+    tile: _Tile = None,
+    skip_broken: _SkipBroken = False,
+    all_printed: _AllPrinted = False,
+    json: _Json = None,
+    csv: _Csv = None,
+    markdown: _Markdown = None,
+    html: _Html = None,
+    save: _Save = None,
+    sheet: _Sheet = None,
+    picture: _Shown = None,
+    box: _Crop = None,
+    interval: _Interval = False,
+    compare: _Compare = None,
 ) -> None:
     """Measure models on sets of pictures, with bicubic beside them.
 
@@ -147,19 +160,23 @@ def benchmark(
         tile=tile,
         skip_broken=skip_broken,
     )
-    pair = _two(compare) if compare else None
+    pair = _two(compare, models) if compare else None
     wanted = parse_box(box) if box else None
     gallery = _gallery(request, picture, save) if html or sheet or save else None
     result = _run(request)
-    _write(result, files, gallery, wanted, all_printed)
+    # Nothing below may cost what was measured: the table first, then each file, JSON before the others.
     _show(result, all_printed)
+    _write(result, files, gallery, wanted, all_printed)
     _show_trust(result, interval, pair)
 
 
 def listed(values: list[str] | None, default: str) -> list[str]:
     """Every value of an option given several times, or once with commas; each once, in order."""
     parts = [part.strip() for value in values or [default] for part in value.split(",")]
-    return list(dict.fromkeys(part for part in parts if part))
+    found = list(dict.fromkeys(part for part in parts if part))
+    if not found:
+        raise DataError(f"an option names nothing ({','.join(values or [])!r}); leave it out, or name something")
+    return found
 
 
 def scale_of(text: str) -> int:
@@ -168,10 +185,14 @@ def scale_of(text: str) -> int:
     return int(text)
 
 
-def _two(text: str) -> tuple[str, str]:
+def _two(text: str, models: Sequence[str]) -> tuple[str, str]:
+    """The two models of --compare, checked before anything is measured."""
     first, comma, second = (part.strip() for part in text.partition(","))
     if not comma or not first or not second or "," in second:
         raise DataError(f"--compare got {text!r}; name two models, as in esrgcnn,bicubic")
+    for name in (first, second):
+        if name not in (*models, *(Path(model).stem for model in models)):
+            raise DataError(f"cannot compare {name!r}: measured are {', '.join(models)}")
     return first, second
 
 
@@ -183,9 +204,14 @@ def refuse_unwritable(paths: Sequence[Path | None]) -> None:
 
 
 def _gallery(request: Request, names: list[str] | None, save: Path | None) -> Gallery:
+    from superfine.quality.benchmark import sets
     from superfine.quality.benchmark.gallery import Gallery
     from superfine.quality.protocols import protocol_named
 
+    chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
+    have = {case.name for each in chosen for case in each.cases}
+    if missing := [name for name in names or () if name not in have]:
+        raise DataError(f"no picture {missing[0]!r} in {', '.join(dict.fromkeys(each.name for each in chosen))}")
     # Every picture is kept losslessly in the page: few of each set where there are many sets.
     most = max(1, 8 // (len(request.folders) * len(request.scales)))
     gallery = Gallery(protocol_named(request.protocols[0]), names or (), most=most, folder=save)
