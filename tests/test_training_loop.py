@@ -18,6 +18,7 @@ from PIL import Image
 from superfine import checkpoints
 from superfine.errors import TrainingError
 from superfine.training.loop import Progress, Run, mean_psnr
+from superfine.training.muon import Muon
 from superfine.training.pack import Pack, PackOptions, write_pack
 from superfine.training.recipe import Recipe, parse_recipe
 
@@ -273,6 +274,31 @@ def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_p
     assert_same_weights(tmp_path / "one" / "last.safetensors", halves / "last.safetensors")
     with pytest.raises(TrainingError, match=r"optimizer\.kind = muon, this recipe says adam"):
         Run(tiny(optimizer={"ema": 0.0}), pack, halves, resume=True)
+
+
+def test_muon_is_pytorchs_own_for_many_kernels_at_once() -> None:
+    """Three kernels of one shape, one of another, ten steps with random gradients; one has none in every other step."""
+    torch.manual_seed(0)
+    shapes = [(16, 8, 3, 3), (16, 8, 3, 3), (16, 8, 3, 3), (32, 2, 3, 3)]
+    kernels = [torch.randn(s).contiguous(memory_format=torch.channels_last).requires_grad_() for s in shapes]
+    alone = torch.randn(8, 8, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    ours = Muon([kernels, [alone]], momentum=0.95, weight_decay=0.1)
+
+    def as_matrix(kernel: torch.Tensor) -> torch.Tensor:
+        return kernel.detach().permute(0, 2, 3, 1).flatten(1).clone()
+
+    theirs = [as_matrix(kernel) for kernel in (*kernels, alone)]
+    reference = torch.optim.Muon(theirs, lr=0.01, momentum=0.95, weight_decay=0.1)
+    for step in range(10):
+        for kernel, matrix in zip((*kernels, alone), theirs, strict=True):
+            gone = kernel is alone and step % 2
+            kernel.grad = None if gone else torch.randn(kernel.shape)
+            matrix.grad = None if kernel.grad is None else as_matrix(kernel.grad)
+        ours.step(0.01)
+        reference.step()
+    for kernel, matrix in zip((*kernels, alone), theirs, strict=True):
+        # bfloat16 iterations in another order: a step's entries are 0.01 / sqrt(72), ten of them.
+        assert (as_matrix(kernel) - matrix).abs().max() < 2e-4
 
 
 TEAM = """

@@ -8,43 +8,41 @@ import torch
 from torch import Tensor
 
 from superfine.nets import Network
+from superfine.training.muon import Muon
 from superfine.training.recipe import OptimizerSection
 
 ENDS = ("head.", "tail.")
 """Layers whose inputs or outputs are pixels: Muon is made for what lies between."""
+BRANCHES = "upsampler.branches."
+"""A scale's own kernels: without a gradient in the steps of other scales."""
 
 
 class Optimizer:
-    """One or two of PyTorch's optimizers that share a schedule: each group's rate is its own highest rate times it."""
+    """PyTorch's AdamW, and Muon beside it if the recipe says so, under one schedule."""
 
     def __init__(self, network: Network, chosen: OptimizerSection, *, fused: bool) -> None:
         """network: its weights channels last in memory (channels_last). fused: one kernel for Adam's step, on CUDA."""
-        named = list(network.named_parameters())
-        self._kernels = [p for name, p in named if chosen.kind == "muon" and _hidden(name, p)]
-        kernels = set(self._kernels)
+        named = dict(network.named_parameters())
+        hidden = {name: p for name, p in named.items() if chosen.kind == "muon" and _hidden(name, p)}
+        self._parameters = list(named.values())
         self._adam = torch.optim.AdamW(
-            [p for _, p in named if p not in kernels],
+            [p for name, p in named.items() if name not in hidden],
             lr=chosen.rate,
             betas=chosen.betas,
             eps=chosen.eps,
             weight_decay=chosen.weight_decay,
             fused=fused,
         )
+        groups: dict[str, list[Tensor]] = {}
+        for name, kernel in hidden.items():
+            branch = name.removeprefix(BRANCHES).split(".")[0] if name.startswith(BRANCHES) else "body"
+            groups.setdefault(branch, []).append(kernel)
+        self._muon = Muon(list(groups.values()), momentum=chosen.muon_momentum, weight_decay=chosen.weight_decay)
         self._adam_rate, self._muon_rate = chosen.rate, chosen.muon_rate
-        self._muon: torch.optim.Optimizer | None = None
-        if self._kernels:
-            # Muon takes matrices only: the same memory, seen as outputs x (inputs · 9).
-            self._matrices = [_matrix(p.detach()) for p in self._kernels]
-            self._muon = torch.optim.Muon(
-                self._matrices, lr=chosen.muon_rate, weight_decay=chosen.weight_decay, momentum=chosen.muon_momentum
-            )
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self._adam.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-        for parameter in self._kernels:
+        for parameter in self._parameters:
             parameter.grad = None
 
     def step(self, share: float) -> None:
@@ -52,33 +50,17 @@ class Optimizer:
         for group in self._adam.param_groups:
             group["lr"] = self._adam_rate * share
         self._adam.step()
-        if self._muon is None:
-            return
-        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
-            # A branch of another scale has no gradient in this step.
-            matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
-        for group in self._muon.param_groups:
-            group["lr"] = self._muon_rate * share
-        self._muon.step()
+        self._muon.step(self._muon_rate * share)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` wants back."""
-        return {
-            "adam": self._adam.state_dict(),
-            "muon": self._muon.state_dict() if self._muon else None,
-        }
+        return {"adam": self._adam.state_dict(), "muon": self._muon.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._adam.load_state_dict(state["adam"])
-        if self._muon:
-            self._muon.load_state_dict(state["muon"])
+        self._muon.restore(state["muon"])
 
 
 def _hidden(name: str, parameter: Tensor) -> bool:
     return parameter.dim() == 4 and not name.startswith(ENDS)
-
-
-def _matrix(kernel: Tensor) -> Tensor:
-    """(outputs, inputs, 3, 3) channels last → (outputs, 9 · inputs), the same memory."""
-    return kernel.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1)

@@ -112,7 +112,7 @@ class OptimizerSection(_Section):
     """"adam" for every weight; "muon" for the hidden kernels (all but head and tail), Adam for the rest."""
     rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 8e-4
     """Highest learning rate, of Adam."""
-    muon_rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.01
+    muon_rate: Annotated[float, Field(gt=0, lt=1, strict=True)] = 3e-3
     """kind = "muon": highest learning rate of Muon, whose steps are matrices of norm 1."""
     muon_momentum: Decay = 0.95
     """kind = "muon": decay a step of the gradient's mean."""
