@@ -19,7 +19,7 @@ from superfine.errors import DataError
 Progress = Callable[[str, int, int | None], None]
 """Called with (file name, bytes there, bytes in all or None)."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17  # what a killed download can lose
 _TRIES = 4
 _TIMEOUT = 30.0  # seconds without a byte
 

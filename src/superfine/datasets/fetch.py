@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,7 +34,7 @@ def fetch(
         folder: made if it does not exist.
         parts: which of its files; empty takes those that are not optional.
         keep_archives: do not delete a zip file once it is unpacked.
-        progress: told about every megabyte.
+        progress: told about every piece that comes.
 
     Returns:
         the folder of the set.
@@ -49,6 +50,18 @@ def fetch(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make {target}: {error.strerror or error}; choose another folder with -o") from error
+    try:
+        _fetch_parts(data.name, chosen, target, keep_archives, progress)
+    except DataError:
+        with contextlib.suppress(OSError):
+            target.rmdir()  # if nothing came at all
+        raise
+    return target
+
+
+def _fetch_parts(
+    name: str, chosen: Sequence[RemoteFile], target: Path, keep_archives: bool, progress: Progress | None
+) -> None:
     manifest = read_manifest(target)
     for file in chosen:
         if file.part in manifest["parts"]:
@@ -61,10 +74,9 @@ def fetch(
         files = unpack(archive, target, strip=file.strip)
         manifest["files"].update(files)
         manifest["parts"][file.part] = {"url": file.url, "sha256": digest, "bytes": archive.stat().st_size}
-        _write_manifest(target, data.name, manifest)
+        _write_manifest(target, name, manifest)
         if not keep_archives:
             archive.unlink()
-    return target
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
