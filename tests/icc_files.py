@@ -1,4 +1,4 @@
-"""ICC profiles put together from the specification (ICC.1:2001-04), for colour spaces no free profile is at hand of."""
+"""ICC profiles put together from the specification (ICC.1:2001-04): curves and spaces no real file here covers."""
 
 import struct
 
@@ -38,21 +38,6 @@ def samples(values: np.ndarray) -> bytes:
 def parametric(value: float) -> bytes:
     """parametricCurveType, a plain power."""
     return b"para" + struct.pack(">IHHi", 0, 0, 0, round(value * 65536))
-
-
-def cmyk_profile() -> bytes:
-    """A press: full inks have about the Lab values of coated offset (ISO 12647-2); what lies between is mixed."""
-    paper, inks = np.array([95.0, 0, -2]), np.array([[55, -37, -50], [48, 74, -3], [89, -5, 93], [16, 0, 0]])
-    table = []
-    for node in np.ndindex(2, 2, 2, 2):
-        shares = [ink / paper[0] for ink, used in zip(inks[:, 0], node, strict=True) if used]
-        light = paper[0] * np.prod(shares) if shares else paper[0]
-        hue = sum((ink[1:] for ink, used in zip(inks, node, strict=True) if used), np.zeros(2))
-        table += [round(light * 2.55), round(np.clip(hue[0] + 128, 0, 255)), round(np.clip(hue[1] + 128, 0, 255))]
-    straight = bytes(range(256))
-    matrix = struct.pack(">9i", *(round(value * 65536) for value in np.eye(3).ravel()))
-    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + straight * 4 + bytes(table) + straight * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": _xyz(D50), b"A2B0": lut}, "press")
 
 
 def _xyz(values: tuple[float, ...]) -> bytes:

@@ -14,10 +14,12 @@ from superfine.images.depth import as_float32
 from superfine.images.profile import decode_linear, encode_linear, is_linear
 from superfine.upscale import Upscaler
 
-ADOBE = (Path(__file__).parent / "golden" / "profiles" / "compatibleWithAdobeRGB1998.icc").read_bytes()
-P3 = icc_files.rgb_profile(icc_files.DISPLAY_P3, icc_files.gamma(2.2), "Display P3, almost")
+REAL = Path(__file__).parent / "golden" / "profiles"
+ADOBE = (REAL / "compatibleWithAdobeRGB1998.icc").read_bytes()
+P3 = (REAL / "DisplayP3Compat-v4.icc").read_bytes()
+LINEAR = (REAL / "LinearRec709-lcms.icc").read_bytes()
+CMYK = (REAL / "ChemicalProof-reduced.icc").read_bytes()
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-LINEAR = icc_files.rgb_profile(icc_files.SRGB, icc_files.gamma(None), "linear")
 
 
 def waves(size: int = 48) -> np.ndarray:
@@ -81,7 +83,8 @@ def test_linear_profiles_are_recognised_by_their_curves() -> None:
         assert is_linear(icc_files.gray_profile(curve))
     for curve in bent:
         assert not is_linear(icc_files.rgb_profile(icc_files.SRGB, curve))
-    assert not any(is_linear(icc) for icc in (None, b"", b"no profile", SRGB, ADOBE, icc_files.cmyk_profile()))
+    assert not any(is_linear(icc) for icc in (None, b"", b"no profile", SRGB, ADOBE, P3, CMYK))
+    assert is_linear(LINEAR)
 
 
 def test_damaged_profiles_are_not_linear_and_cost_no_picture() -> None:
@@ -148,19 +151,40 @@ def test_srgb_pictures_lose_their_profile_without_a_change(tmp_path: Path) -> No
     np.testing.assert_array_equal(to_srgb(deep).pixels, deep.pixels)
 
 
-def test_cmyk_is_read_through_its_profile(tmp_path: Path) -> None:
-    """Full cyan of a press is a blue-green of middling lightness, not the plain formula's (0, 255, 255)."""
-    inks = np.zeros((8, 8, 4), np.uint8)
-    inks[:, :4, 0] = 255
-    image = Image.frombytes("CMYK", (8, 8), inks.tobytes())
-    image.save(tmp_path / "plain.tif")
-    image.save(tmp_path / "press.tif", icc_profile=icc_files.cmyk_profile())
-    np.testing.assert_array_equal(read(tmp_path / "plain.tif").pixels[0, 0], (0, 255, 255))
-    press = read(tmp_path / "press.tif")
+INKS = {"paper": (0, 0, 0, 0), "cyan": (255, 0, 0, 0), "magenta": (0, 255, 0, 0), "yellow": (0, 0, 255, 0),
+        "black": (0, 0, 0, 255), "blue": (255, 255, 0, 0)}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_cmyk_is_read_through_its_profile(tmp_path: Path, suffix: str) -> None:
+    """A press's full cyan is darker than the plain formula's (0, 255, 255), its black no black, and blue a violet."""
+    inks = np.repeat(np.array(list(INKS.values()), np.uint8)[None], 16, axis=1).repeat(16, axis=0)
+    image = Image.frombytes("CMYK", (inks.shape[1], 16), inks.tobytes())
+    exact = {"quality": 100, "subsampling": 0} if suffix == ".jpg" else {}
+    image.save(tmp_path / f"plain{suffix}", **exact)
+    image.save(tmp_path / f"press{suffix}", icc_profile=CMYK, **exact)
+    plain, press = read(tmp_path / f"plain{suffix}"), read(tmp_path / f"press{suffix}")
     assert press.icc is None and press.mode == "CMYK"
-    red, green, blue = (int(value) for value in press.pixels[0, 0])
-    assert red < 40 and 110 < green < 190 and blue > 180
-    assert (press.pixels[0, 7] > 225).all(), "paper"
+    names = list(INKS)
+    for picture, wanted in (
+        (plain, {"cyan": (0, 255, 255), "black": (0, 0, 0), "blue": (0, 0, 255), "paper": (255, 255, 255)}),
+        (press, {"cyan": (0, 153, 227), "magenta": (234, 0, 128), "yellow": (255, 240, 0), "black": (20, 5, 0),
+                 "blue": (32, 6, 117), "paper": (255, 255, 255)}),  # LittleCMS, with the whole profile
+    ):  # fmt: skip
+        for name, colour in wanted.items():
+            found = picture.pixels[8, 16 * names.index(name) + 8].astype(int)
+            assert np.abs(found - colour).max() <= 3, (name, found)
+
+
+def test_a_cmyk_picture_is_upscaled_as_what_its_profile_shows(tmp_path: Path) -> None:
+    inks = np.dstack([waves(), np.zeros((48, 48, 1), np.uint8)])
+    Image.frombytes("CMYK", (48, 48), inks.tobytes()).save(tmp_path / "a.tif", icc_profile=CMYK)
+    shown = read(tmp_path / "a.tif")
+    upscaler = Upscaler("esrgcnn", 2)
+    write(upscaler(shown), tmp_path / "b.tif")
+    larger = read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(larger.pixels, upscaler(shown.pixels))
+    assert np.abs(larger.pixels.mean(axis=(0, 1)) - shown.pixels.mean(axis=(0, 1))).max() < 0.6
 
 
 def test_a_damaged_cmyk_profile_falls_back_on_the_plain_formula() -> None:

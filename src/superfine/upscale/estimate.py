@@ -111,13 +111,13 @@ class Estimator:
             count = int((edges == kind).sum())
             if count == 0:
                 continue
-            # The middle one of its kind: a picture's corner is more often empty.
+            # One in the middle: a picture's corners are more often empty.
             window = _window(picture, tiles[int(np.flatnonzero(edges == kind)[count // 2])].read, edge=kind)
             key = (scale, window.pixels.shape, window.pixels.dtype, window.alpha is not None, kind, _is_neutral(window))
             if key not in self._runs:
                 first, each, (larger, _) = _timed(partial(self.enlarger.one_pass, window, scale))
                 seconds += max(0.0, first - each)  # compiling
-                self._runs[key] = each, _corner(larger)
+                self._runs[key] = each, _middle(larger)
             each, larger = self._runs[key]
             seconds += count * each
             made.append(larger)
@@ -127,7 +127,7 @@ class Estimator:
         self, sample: Picture, plan: Plan, target: Target, format: str, *, animated: bool
     ) -> tuple[float, float]:
         """Seconds an encoder takes to come up, and seconds a pixel for all that follows the passes."""
-        piece = _corner(sample)
+        piece = _middle(sample)
         shifted = replace(piece, pixels=np.roll(piece.pixels, 5, axis=1))
         pieces = [piece, shifted] if animated else [piece]
         (wide, high), enlarged = plan.resized, plan.enlarged
@@ -204,10 +204,13 @@ def _is_neutral(picture: Picture) -> bool:
     return bool((picture.pixels == picture.pixels[:, :, :1]).all())
 
 
-def _corner(picture: Picture) -> Picture:
+def _middle(picture: Picture) -> Picture:
     """At most _SAMPLE pixels a side of it."""
-    alpha = None if picture.alpha is None else picture.alpha[:_SAMPLE, :_SAMPLE].copy()
-    return replace(picture, pixels=picture.pixels[:_SAMPLE, :_SAMPLE].copy(), alpha=alpha)
+    high, wide = (min(side, _SAMPLE) for side in (picture.height, picture.width))
+    top, left = (picture.height - high) // 2, (picture.width - wide) // 2
+    there = slice(top, top + high), slice(left, left + wide)
+    alpha = None if picture.alpha is None else picture.alpha[there].copy()
+    return replace(picture, pixels=picture.pixels[there].copy(), alpha=alpha)
 
 
 def _used() -> int:
