@@ -19,7 +19,7 @@ LAYERS = [
     {"engines", "weights", "checkpoints"},
     {"nets"},
     {"quality.metrics", "quality.protocols", "quality", "images"},
-    {"errors", "version"},
+    {"atomic", "errors", "version"},
 ]
 """Top to bottom; `superfine` is the package's own __init__.py."""
 

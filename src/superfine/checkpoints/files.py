@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import ceil
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from superfine.atomic import replace_file
 from superfine.checkpoints.header import FORMAT
 from superfine.checkpoints.keys import MEAN_KEYS
 from superfine.checkpoints.read import StateFile, read_state
@@ -82,15 +82,7 @@ def save(
     header = dict(metadata or {}) | header_of(network)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(_in_order(to_bytes(tensors, header)))
-                file.close()
-                Path(file.name).chmod(0o644)  # NamedTemporaryFile makes it private
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        replace_file(path, _in_order(to_bytes(tensors, header)))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 

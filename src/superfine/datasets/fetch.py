@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import stat
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from superfine.atomic import replace_file, whole_file
 from superfine.datasets.catalogue import DataSet, RemoteFile
 from superfine.datasets.download import Progress, download, sha256_of
 from superfine.errors import DataError
@@ -92,9 +92,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def _write_manifest(folder: Path, name: str, manifest: dict[str, dict[str, object]]) -> None:
-    partial = folder / f".{MANIFEST}.part"
-    partial.write_text(json.dumps({"name": name, **manifest}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST)
+    replace_file(folder / MANIFEST, (json.dumps({"name": name, **manifest}, indent=1) + "\n").encode())
 
 
 def _refuse_full_disk(file: RemoteFile, folder: Path) -> None:
@@ -149,12 +147,6 @@ def _safe(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with opened.open(member) as source, partial.open("wb") as out:
-            shutil.copyfileobj(source, out, 1 << 20)
-        digest = sha256_of(partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return digest
+    with opened.open(member) as source, whole_file(target) as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+    return sha256_of(target)

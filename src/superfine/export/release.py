@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from superfine import checkpoints
+from superfine.atomic import replace_file
 from superfine.checkpoints.header import read_header
 from superfine.errors import DataError, SuperfineError
 from superfine.export.files import export
@@ -122,10 +122,7 @@ def _store(folder: Path, name: str, entry: dict[str, Any]) -> None:
     text += "".join(_toml(each, fields) for each, fields in entries.items())
     for each, fields in tomllib.loads(text).items():
         read_entry(each, fields)  # what was written must be what is read
-    with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8", delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(folder / "catalogue.toml")
+    replace_file(folder / "catalogue.toml", text.encode())
     catalogue.cache_clear()
 
 

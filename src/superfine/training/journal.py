@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from superfine.atomic import replace_file
 from superfine.errors import TrainingError
 from superfine.quality.benchmark.result import machine, now, versions
 from superfine.training.loop import Progress, Run, mean_psnr
 from superfine.training.pack import Pack
-from superfine.training.state import replace_file
 from superfine.training.template import recipe_text
 from superfine.version import __version__
 

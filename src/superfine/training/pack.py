@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from superfine.atomic import whole_file
 from superfine.errors import DataError
 from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.training.parallel import in_order
@@ -132,15 +133,10 @@ def write_pack(
 
 
 def _assemble(target: Path, header: bytes, body: IO[bytes]) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(MAGIC + struct.pack("<Q", len(header)) + header)
-            while chunk := body.read(1 << 24):
-                file.write(chunk)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        file.write(MAGIC + struct.pack("<Q", len(header)) + header)
+        while chunk := body.read(1 << 24):
+            file.write(chunk)
 
 
 class Pack:

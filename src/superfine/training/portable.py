@@ -10,17 +10,17 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from superfine.atomic import whole_file
 from superfine.errors import DataError
 from superfine.quality.metrics import psnr
 from superfine.training.parallel import in_order
@@ -92,25 +92,22 @@ def write_portable(
     Raises DataError if no picture can be used, if they do not fit at any quality, or on a failed write.
     """
     quality = _guess(paths, limit, codec, smallest_side, workers)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            report = _write(temporary, paths, quality, codec, smallest_side, workers, progress)
-            if report.size <= limit:
-                temporary.replace(target)
-                return report
-            if quality == 1:
-                raise DataError(
-                    f"{len(paths)} pictures do not fit into {limit:,} bytes: even at quality 1 they are "
-                    f"{report.size:,}; allow more, or pack fewer"
-                )
-            # The guess came from a sample: step down as far as the overshoot says, at least by one.
-            quality = max(1, quality - max(1, round(quality * (report.size / limit - 1) / 2)))
+        with whole_file(target) as file:
+            while True:
+                report = _write(file, paths, quality, codec, smallest_side, workers, progress)
+                if report.size <= limit:
+                    return report
+                if quality == 1:
+                    raise DataError(
+                        f"{len(paths)} pictures do not fit into {limit:,} bytes: even at quality 1 they are "
+                        f"{report.size:,}; allow more, or pack fewer"
+                    )
+                # The guess came from a sample: step down as far as the overshoot says, at least by one.
+                quality = max(1, quality - max(1, round(quality * (report.size / limit - 1) / 2)))
     except OSError as error:
         raise DataError(f"cannot write the pack {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_portable(path: Path) -> bool:
@@ -158,7 +155,7 @@ def _guess(paths: Sequence[Path], limit: int, codec: Codec, smallest_side: int, 
 
 
 def _write(
-    target: Path,
+    file: IO[bytes],
     paths: Sequence[Path],
     quality: int,
     codec: Codec,
@@ -170,7 +167,9 @@ def _write(
     left_out: list[str] = []
     cost: list[float] = []
     encode = partial(_encode, quality=quality, codec=codec, smallest_side=smallest_side)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    file.seek(0)
+    file.truncate()  # what an earlier, better quality left
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for done, encoded in enumerate(in_order(encode, paths, workers), 1):
             name = paths[done - 1].name
             if isinstance(encoded, str):
@@ -188,7 +187,7 @@ def _write(
         manifest = {"format": FORMAT, "codec": codec, "quality": quality if cost else None, "pictures": pictures}
         archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest))
     return PortableReport(
-        size=target.stat().st_size,
+        size=file.seek(0, io.SEEK_END),
         quality=quality if cost else None,
         as_they_are=len(pictures) - len(cost),
         reencoded=len(cost),

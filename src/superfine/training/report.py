@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from superfine import checkpoints
+from superfine.atomic import replace_file
 from superfine.errors import SuperfineError, TrainingError
 from superfine.nets.layers import channels_last
 from superfine.training.chart import Line, chart
 from superfine.training.journal import read_log
 from superfine.training.recipe import Recipe, parse_recipe
 from superfine.training.samples import SIDE, Pixels, Sample, samples
-from superfine.training.state import replace_file
 from superfine.training.template import recipe_text
 from superfine.training.validation import ValidationSet
 

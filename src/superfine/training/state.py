@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from superfine.atomic import replace_file
 from superfine.errors import TrainingError
 from superfine.nets import Network
 from superfine.training.optimizer import Optimizer
@@ -114,19 +114,6 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise TrainingError(f"cannot resume from {path}: not a saved superfine run")
     return payload
-
-
-def replace_file(path: Path, data: memoryview | bytes) -> None:
-    """Write beside, flush to the disk, then take the name in one step. Raises OSError, and leaves nothing behind."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _save_parts(path: Path, data: memoryview, limit: int) -> None:

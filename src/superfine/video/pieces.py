@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from superfine.atomic import replace_file
 from superfine.errors import VideoError
 
 FRAMES = 48
@@ -56,7 +57,7 @@ class Pieces:
             if not job.is_file() or job.read_text(encoding="utf-8") != text:
                 for old in folder.iterdir():
                     old.unlink()
-                _write_whole(job, text.encode())
+                replace_file(job, text.encode())
         except OSError as error:
             raise VideoError(f"cannot work in {folder}: {error.strerror or error}") from error
         self.done = self._whole_pieces()
@@ -66,7 +67,7 @@ class Pieces:
         footer = json.dumps(asdict(index)).encode()
         content = b"".join(chunk.data for chunk in chunks) + footer + len(footer).to_bytes(8, "little")
         try:
-            _write_whole(self._path(len(self.done)), content)
+            replace_file(self._path(len(self.done)), content)
         except OSError as error:
             raise VideoError(
                 f"cannot write into {self.folder}: {error.strerror or error}; what is done is kept"
@@ -134,12 +135,3 @@ def _read_index(path: Path) -> Index | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return index if sum(n for _, _, n in index.packets) + length + 8 == size else None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from superfine.atomic import replace_file
 from superfine.errors import DataError
 
 FORMAT = "superfine-benchmark-1"
@@ -159,10 +160,7 @@ def load(path: Path) -> Result:
 
 def save(text: str, path: Path) -> None:
     """Write text to `path` whole or not at all; raises DataError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
