@@ -11,7 +11,6 @@ float32) matrix products in the same run. Three multiply-adds are counted for ea
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from superfine.nets import Network, build
+from superfine.quality.benchmark.result import machine
 from superfine.training.loop import Run, choose_bf16, choose_device
 from superfine.training.pack import Pack, PackOptions, write_pack
 from superfine.training.recipe import Recipe, parse_recipe
@@ -201,10 +201,8 @@ def random_pack(folder: Path, patch: int) -> Pack:
 def processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
-        if info.exists() else []  # fmt: skip
-    return f"{names[0]} ({len(names)} cores)" if names else platform.processor()
+    here = machine()
+    return f"{here['cpu']} ({here['cores']} cores)"
 
 
 if __name__ == "__main__":
