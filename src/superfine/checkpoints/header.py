@@ -19,6 +19,25 @@ _MOST_HEADER = 100_000_000
 """Longest header believed, in bytes: the limit of the safetensors library itself."""
 
 
+def first_bytes(path: Path) -> bytes:
+    """The first 16 bytes of a file of weights. Raises CheckpointError if it is missing, a folder or empty."""
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder: name a weights file in it")
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if not start:
+        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again")
+    return start
+
+
+def looks_like_safetensors(start: bytes) -> bool:
+    """Whether a file's first 16 bytes are a safetensors header: eight bytes of length, then JSON."""
+    return len(start) > 8 and start[8:9] == b"{"
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """Where one tensor lies."""

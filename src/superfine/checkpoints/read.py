@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from superfine.checkpoints.header import read_header
+from superfine.checkpoints.header import first_bytes, looks_like_safetensors, read_header
 from superfine.checkpoints.recognise import listing
 from superfine.errors import CheckpointError
 
@@ -48,15 +48,7 @@ def read_state(path: str | Path) -> StateFile:
     Raises CheckpointError if there is no such file, or it is empty, cut short or not a weights file.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a folder: name a weights file in it")
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if not start:
-        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again")
+    start = first_bytes(path)
     metadata: dict[str, str] = {}
     if looks_like_safetensors(start):
         content, metadata = _read_safetensors(path)
@@ -68,11 +60,6 @@ def read_state(path: str | Path) -> StateFile:
     prefix = _common_prefix(tensors)
     state = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return StateFile(state, metadata, wrappers, prefix, kind)
-
-
-def looks_like_safetensors(start: bytes) -> bool:
-    """Whether a file's first 16 bytes are a safetensors header: eight bytes of length, then JSON."""
-    return len(start) > 8 and start[8:9] == b"{"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

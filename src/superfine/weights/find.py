@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from superfine.checkpoints.header import FORMAT, Header, read_header
+from superfine.checkpoints.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
 from superfine.errors import CheckpointError, ModelError
 from superfine.weights.catalogue import FOLDER, catalogue
 
@@ -82,14 +82,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _from_file(path: Path, name: str) -> Model:
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if not start:
-        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again")
-    if start[8:] == b"{":
+    if looks_like_safetensors(first_bytes(path)):
         header = read_header(path)
         if header.is_ours:
             return _from_header(path, name, header)
