@@ -186,6 +186,9 @@ def test_complexity_times_what_runs_and_names_what_does_not(superfine, work):
     superfine("benchmark", "Set5", "-m", "bicubic", "-s", "2", "--json", "result.json")
     assert superfine("results", "result.json", "--costs", "costs.json", "--page", "page.md")[0] == 0
     page = (work / "page.md").read_text()
+    assert "1,349,248 + 24 - 110,592 = 1,238,680" in page
+    (work / "cut.json").write_text(json.dumps({**told, "timings": [{"side": 32}]}))
+    refused(superfine("results", "result.json", "--costs", "cut.json"), "cut.json lacks or garbles a field")
     assert "| esrgcnn | x2 | nearest |" in page and "| HR 32² | HR 64² |" in page
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from superfine.errors import DataError
 from superfine.quality.benchmark import published, tables
+from superfine.quality.benchmark.complexity import Cost, Timing, against_papers
 from superfine.quality.benchmark.methods import INTERPOLATIONS
 from superfine.quality.benchmark.result import Result, SetRecord
 from superfine.quality.protocols import PROTOCOLS
@@ -90,7 +91,7 @@ def page(results: Sequence[Result], costs: dict[str, Any] | None = None) -> str:
             tables.markdown(paper, all_printed=True).strip(),
         ]
     if costs is not None:
-        parts += ["## Costs", _costs_table(costs), _timings_table(costs)]
+        parts += ["## Costs", _costs_table(costs), _against_papers(costs), _timings_table(costs)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -123,6 +124,14 @@ def load_costs(path: Path) -> dict[str, Any]:
         raise DataError(f"cannot read {path}: {error}") from error
     if not isinstance(raw, dict) or raw.get("format") != "superfine-complexity-1":
         raise DataError(f"{path} is not a superfine-complexity-1 file; give one of superfine complexity --json")
+    try:
+        for each, kind in [(each, Cost) for each in raw["costs"]] + [(each, Timing) for each in raw["timings"]]:
+            kind(**each)
+        dict(raw["machine"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} lacks or garbles a field ({error}); measure again with superfine complexity"
+        ) from error
     return raw
 
 
@@ -177,6 +186,11 @@ def _costs_table(costs: dict[str, Any]) -> str:
         rows.append([each["model"], f"x{each['scale']}", f"{each['parameters']:,}", size, *counted, context])
     head = ["model", "scale", "parameters", "HR size", "multiply-adds", "activations", "receptive field, each side"]
     return _lines(head, rows)
+
+
+def _against_papers(costs: dict[str, Any]) -> str:
+    """Why the papers print other counts."""
+    return "\n".join(f"- {line}" for each in costs["costs"] for line in against_papers(Cost(**each)))
 
 
 def _timings_table(costs: dict[str, Any]) -> str:
