@@ -165,6 +165,51 @@ def test_unreadable_folders_and_files_are_named_and_the_rest_is_done(tmp_path: P
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="Unix permissions")
+@pytest.mark.parametrize(("source", "target"), [
+    ("closed", "out"), ("closed/a.png", "out.png"), ("closed/*.png", "out"), ("a.png", "closed/b.png"),
+    ("a.png", "closed/b"),
+])  # fmt: skip
+def test_folders_that_may_not_be_entered_are_named(tmp_path: Path, source: str, target: str) -> None:
+    (tmp_path / "closed").mkdir()
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "closed" / "a.png")
+    (tmp_path / "closed").chmod(0)
+    command = ("upscale", tmp_path / source, "-o", tmp_path / target, "-s", 2, "--engine", "nearest")
+    done = unprivileged(tmp_path, *command)
+    (tmp_path / "closed").chmod(0o755)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "closed" in done.stderr and all(line.startswith("superfine: ") for line in done.stderr.splitlines())
+    assert sorted(path.name for path in tmp_path.rglob("[a-v]*.png")) == ["a.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("x" * 300 + ".png", "b.png"), ("a.png", "x" * 300 + ".png"), ("a.png", "x" * 300)]
+)
+def test_names_too_long_for_the_disk_are_one_line(tmp_path: Path, source: str, target: str) -> None:
+    picture(tmp_path / "a.png")
+    refused(upscale(tmp_path / source, tmp_path / target), "too long")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+@pytest.mark.parametrize("arguments", [("upscale", "a.png", "-o", "-", "-s", "2", "--engine", "nearest"), ("models",)])
+def test_standard_output_onto_a_full_disk_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    picture(tmp_path / "a.png")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "superfine", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("superfine: ") and "no space left" in line
+
+
+@pytest.mark.parametrize("empty", ["in", "out"])
+def test_an_empty_argument_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "a.png")
+    refused(upscale("" if empty == "in" else "a.png", "" if empty == "out" else "b"), "empty")
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="Unix permissions")
 def test_read_only_folder_is_named_and_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out").chmod(0o555)

@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more on its way out, so it must lead somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # what no room of the house foresaw: a disk, a permission, a name
+        complain(f"{error.filename or 'cannot go on'}: {(error.strerror or str(error)).lower()}")
+        return 2
     if code == 130:  # typer's, or ours: a Ctrl-C
         complain("interrupted")
     return code if isinstance(code, int) else 0

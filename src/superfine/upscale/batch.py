@@ -91,15 +91,17 @@ def expand(text: str, complaints: list[ImageError], without: Path | None = None)
     complaints: gets a line for what cannot be looked into, or if nothing is found. without: a folder that is
     not looked into, so that results put beside their sources are not taken for sources the next time.
     """
+    if not text:
+        raise PlanError("an input is empty: name a file, a folder or a glob (. is this folder)")
     path = Path(text)
-    if path.is_dir():
+    if _is_dir(path):
         found = list(_folder(path, complaints, without))
     elif not os.path.lexists(path) and glob.has_magic(text):
         found = _glob(text)
     else:
         return [Found(path, Path(path.name), named=True)]  # a missing file too: reading it says so
     if not found:
-        where = f"in the folder {path}" if path.is_dir() else f"match {text}"
+        where = f"in the folder {path}" if _is_dir(path) else f"match {text}"
         complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(SUFFIXES)}"))
     return found
 
@@ -110,7 +112,7 @@ def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> It
     def unreadable(error: OSError) -> None:
         complaints.append(ImageError(f"cannot look into {error.filename}: {(error.strerror or str(error)).lower()}"))
 
-    seen = {_identity(without)} if without is not None and without.is_dir() and not without.samefile(top) else set()
+    seen = {_identity(without)} if without is not None and _is_dir(without) and not without.samefile(top) else set()
     for here, folders, files in os.walk(top, followlinks=True, onerror=unreadable):
         identity = _identity(Path(here))
         if identity in seen:
@@ -122,6 +124,21 @@ def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> It
             path = Path(here, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
                 yield Found(path, path.relative_to(top))
+
+
+def _is_dir(path: Path) -> bool:
+    """False too where one may not look, or the name is too long: whoever opens it then says so."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -137,7 +154,9 @@ def _glob(pattern: str) -> list[Found]:
     # Path.glob takes no absolute pattern.
     matches = sorted(Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207
     return [
-        Found(path, path.relative_to(fixed)) for path in matches if path.suffix.lower() in SUFFIXES and path.is_file()
+        Found(path, path.relative_to(fixed))
+        for path in matches
+        if path.suffix.lower() in SUFFIXES and not _is_dir(path)
     ]
 
 
@@ -155,11 +174,13 @@ def _from_stream(inputs: Sequence[str], out: str, format: str | None) -> list[Jo
 def _is_folder(out: str, several: bool) -> bool:
     """Whether `out` means a folder: it is one, it ends like one, it has no suffix, or several pictures go there."""
     path = Path(out)
-    if path.is_dir() or out.endswith(("/", os.sep)):
+    if not out:
+        raise PlanError("the output is empty: name a file, a folder, or - for standard output")
+    if _is_dir(path) or out.endswith(("/", os.sep)):
         return True
-    if several and (path.exists() or path.suffix.lower() in SUFFIXES):
+    if several and (_exists(path) or path.suffix.lower() in SUFFIXES):
         raise PlanError(f"several pictures cannot go into the one file {out}: name a folder")
-    return several or not path.suffix
+    return several or (not path.suffix and not _exists(path))
 
 
 def _into_folder(found: Sequence[Found], out: Path, suffix: str, format: str | None) -> list[tuple[Found, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -214,6 +215,19 @@ def _check_format(job: Job, output: Size) -> None:
         )
 
 
+def _put_out(whole: BytesIO) -> None:
+    """To standard output. A reader that left early is its own affair, and of the door of the command line."""
+    try:
+        sys.stdout.buffer.write(whole.getbuffer())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python tries to flush the rest once more on its way out: it must lead somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ImageError(f"cannot write standard output: {(error.strerror or str(error)).lower()}") from None
+
+
 def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
     if isinstance(made, Outcome):
         return made
@@ -221,8 +235,7 @@ def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal
         if job.target is None:
             whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
             write_frames(made.frames, whole, format=settings.format, quality=settings.quality)
-            sys.stdout.buffer.write(whole.getbuffer())
-            sys.stdout.buffer.flush()
+            _put_out(whole)
         else:
             if journal is not None:
                 journal.begin(job.target)
