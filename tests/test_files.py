@@ -1,10 +1,8 @@
-"""Reading and writing picture files, with real files of every format and kind of damage."""
+"""Reading and writing picture files, real ones of every format."""
 
 import io
-import os
 import stat
 import struct
-import sys
 import threading
 import zlib
 from pathlib import Path
@@ -13,31 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
+from picture_samples import photograph, rgba, save
 from superfine.errors import ImageError
-from superfine.images import SUFFIXES, Picture, from_pil, read, to_pil, write
+from superfine.images import Picture, from_pil, read, to_pil, write
 
 LOSSLESS = [".png", ".tif", ".tiff", ".bmp"]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def photograph(height: int = 37, width: int = 53, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """Smooth colour with a little noise: compresses like a picture, and every pixel differs."""
-    rows, columns = np.mgrid[:height, :width]
-    waves = [np.sin(rows / (5 + c)) + np.cos(columns / (7 + c)) for c in range(channels)]
-    noise = np.random.default_rng(seed).normal(0, 2, (height, width, channels))
-    return np.clip(np.stack(waves, axis=2) * 60 + 128 + noise, 0, 255).astype(np.uint8)
-
-
-def save(path: Path, image: Image.Image, **settings: object) -> Path:
-    image.save(path, **settings)
-    return path
-
-
-def rgba() -> Image.Image:
-    alpha = np.zeros((37, 53), np.uint8)
-    alpha[5:30, 9:40] = 255
-    alpha[30:] = 100
-    return Image.fromarray(np.dstack([photograph(), alpha]))
 
 
 # Every format and mode --------------------------------------------------------------------------
@@ -285,150 +264,3 @@ def test_many_threads_read_at_once_without_disturbing_pillow(tmp_path: Path) -> 
         thread.join()
     assert sorted(refused) == list(range(1, 16, 2))
     assert limit == Image.MAX_IMAGE_PIXELS
-
-
-# Bad input --------------------------------------------------------------------------------------
-
-
-def refused(path: Path, **settings: int) -> str:
-    with pytest.raises(ImageError) as caught:
-        read(path, **settings)
-    message = str(caught.value)
-    assert "\n" not in message and str(path) in message
-    return message
-
-
-def test_missing_file_folder_and_empty_file_are_named(tmp_path: Path) -> None:
-    assert "no such file" in refused(tmp_path / "none.png")
-    assert "is a folder" in refused(tmp_path)
-    (tmp_path / "empty.png").touch()
-    assert "0 bytes" in refused(tmp_path / "empty.png")
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_truncated_files_are_refused_wherever_the_cut(tmp_path: Path, suffix: str) -> None:
-    write(Picture(photograph(90, 120)), tmp_path / f"a{suffix}")
-    whole = (tmp_path / f"a{suffix}").read_bytes()
-    for share in (0.02, 0.3, 0.6, 0.9):
-        cut = tmp_path / f"cut{suffix}"
-        cut.write_bytes(whole[: int(len(whole) * share)])
-        refused(cut)
-
-
-@pytest.mark.parametrize(
-    "content", [b"hello, I am not a picture\n" * 40, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0"]
-)
-def test_fake_pictures_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "fake.png").write_bytes(content)
-    refused(tmp_path / "fake.png")
-
-
-def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
-    for suffix in SUFFIXES:
-        write(Picture(np.full((1, 1, 3), 128, np.uint8)), tmp_path / f"a{suffix}")
-        assert read(tmp_path / f"a{suffix}").pixels.shape[:2] == (1, 1)
-
-
-def test_header_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
-    bomb = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    )
-    (tmp_path / "bomb.png").write_bytes(bomb)
-    message = refused(tmp_path / "bomb.png")
-    assert "--max-pixels" in message
-
-
-def test_pixel_limit_is_exact(tmp_path: Path) -> None:
-    source = save(tmp_path / "a.png", Image.fromarray(photograph(10, 20)))
-    assert read(source, max_pixels=200).width == 20
-    assert "--max-pixels" in refused(source, max_pixels=199)
-    assert "--max-pixels" in refused(source, max_pixels=50)
-
-
-def test_unreadable_file_is_named(tmp_path: Path) -> None:
-    source = save(tmp_path / "a.png", Image.fromarray(photograph()))
-    source.chmod(0)
-    if os.access(source, os.R_OK):
-        pytest.skip("this user may read everything")
-    assert "permission denied" in refused(source)
-
-
-def not_written(picture: Picture, path: Path, **settings: object) -> str:
-    with pytest.raises(ImageError) as caught:
-        write(picture, path, **settings)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def test_unwritable_targets_are_named_and_leave_nothing_behind(tmp_path: Path) -> None:
-    picture = Picture(photograph())
-    assert "no such file or directory" in not_written(picture, tmp_path / "none" / "a.png")
-    (tmp_path / "dir.png").mkdir()
-    assert "folder" in not_written(picture, tmp_path / "dir.png")
-    assert "unknown suffix '.xyz'" in not_written(picture, tmp_path / "a.xyz")
-    assert "no suffix" in not_written(picture, tmp_path / "a")
-    assert "1 to 100" in not_written(picture, tmp_path / "a.jpg", quality=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir.png"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="device files are Unix's")
-def test_device_files_are_never_replaced() -> None:
-    assert "ordinary file" in not_written(Picture(photograph()), Path("/dev/null"), format=".png")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
-def test_sizes_a_format_cannot_hold_are_named(tmp_path: Path) -> None:
-    wide = Picture(np.zeros((1, 70_000, 1), np.uint8))
-    assert "JPEG" in not_written(wide, tmp_path / "a.jpg")
-    assert "WebP" in not_written(wide, tmp_path / "a.webp")
-    assert list(tmp_path.iterdir()) == []
-    write(wide, tmp_path / "a.png")
-
-
-def test_failed_write_keeps_the_old_file_and_no_other(tmp_path: Path) -> None:
-    target = tmp_path / "a.webp"
-    target.write_bytes(b"old")
-    not_written(Picture(np.zeros((1, 20_000, 1), np.uint8)), target)
-    assert target.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
-
-
-# Without the extra ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("missing", ["pillow_heif", "imagecodecs"])
-def test_missing_libraries_are_named_with_the_extra_that_brings_them(
-    tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip(missing)
-    suffix = {"pillow_heif": ".heic", "imagecodecs": ".jxl"}[missing]
-    write(Picture(photograph()), tmp_path / f"a{suffix}")
-    monkeypatch.setitem(sys.modules, missing, None)  # what Python does for a module that is not there
-    assert "superfine[formats]" in refused(tmp_path / f"a{suffix}")
-    assert "superfine[formats]" in not_written(Picture(photograph()), tmp_path / f"b{suffix}")
-    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
-
-
-def test_rare_tiffs_name_the_extra_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(Picture(photograph().astype(np.float32) / 255), tmp_path / "a.tif")
-    monkeypatch.setitem(sys.modules, "tifffile", None)
-    assert "superfine[formats]" in refused(tmp_path / "a.tif")
-    deep = Picture(photograph().astype(np.uint16) * 257)
-    write(deep, tmp_path / "b.tif")
-    np.testing.assert_array_equal(read(tmp_path / "b.tif").pixels, deep.pixels)
-
-
-@pytest.mark.parametrize(("suffix", "library"), [(".jxl", "pillow_jxl"), (".heic", "pillow_heif")])
-def test_pixel_limit_holds_for_the_formats_of_the_extra(tmp_path: Path, suffix: str, library: str) -> None:
-    """Their libraries would unpack first and ask later, so the size is read out of the header."""
-    pytest.importorskip(library)
-    pytest.importorskip("imagecodecs")
-    for height, width in ((16, 24), (300, 200), (257, 1030)):
-        write(Picture(photograph(height, width)), tmp_path / f"a{suffix}")
-        assert read(tmp_path / f"a{suffix}", max_pixels=height * width).width == width
-        assert "--max-pixels" in refused(tmp_path / f"a{suffix}", max_pixels=height * width - 1)

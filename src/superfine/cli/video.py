@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superfine.cli.messages import complain, one_line, time_of
+from superfine.cli.upscale import SIZE, option, read_target
 
 if TYPE_CHECKING:
-    from superfine.upscale import Upscaler
+    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscale.plan import Target
     from superfine.video import Options, Summary
+
+DEFAULT_SCALE = 2
 
 
 def video(
@@ -22,10 +26,22 @@ def video(
         Path,
         typer.Argument(metavar="OUT", help="Ending in .mp4, .mov, .mkv, .webm, .avi or .ts.", show_default=False),
     ],
-    scale: Annotated[int, typer.Option("--scale", "-s", metavar="2|3|4", help="How many times as wide and high.")] = 2,
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", "-s", metavar="N", help="How many times as wide and high.", show_default="2"),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME|FILE", help="esrgcnn, cfsrcnn, or a weights file.")
     ] = "esrgcnn",
+    width: Annotated[int | None, option(SIZE, "--width", "PIXELS", "So wide.", min=1)] = None,
+    height: Annotated[int | None, option(SIZE, "--height", "PIXELS", "So high.", min=1)] = None,
+    long_edge: Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer side.", min=1)] = None,
+    short_edge: Annotated[int | None, option(SIZE, "--short-edge", "PIXELS", "The shorter side.", min=1)] = None,
+    megapixels: Annotated[str | None, option(SIZE, "--megapixels", "N", "So many million pixels.")] = None,
+    box: Annotated[str | None, option(SIZE, "--size", "WxH", "A box in pixels; see --fit.")] = None,
+    fit: Annotated[
+        str, option(SIZE, "--fit", "HOW", "contain (inside the box), cover (fill it and cut) or stretch.")
+    ] = "contain",
     codec: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="h264, hevc, av1, vp9, prores or ffv1 (lossless).", show_default="chosen"),
@@ -55,25 +71,29 @@ def video(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Do not go on with an interrupted run.")] = False,
 ) -> None:
-    """Make a video 2, 3 or 4 times as large.
+    """Make a video larger: twice, or any size you name.
 
     - superfine video clip.mp4 clip-x2.mp4
+    - superfine video clip.mp4 clip-1080.mp4 --height 1080
     - superfine video film.mkv film-x2.mkv --codec hevc --quality 20
 
     Audio, subtitles, chapters and tags are copied; time stamps, bit depth, colour range and matrix, and HDR tags stay.
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
     again. Needs superfine\\[video].
     """
-    from superfine.upscale import Upscaler
+    from superfine.upscale.enlarge import Enlarger
     from superfine.video import Options
-    from superfine.weights import find
-    from superfine.weights.find import sha256_of
 
-    upscaler = Upscaler(model, scale, engine, precision, tile)
-    identity = "" if engine == "nearest" else sha256_of(find(model).weights)
+    wishes = {
+        "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
+        "megapixels": megapixels, "size": box,
+    }  # fmt: skip
+    wishes = {name: wish for name, wish in wishes.items() if wish is not None} or {"scale": str(DEFAULT_SCALE)}
+    target = read_target(wishes, fit)
+    enlarger = Enlarger(model, engine, precision, tile)
     options = Options(codec, quality, preset, pixel_format, deinterlace, drop, restart)
     start = perf_counter()
-    summary = _run(source, out, upscaler, options, identity, overwrite)
+    summary = _run(source, out, enlarger, target, options, overwrite)
     seconds = perf_counter() - start
     done = summary.frames - summary.resumed
     notes = [f"{summary.resumed} frames were there from an earlier run"] if summary.resumed else []
@@ -88,7 +108,7 @@ def video(
     print(one_line("; ".join([speed, *notes])))
 
 
-def _run(source: Path, out: Path, upscaler: Upscaler, options: Options, identity: str, overwrite: bool) -> Summary:
+def _run(source: Path, out: Path, enlarger: Enlarger, target: Target, options: Options, overwrite: bool) -> Summary:
     """upscale_video with a bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -110,9 +130,10 @@ def _run(source: Path, out: Path, upscaler: Upscaler, options: Options, identity
             return upscale_video(
                 source,
                 out,
-                upscaler,
+                enlarger,
                 options,
-                identity=identity,
+                target=target,
+                identity=enlarger.digest,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total or None),
             )

@@ -7,11 +7,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from superfine.errors import VideoError
+from superfine.errors import PlanError, VideoError
 from superfine.upscale import Upscaler
+from superfine.upscale.enlarge import Enlarger
+from superfine.upscale.plan import Target
 from superfine.video.encode import Encoding, container_of, plan_encoding
 from superfine.video.mux import Report, mux, try_streams
 from superfine.video.pieces import FRAMES, Pieces, file_identity, work_folder
+from superfine.video.sizing import Sizing
 from superfine.video.source import Source
 from superfine.video.walk import enlarge
 
@@ -61,20 +64,22 @@ class Summary:
 def upscale_video(
     source: str | Path,
     out: str | Path,
-    upscaler: Upscaler,
+    upscaler: Upscaler | Enlarger,
     options: Options | None = None,
     *,
+    target: Target | None = None,
     identity: str = "",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Write `source` as `out`, every frame through `upscaler`; audio, subtitles, chapters and tags are copied.
 
+    An Upscaler makes frames larger by its scale; an Enlarger brings them to `target`, any size.
     Time stamps stay as they are (variable frame rates too), and so do bit depth, range, colour matrix and HDR tags. A
     run that was interrupted goes on where it stopped if it is called again in the same way; `identity` names the
     model's weights for that purpose. Memory does not grow with the length of the video.
 
-    Raises VideoError, with `out` untouched.
+    Raises VideoError, and PlanError for a target out of reach, with `out` untouched.
     """
     source, out, options = Path(source), Path(out), options or Options()
     container_of(out.suffix)
@@ -83,13 +88,14 @@ def upscale_video(
     with Source(source) as video:
         if out.exists() and source.samefile(out):
             raise VideoError(f"{out} is the input: choose another name")
-        encoding = _plan(video, out.suffix, upscaler.scale, options)
+        sizing = _sizing(video, upscaler, target)
+        encoding = _plan(video, out.suffix, sizing, options)
         report = try_streams(video, container_of(out.suffix), encoding, drop=options.drop)
         job = {
             "input": file_identity(source),
             "encoding": asdict(encoding),
             "model": identity,
-            "engine": [upscaler.engine.name, upscaler.engine.precision, upscaler.scale],
+            "sizing": sizing.identity,
             "deinterlace": options.deinterlace,
             "frames": FRAMES,
         }
@@ -98,18 +104,29 @@ def upscale_video(
             Pieces(folder, {}).remove()
         pieces = Pieces(folder, job)
         resumed = pieces.frames
-        _fill(pieces, video, encoding, upscaler, options.deinterlace, progress)
+        _fill(pieces, video, encoding, sizing, options.deinterlace, progress)
         mux(video, out, encoding, pieces, report)
         summary = _summary(pieces, resumed, video.damaged, encoding, report)
         pieces.remove()
         return summary
 
 
-def _plan(video: Source, suffix: str, scale: int, options: Options) -> Encoding:
+def _sizing(video: Source, upscaler: Upscaler | Enlarger, target: Target | None) -> Sizing:
+    if isinstance(upscaler, Upscaler):
+        if target is not None:
+            raise PlanError("an Upscaler has one scale: pass an Enlarger with a target size")
+        return Sizing.by_scale(upscaler, video.width, video.height)
+    if target is None:
+        raise PlanError("an Enlarger needs a target size")
+    return Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
+
+
+def _plan(video: Source, suffix: str, sizing: Sizing, options: Options) -> Encoding:
+    width, height = sizing.plan.output
     return plan_encoding(
         video.layout,
         video.colour,
-        (video.height * scale, video.width * scale),
+        (height, width),
         (video.time_base, video.rate),
         suffix,
         codec=options.codec,
@@ -138,7 +155,7 @@ def _fill(
     pieces: Pieces,
     video: Source,
     encoding: Encoding,
-    upscaler: Upscaler,
+    sizing: Sizing,
     deinterlace: bool | None,
     progress: Progress | None,
 ) -> None:
@@ -147,7 +164,7 @@ def _fill(
     if progress is not None and done:
         progress(done, max(total, done))
     frames = video.frames(pieces.last_pts, deinterlace=deinterlace)
-    with closing(enlarge(frames, pieces, encoding, upscaler)) as numbers:
+    with closing(enlarge(frames, pieces, encoding, sizing)) as numbers:
         for number in numbers:
             if progress is not None:
                 progress(done + number, max(total, done + number))

@@ -141,6 +141,11 @@ class Source:
         data = self._first_side_data().get(SideDataType.DISPLAYMATRIX)
         return None if data is None else [int(value) for value in np.frombuffer(data, "<i4")[:9]]
 
+    def is_turned(self) -> bool:
+        """Whether players show the picture turned by a quarter, so that its width is seen as height."""
+        matrix = self.display_matrix()
+        return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
     def light(self) -> tuple[bytes | None, bytes | None]:
         """FFmpeg's structures of HDR10: mastering display, content light level; None where the first frame has none."""
         data = self._first_side_data()

@@ -19,11 +19,11 @@ import numpy as np
 from av.error import FFmpegError
 
 from superfine.errors import VideoError
-from superfine.upscale import Upscaler
 from superfine.video.colour import Floats, Plane, from_rgb, to_rgb
 from superfine.video.encode import Encoding
 from superfine.video.frames import make_frame
 from superfine.video.pieces import FRAMES, Chunk, Index, Pieces
+from superfine.video.sizing import Sizing
 from superfine.video.source import Frame
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _AHEAD = 2
 """Frames decoded before they are wanted."""
 
 
-def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, upscaler: Upscaler) -> Generator[int]:
+def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, sizing: Sizing) -> Generator[int]:
     """Add the pieces of `frames`, enlarged; after each frame, gives how many are done.
 
     A frame that equals the one before is not computed again. Frames that were enlarged when an error or Ctrl-C came are
@@ -40,7 +40,7 @@ def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, upscale
     """
     with closing(_ahead(_prepared(frames, encoding.layout.alpha))) as prepared, _Writer(pieces, encoding) as writer:
         for number, (frame, rgb) in enumerate(prepared, 1):
-            writer.add(frame, None if rgb is None else upscaler(rgb))
+            writer.add(frame, None if rgb is None else sizing(rgb))
             yield number
 
 

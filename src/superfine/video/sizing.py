@@ -1,0 +1,79 @@
+"""A frame to its size: network passes, then one fine downscale and a cut; planned once for all frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from superfine.upscale import Upscaler
+from superfine.upscale.enlarge import Enlarger
+from superfine.upscale.plan import Plan, Target
+from superfine.upscale.shrink import shrink
+from superfine.video.colour import Floats, Layout
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What every frame of a video goes through."""
+
+    plan: Plan
+    upscalers: tuple[Upscaler, ...]
+    """One for each pass."""
+
+    @classmethod
+    def by_scale(cls, upscaler: Upscaler, width: int, height: int) -> Sizing:
+        """One pass, as large as it comes."""
+        size = (width * upscaler.scale, height * upscaler.scale)
+        return cls(Plan((width, height), (upscaler.scale,), size, None), (upscaler,))
+
+    @classmethod
+    def by_target(
+        cls, enlarger: Enlarger, width: int, height: int, target: Target, layout: Layout, *, turned: bool
+    ) -> Sizing:
+        """The cheapest passes to a target, whose width and height are those a viewer sees (turned: by a quarter).
+
+        Where chroma is halved, an odd side that was not asked for in pixels loses one: few players take odd sizes.
+        Raises PlanError.
+        """
+        target = _turned(target) if turned else target
+        plan = enlarger.plan(width, height, target)
+        even = _even(plan, target, layout)
+        if even != plan.output:
+            plan = enlarger.plan(width, height, Target(size=even, fit="stretch"))
+        return cls(plan, tuple(enlarger.upscaler(scale) for scale in plan.passes))
+
+    def __call__(self, rgb: Floats) -> Floats:
+        """HWC float32 0..1, RGB or RGBA → the same at the plan's output size."""
+        for upscaler in self.upscalers:
+            rgb = upscaler(rgb)
+        rgb = shrink(rgb, self.plan.resized)
+        crop = self.plan.crop
+        return rgb if crop is None else np.ascontiguousarray(rgb[crop.top : crop.bottom, crop.left : crop.right])
+
+    @property
+    def identity(self) -> list[object]:
+        """Everything here that decides the pixels of a frame, to know an interrupted run by; in JSON's types."""
+        plan = self.plan
+        cut = None if plan.crop is None else [plan.crop.top, plan.crop.left, plan.crop.bottom, plan.crop.right]
+        engines = [[each.engine.name, each.engine.precision, each.scale] for each in self.upscalers]
+        return [engines, list(plan.resized), cut]
+
+
+def _turned(target: Target) -> Target:
+    """The target for a picture that lies on its side."""
+    size = None if target.size is None else (target.size[1], target.size[0])
+    return replace(target, width=target.height, height=target.width, size=size)
+
+
+def _even(plan: Plan, target: Target, layout: Layout) -> tuple[int, int]:
+    """The plan's output with sides made even where chroma wants it and nobody asked for them to the pixel."""
+    if plan.resized == plan.enlarged or (target.size is not None and target.fit != "contain"):
+        return plan.output  # a whole scale gives what it gives, and a box is a box
+    wide, high = target.size or (target.width, target.height)
+    edges = (target.long_edge, target.short_edge)
+
+    def even(side: int, span: int, asked: int | None) -> int:
+        return side if side % span == 0 or side == asked or side in edges else max(span, side - 1)
+
+    return even(plan.output[0], layout.across, wide), even(plan.output[1], layout.down, high)
