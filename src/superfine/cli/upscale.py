@@ -101,6 +101,9 @@ def upscale(
             show_default="chosen",
         ),
     ] = None,
+    memory: Annotated[
+        str | None, option(COMPUTING, "--memory", "SIZE", "Keep below so much, such as 2GiB, or say what is missing.")
+    ] = None,
     alpha: Annotated[str, option(COMPUTING, "--alpha", "HOW", "Transparency grows by network or bicubic.")] = "network",
     tta: Annotated[bool, flag(COMPUTING, "--tta", "Mean of 8 turned runs: a little better, 8 times the work.")] = False,
     back_projection: Annotated[
@@ -123,6 +126,7 @@ def upscale(
     from superfine.images.quiet import hush_codecs
     from superfine.upscale.batch import plan_batch
     from superfine.upscale.enlarge import Enlarger
+    from superfine.upscale.memory import parse_memory
     from superfine.upscale.run import Settings
 
     hush_codecs()
@@ -142,7 +146,8 @@ def upscale(
         complain(results_left_out(batch))
     if not batch.jobs:
         return 2
-    enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection)
+    most = None if memory is None else parse_memory(memory)
+    enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection, memory=most)
     enlarger.upscaler(first_scale(enlarger, target))  # one that cannot be had is found out before anything is read
     settings = Settings(
         suffix_of_format, quality, max_pixels or DEFAULT_MAX_PIXELS, overwrite, skip_existing, note, dpi == "scale"

@@ -48,6 +48,7 @@ class PictureRows:
 
     def __init__(self, picture: Picture, *, alpha: bool = True) -> None:
         """alpha: whether transparency is given with the rows; hidden pixels are seen to in any case."""
+        self.picture = picture
         cover = picture.alpha
         self._pixels = picture.pixels if cover is None else extend_edges(picture.pixels, cover)
         self._alpha = cover if alpha else None
@@ -88,8 +89,12 @@ def _cut(band: Band, first: int, last: int | None = None) -> Band:
     return pixels[first:last], None if alpha is None else alpha[first:last]
 
 
-def open_rows(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MAX_PIXELS) -> FileRows | None:
+def open_rows(
+    path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MAX_PIXELS, min_pixels: int = 0
+) -> FileRows | None:
     """The rows of a file that can be had one after the other; None where it has to be read whole.
+
+    Files of fewer than `min_pixels`, for which it is not worth while, are left alone too.
 
     So can those of PNG (8 and 16 bits, not interlaced, no palette, no animation) and TIFF (strips or tiles, one
     page, no palette), upright, without fully transparent pixels: what those look like depends on the whole picture.
@@ -100,18 +105,20 @@ def open_rows(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_M
     name, source = files.source_of(path)
     assert isinstance(source, Path)
     with files.errors_named(name, max_pixels):
-        unpacking = _unpacking(source, max_pixels)
+        unpacking = _unpacking(source, max_pixels, min_pixels)
         neutral = None if unpacking is None else _scan(unpacking)
     return None if unpacking is None or neutral is None else FileRows(unpacking, neutral, name, max_pixels)
 
 
-def _unpacking(source: Path, max_pixels: int) -> Unpacking | None:
+def _unpacking(source: Path, max_pixels: int, min_pixels: int) -> Unpacking | None:
     start = files.start_of(source)
     is_png = start.startswith(SIGNATURE)
     if not is_png and not is_tiff(start):
         return None
     try:
         with files.open_header(source, max_pixels) as image:
+            if image.width * image.height < min_pixels:
+                return None
             return png_rows.unpacking(source) if is_png else tiff_rows.unpacking(source, image)
     except UnidentifiedImageError:
         return None  # whoever reads it whole says what is wrong

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 from superfine.engines import Engine, open_engine
 from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
+from superfine.images.rows import Rows
+from superfine.images.scroll import Scroll
 from superfine.upscale.back_projection import Consistency, project_back
+from superfine.upscale.memory import STREAMED, fit, peak_of_plan, resident
 from superfine.upscale.plan import WORK, Plan, Target, plan_size
 from superfine.upscale.shrink import shrink
 from superfine.upscale.stitch import Progress
@@ -41,7 +47,8 @@ class Enlarger:
     """One network at every scale it knows, engines opened as plans ask for them.
 
     model, engine, precision, tile, alpha: as Upscaler. tta: the mean of eight turned and mirrored runs.
-    back_projection: change every pass's result so that downscaling it gives its input back.
+    back_projection: change every pass's result so that downscaling it gives its input back. memory: bytes the process
+    keeps below; pictures that cannot be had so are refused with a PlanError.
 
     Raises ModelError and CheckpointError on creation, EngineError when an engine is opened.
     """
@@ -56,11 +63,14 @@ class Enlarger:
         *,
         tta: bool = False,
         back_projection: bool = False,
+        memory: int | None = None,
     ) -> None:
         self._model: Model | None = None if engine == "nearest" else find(Path(model))
         self._engine, self._precision, self._tile, self._alpha = engine, precision, tile, alpha
         self._tta, self._back_projection = tta, back_projection
         self._upscalers: dict[int, Upscaler] = {}
+        self.memory = memory
+        self._before: int | None = None
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -96,6 +106,7 @@ class Enlarger:
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
             self._upscalers[scale] = Upscaler(engine=engine, tile=self._tile, alpha=self._alpha)
+            self._before = self._before or resident()
         return self._upscalers[scale]
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
@@ -103,12 +114,54 @@ class Enlarger:
         work = None if self._model is None else WORK.get(self._model.network)
         return plan_size(width, height, target, self.scales, work)
 
-    def __call__(self, picture: Picture, target: Target, progress: Share | None = None) -> Enlarged:
-        """The picture at the target's size, with everything that is not pixels. Raises PlanError, EngineError."""
+    def scroll(self, rows: Rows, target: Target, progress: Share | None = None) -> tuple[Scroll, Plan] | None:
+        """The picture at the target's size as bands of rows, enlarged when they are asked for, and the plan.
+
+        None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
+        transparency by bicubic. Raises PlanError at once, EngineError and ImageError as the bands come.
+        """
+        head, size = rows.head, (rows.head.width, rows.height)
+        plan = self.plan(*size, target)
+        whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
+        if whole or len(plan.passes) != 1 or plan.output != plan.enlarged:
+            return None
+        upscaler = self.upscaler(plan.passes[0])
+        taken = (self._before or 0) + rows.held
+        limit = max(STREAMED, taken + STREAMED // 2) if self.memory is None else self.memory
+        fit(upscaler, head, size, taken, limit)
+
+        def report(done: int, tiles: int) -> None:
+            if progress is not None:
+                progress(done / tiles)
+
+        width, height = plan.output
+        pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
+        alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=_marked(head.dpi, target.dpi))
+        return Scroll(head, height, upscaler.bands(rows, report)), plan
+
+    def _fit(self, picture: Picture, plan: Plan, passed: int, beside: int) -> None:
+        """Has a plan's pass number `passed` keep to the limit with the pictures in memory."""
+        upscaler = self.upscaler(plan.passes[passed])
+        if self.memory is None:
+            upscaler.fit(None)
+            return
+        factor = prod(plan.passes[:passed])
+        held = (self._before or 0) + beside + peak_of_plan(picture, plan)
+        fit(upscaler, picture, (plan.source[0] * factor, plan.source[1] * factor), held, self.memory)
+
+    def __call__(self, picture: Picture, target: Target, progress: Share | None = None, *, beside: int = 0) -> Enlarged:
+        """The picture at the target's size, with everything that is not pixels. Raises PlanError, EngineError.
+
+        beside: bytes of other pictures that are in memory meanwhile.
+        """
         plan = self.plan(picture.width, picture.height, target)
+        for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
+            self._fit(picture, plan, passed, beside)
         consistency = []
         total, before = sum(plan.pixels_per_pass), 0
-        for scale in plan.passes:
+        for passed, scale in enumerate(plan.passes):
+            self._fit(picture, plan, passed, beside)
             share = picture.width * picture.height
 
             def report(done: int, tiles: int, before: int = before, share: int = share) -> None:
@@ -140,5 +193,8 @@ def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
     if plan.crop is not None:
         rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
         pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    marked = picture.dpi if dpi is None else (float(dpi), float(dpi))
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=marked)
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=_marked(picture.dpi, dpi))
+
+
+def _marked(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
+    return found if dpi is None else (float(dpi), float(dpi))

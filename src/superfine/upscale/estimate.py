@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from itertools import pairwise
 from statistics import median
 from time import perf_counter
 from typing import TypeVar
@@ -20,6 +19,7 @@ from superfine.images.depth import Pixels
 from superfine.images.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.upscale.enlarge import Enlarger, finish
+from superfine.upscale.memory import PILLOW, bytes_of, peak_of_plan
 from superfine.upscale.plan import Plan, Target
 from superfine.upscale.tiles import Box, Tile
 
@@ -81,11 +81,11 @@ class Estimator:
             seconds += writing * plan.output[0] * plan.output[1]
         pixels = sum(plan.output[0] * plan.output[1] for plan in plans)
         pairs = list(zip(pictures, plans, strict=True))
-        source = sum(_bytes_of(picture, plan.source) for picture, plan in pairs)
-        result = sum(_bytes_of(picture, plan.output) for picture, plan in pairs)
-        worst = max(_buffers(picture, plan) for picture, plan in pairs)
+        source = sum(bytes_of(picture, plan.source) for picture, plan in pairs)
+        result = sum(bytes_of(picture, plan.output) for picture, plan in pairs)
+        worst = max(peak_of_plan(picture, plan) for picture, plan in pairs)
         if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
-            worst += result + pixels * _PILLOW
+            worst += result + pixels * PILLOW
         return Estimate(plans[0], len(pictures), pixels, _used() + worst, seconds, source, result)
 
     def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
@@ -225,27 +225,3 @@ def _used() -> int:
 
 _UNKNOWN = 500_000_000
 """Bytes, where the system does not say."""
-
-_PILLOW = 4
-"""Bytes a pixel takes in Pillow, which encodes; RGB as much as RGBA."""
-
-
-def _bytes_of(picture: Picture, size: tuple[int, int]) -> int:
-    """Of a picture of that kind and size."""
-    channels = picture.pixels.shape[2] + (picture.alpha is not None)
-    return int(size[0] * size[1] * channels * picture.pixels.itemsize)
-
-
-def _buffers(picture: Picture, plan: Plan) -> int:
-    """Bytes of the pictures that are in memory at once, at the worst moment."""
-    sizes = [plan.source]
-    for scale in plan.passes:
-        sizes.append((sizes[-1][0] * scale, sizes[-1][1] * scale))
-    moments = [_bytes_of(picture, one) + _bytes_of(picture, other) for one, other in pairwise(sizes)]
-    enlarged, output = _bytes_of(picture, plan.enlarged), _bytes_of(picture, plan.output)
-    if plan.resized != plan.enlarged:
-        # Channel by channel: a plane and Pillow's copy of it, beside both pictures.
-        planes = plan.enlarged[0] * plan.enlarged[1] * int(picture.pixels.itemsize) * 2
-        moments.append(enlarged + planes + output)
-    moments.append(output + plan.output[0] * plan.output[1] * _PILLOW)
-    return max(moments)

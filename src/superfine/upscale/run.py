@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -13,14 +13,17 @@ from typing import BinaryIO
 
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.encode import FORMATS
-from superfine.images.files import DEFAULT_MAX_PIXELS, read
+from superfine.images.files import DEFAULT_MAX_PIXELS, read, write
 from superfine.images.frames import ANIMATED, PAGED, Frames, read_frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.provenance import embed
+from superfine.images.rows import PictureRows, Rows, open_rows
+from superfine.images.scroll import Band, Scroll
 from superfine.upscale.back_projection import Consistency
 from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarged, Enlarger
 from superfine.upscale.journal import Journal, Stamp
+from superfine.upscale.memory import bytes_of
 from superfine.upscale.plan import Target
 
 Size = tuple[int, int]
@@ -76,12 +79,18 @@ def run_jobs(
     if not jobs:
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(_load, jobs[0], settings, journal)
+        ahead = reader.submit(_load, jobs[0], enlarger, settings, journal)
         writing: Future[Outcome] | None = None
         for number, job in enumerate(jobs):
             loaded = ahead.result()
-            if number + 1 < len(jobs):
-                ahead = reader.submit(_load, jobs[number + 1], settings, journal)
+            # A large picture is alone in memory.
+            alone = isinstance(loaded, _Loaded) and (enlarger.memory is not None or loaded.is_large)
+            more = number + 1 < len(jobs)
+            if more and not alone:
+                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
+            if alone and writing is not None:
+                yield writing.result()
+                writing = None
 
             def report(share: float, number: int = number) -> None:
                 if progress is not None:
@@ -90,10 +99,14 @@ def run_jobs(
             made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, settings, report)
             if writing is not None:
                 yield writing.result()
-            writing = writer.submit(_store, job, made, settings, journal)
-            if isinstance(made, _Made) and sum(each.pixels.nbytes for each in made.frames.pictures) > _LARGE:
-                yield writing.result()
                 writing = None
+            if isinstance(made, _Made) and (alone or made.is_large):
+                yield _store(job, made, settings, journal)  # here, where Ctrl-C reaches it: the network may run in it
+            else:
+                writing = writer.submit(_store, job, made, settings, journal)
+            del loaded, made
+            if more and alone:
+                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
         if writing is not None:
             yield writing.result()
 
@@ -101,26 +114,61 @@ def run_jobs(
 _LARGE = 200_000_000
 """Bytes. A result this large is written before the next picture is enlarged: two would not fit beside each other."""
 
+BY_ROWS = 4_000_000
+"""Pixels from which on a picture goes by rows from file to file, where it can: smaller ones gain nothing by it."""
+
 
 @dataclass(frozen=True)
 class _Loaded:
-    frames: Frames
+    source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
+
+    @property
+    def is_large(self) -> bool:
+        return not isinstance(self.source, Frames) or _bytes_of(self.source.pictures) > _LARGE
 
 
 @dataclass(frozen=True)
 class _Made:
     before: Size
-    frames: Frames
+    after: Size
+    result: Frames | Scroll
     passes: tuple[int, ...]
-    consistency: tuple[Consistency, ...]
     stamp: Stamp | None
+    consistency: tuple[Consistency, ...] = ()
+
+    @property
+    def is_large(self) -> bool:
+        return not isinstance(self.result, Frames) or _bytes_of(self.result.pictures) > _LARGE
+
+
+def _bytes_of(pictures: Sequence[Picture]) -> int:
+    return sum(each.pixels.nbytes for each in pictures)
+
+
+def open_source(job: Job, enlarger: Enlarger, settings: Settings) -> Frames | Rows:
+    """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
+    least = BY_ROWS if enlarger.memory is None else 0
+    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].scroll is not None
+    if by_rows and job.source is not None:
+        rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
+        if rows is not None:
+            return rows
+    frames = load_frames(job, settings)
+    first = frames.pictures[0]
+    if by_rows and len(frames.pictures) == 1 and first.width * first.height >= least:
+        return PictureRows(first)
+    return frames
+
+
+def _suffix(job: Job, settings: Settings) -> str:
+    """Of the result's format."""
+    return settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
 
 
 def load_frames(job: Job, settings: Settings) -> Frames:
     """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
-    suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-    if suffix in (*ANIMATED, *PAGED):
+    if _suffix(job, settings) in (*ANIMATED, *PAGED):
         return read_frames(_source(job), max_pixels=settings.max_pixels)
     return Frames([read(_source(job), max_pixels=settings.max_pixels)])
 
@@ -129,12 +177,12 @@ def _source(job: Job) -> Path | BinaryIO:
     return sys.stdin.buffer if job.source is None else job.source
 
 
-def _load(job: Job, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+def _load(job: Job, enlarger: Enlarger, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
     try:
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
         stamp = None if job.source is None else Stamp.of(job.source)
-        return _Loaded(load_frames(job, settings), stamp)
+        return _Loaded(open_source(job, enlarger, settings), stamp)
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -164,20 +212,37 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
 def _enlarge(
     job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, settings: Settings, report: Callable[[float], None]
 ) -> _Made | Outcome:
-    first = loaded.frames.pictures[0]
-    before = (first.width, first.height)
-    name = job.source or "standard input"
+    source = loaded.source
     try:
-        _check_format(job, enlarger.plan(*before, target).output)
-        made = _enlarge_frames(loaded.frames.pictures, enlarger, target, report)
-        pictures = [_marked(each.picture, enlarger, before, target, settings) for each in made]
+        if not isinstance(source, Frames):
+            before = (source.head.width, source.height)
+            after = enlarger.plan(*before, target).output
+            _check_format(job, after)
+            found = enlarger.scroll(source, target, report)
+            if found is not None:
+                scroll, plan = found
+                head = _marked(scroll.head, enlarger, before, after, target, settings)
+                return _Made(before, after, replace(scroll, head=head), plan.passes, loaded.stamp)
+            source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
+        first = source.pictures[0]
+        before = (first.width, first.height)
+        after = enlarger.plan(*before, target).output
+        _check_format(job, after)
+        made = _enlarge_frames(source.pictures, enlarger, target, report)
+        pictures = [_marked(each.picture, enlarger, before, after, target, settings) for each in made]
         consistency = tuple(pair for each in made for pair in each.consistency)
-        frames = replace(loaded.frames, pictures=pictures)
-        return _Made(before, frames, made[0].plan.passes, consistency, loaded.stamp)
-    except MemoryError:
-        return Outcome(job, ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale"))
-    except SuperfineError as error:
-        return Outcome(job, error if str(name) in str(error) else type(error)(f"{name}: {error}"))
+        frames = replace(source, pictures=pictures)
+        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency)
+    except (MemoryError, SuperfineError) as error:
+        return Outcome(job, _named(job, error))
+
+
+def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
+    """The error with the picture's name in it."""
+    name = str(job.source or "standard input")
+    if isinstance(error, MemoryError):
+        return ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale")
+    return error if name in str(error) else type(error)(f"{name}: {error}")
 
 
 def _enlarge_frames(
@@ -185,6 +250,9 @@ def _enlarge_frames(
 ) -> list[Enlarged]:
     """Every frame; one that repeats the frame before costs nothing."""
     made: list[Enlarged] = []
+    beside = sum(
+        bytes_of(picture, enlarger.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
+    )
     for number, picture in enumerate(pictures):
         if number and same_pixels(picture, pictures[number - 1]):
             made.append(made[-1])
@@ -193,13 +261,15 @@ def _enlarge_frames(
         def share(part: float, number: int = number) -> None:
             report((number + part) / len(pictures))
 
-        made.append(enlarger(picture, target, share))
+        made.append(enlarger(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
     return made
 
 
-def _marked(picture: Picture, enlarger: Enlarger, before: Size, target: Target, settings: Settings) -> Picture:
+def _marked(
+    picture: Picture, enlarger: Enlarger, before: Size, after: Size, target: Target, settings: Settings
+) -> Picture:
     """The result with what the settings want it to say of itself."""
-    across, down = picture.width / before[0], picture.height / before[1]
+    across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
     return embed(picture, enlarger.note(across, down)) if settings.note else picture
@@ -231,19 +301,32 @@ def _put_out(whole: BytesIO) -> None:
 def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
     if isinstance(made, Outcome):
         return made
+    inside: list[MemoryError | SuperfineError] = []
     try:
-        if job.target is None:
+        if isinstance(made.result, Frames) and job.target is None:
             whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
-            write_frames(made.frames, whole, format=settings.format, quality=settings.quality)
+            write_frames(made.result, whole, format=settings.format, quality=settings.quality)
             _put_out(whole)
-        else:
+        elif job.target is not None:
             if journal is not None:
                 journal.begin(job.target)
-            write_frames(made.frames, job.target, quality=settings.quality)
+            if isinstance(made.result, Frames):
+                write_frames(made.result, job.target, quality=settings.quality)
+            else:
+                write(replace(made.result, bands=_noted(made.result.bands, inside)), job.target)
             if journal is not None:
                 journal.done(made.stamp, job.target)
-    except SuperfineError as error:
+    except (MemoryError, SuperfineError) as error:
+        if inside or isinstance(error, MemoryError):
+            return Outcome(job, _named(job, (*inside, error)[0]))
         return Outcome(job, error)
-    first = made.frames.pictures[0]
-    after = (first.width, first.height)
-    return Outcome(job, before=made.before, after=after, passes=made.passes, consistency=made.consistency)
+    return Outcome(job, before=made.before, after=made.after, passes=made.passes, consistency=made.consistency)
+
+
+def _noted(bands: Iterable[Band], errors: list[MemoryError | SuperfineError]) -> Iterator[Band]:
+    """The bands; an error in making them is noted, for the writer takes it for its own."""
+    try:
+        yield from bands
+    except (MemoryError, SuperfineError) as error:
+        errors.append(error)
+        raise

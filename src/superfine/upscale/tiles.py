@@ -85,10 +85,10 @@ def plan_bands(height: int, width: int, tile: int | tuple[int, int], halo: int, 
     return list(bands.values())
 
 
-def choose_tile(height: int, width: int, halo: int, most: int, rows: int | None = None) -> tuple[int, int]:
+def choose_tile(height: int, width: int, halo: int, most: int, tallest: int | None = None) -> tuple[int, int]:
     """The tile (down, across) that computes least, of those whose window has at most `most` LR pixels.
 
-    rows: how many it keeps down at most, where that is limited.
+    tallest: how many rows it keeps at most, where that is limited.
     Context is computed and thrown away, so few large windows win; a window as wide as the picture
     needs none at its sides. Below (2·halo + 1)² there is no way to tile, and that window is taken.
     """
@@ -97,7 +97,7 @@ def choose_tile(height: int, width: int, halo: int, most: int, rows: int | None 
         window_width = min(width, across + 2 * halo)
         room = max(most // window_width, 2 * halo + 1)  # rows a window may have
         down = height if room >= height else room - 2 * halo
-        down = down if rows is None else max(1, min(down, rows))
+        down = down if tallest is None else max(1, min(down, tallest))
         rows = _count(height, down, halo)
         down = _even(height, rows, halo)
         window = min(height, down + 2 * halo) * window_width

@@ -1,0 +1,264 @@
+"""From file to file by rows: what comes out whole, in memory that does not grow with the height."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from icc_files import SRGB, gamma, rgb_profile
+from superfine.engines.nearest import NearestEngine
+from superfine.errors import ImageError, PlanError
+from superfine.images import png, png_rows, read, tiff_rows, write
+from superfine.images.picture import Picture
+from superfine.images.rows import PictureRows, open_rows
+from superfine.upscale import run
+from superfine.upscale.batch import Job
+from superfine.upscale.enlarge import Enlarger
+from superfine.upscale.memory import fit, parse_memory
+from superfine.upscale.plan import Target
+from superfine.upscale.run import Outcome, Settings, run_jobs
+from superfine.upscale.tiles import choose_tile, plan_bands, plan_tiles
+from superfine.upscale.upscaler import Upscaler
+
+TWICE = Target(scale=Fraction(2))
+LINEAR = rgb_profile(SRGB, gamma(None), "linear")
+
+
+class Blur(NearestEngine):
+    """Nearest, then a box filter that sees two LR pixels to each side: a wrong cut shows. Fails where it is told to."""
+
+    name = "blur"
+    halo = 2
+    most = 10**9
+    """LR pixels of a window beyond which it has no memory."""
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        if tile.shape[2] * tile.shape[3] > self.most:
+            raise MemoryError
+        padded = np.pad(tile, ((0, 0), (0, 0), (2, 2), (2, 2)))
+        height, width = tile.shape[2:]
+        total = sum(padded[:, :, y : y + height, x : x + width] for y in range(5) for x in range(5))
+        return super().run((total / np.float32(25)).astype(np.float32))
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        sr = self.run(np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
+        return np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (png_rows, tiff_rows):
+        monkeypatch.setattr(module, "_BAND_BYTES", 1000)
+
+
+def picture(height: int, kind: str, dtype: str = "uint8") -> Picture:
+    channels = {"gray": 1, "gray+alpha": 2, "neutral": 1, "RGB": 3, "RGB+alpha": 4, "hidden": 4}[kind]
+    peak = np.iinfo(dtype).max
+    samples = np.random.default_rng(height).integers(1, peak, (height, 31, channels), dtype=dtype, endpoint=True)
+    if kind == "neutral":
+        samples = samples.repeat(3, axis=2)
+    if kind.endswith("alpha"):
+        samples[: height // 2, :, -1] = peak  # an opaque part, and one of all degrees
+    if kind == "hidden":
+        samples[5:9, 5:9, -1] = 0
+    if channels in (2, 4):
+        return Picture(samples[:, :, :-1], samples[:, :, -1])
+    return Picture(samples)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("kind", ["gray", "gray+alpha", "neutral", "RGB", "RGB+alpha"])
+@pytest.mark.parametrize("height", [1, 40, 97])
+def test_bands_of_a_file_are_the_whole_picture_enlarged(
+    tmp_path: Path, suffix: str, dtype: str, kind: str, height: int
+) -> None:
+    if (suffix, dtype, kind) == (".tif", "uint16", "gray+alpha"):
+        pytest.skip("Pillow does not know this kind of file")
+    source = tmp_path / f"a{suffix}"
+    write(picture(height, kind, dtype), source)
+    whole = Upscaler(engine=Blur(3))(read(source))
+    rows = open_rows(source)
+    assert rows is not None
+    bands = list(Upscaler(engine=Blur(3), tile=11).bands(rows))
+    assert len(bands) == len(plan_bands(height, 31, 11, 2))
+    assert np.array_equal(np.concatenate([pixels for pixels, _ in bands]), whole.pixels)
+    if whole.alpha is not None:
+        assert np.array_equal(np.concatenate([alpha for _, alpha in bands if alpha is not None]), whole.alpha)
+
+
+def outcome(
+    source: Path, target: Path, enlarger: Enlarger | None = None, wish: Target = TWICE, **asked: bool
+) -> Outcome:
+    enlarger = enlarger or Enlarger(engine="nearest", tile=9)
+    (done,) = run_jobs([Job(source, target)], enlarger, wish, Settings(overwrite=True, **asked))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("a.png", "b.png"), ("a.png", "b.tif"), ("a.tif", "b.png"), ("a.tif", "b.tif"), ("a.jpg", "b.png"),
+        ("a.bmp", "b.tif"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["gray", "RGB", "RGB+alpha", "hidden"])
+def test_a_file_made_by_rows_is_the_same_to_the_byte(
+    tmp_path: Path, name: str, target: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "hills", 1
+    full = replace(
+        picture(50, kind), icc=LINEAR if kind == "RGB" else None, dpi=(90.0, 90.0), exif=exif.tobytes()[6:], xmp=b"<x/>"
+    )
+    write(full, tmp_path / name)
+    made = []
+    for least in (0, 10**9):
+        monkeypatch.setattr(run, "BY_ROWS", least)
+        done = outcome(tmp_path / name, tmp_path / target, note=True, scale_dpi=True)
+        assert done.error is None and done.after == (62, 100)
+        made.append((tmp_path / target).read_bytes())
+    assert made[0] == made[1]
+    assert read(tmp_path / target).dpi == pytest.approx((180, 180), rel=1e-3) or name == "a.bmp"
+
+
+def test_what_is_no_single_pass_goes_whole_and_comes_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BY_ROWS", 0)
+    write(picture(40, "RGB"), tmp_path / "a.png")
+    for wish, size in ((Target(scale=Fraction(3, 2)), (47, 60)), (Target(scale=Fraction(6)), (186, 240))):
+        done = outcome(tmp_path / "a.png", tmp_path / "b.png", wish=wish)
+        assert done.error is None
+        made = read(tmp_path / "b.png")
+        assert (made.width, made.height) == size
+    enlarger = Enlarger(engine="nearest", back_projection=True)
+    assert len(outcome(tmp_path / "a.png", tmp_path / "b.png", enlarger).consistency) == 1
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGB+alpha"])
+def test_where_memory_runs_out_it_goes_on_below_with_smaller_windows(tmp_path: Path, kind: str) -> None:
+    """The rows that are made stay made, the file is not begun again, and no bit differs."""
+    source = tmp_path / "a.png"
+    write(picture(97, kind), source)
+    whole = Upscaler(engine=Blur(2))(read(source))
+    engine, rows = Blur(2), open_rows(source)
+    assert rows is not None
+    pixels, progress = [], []
+    for number, band in enumerate(Upscaler(engine=engine, tile=20).bands(rows, lambda *told: progress.append(told))):
+        pixels.append(band[0])
+        engine.most = 10**9 if number < 1 else 200
+    assert np.array_equal(np.concatenate(pixels), whole.pixels)
+    assert len(pixels[0]) > len(pixels[2]), "after the second band windows are small"
+    assert progress[-1][0] == progress[-1][1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 300), st.integers(1, 90), st.integers(1, 60), st.integers(0, 20), st.data())
+def test_the_rest_of_a_picture_is_partitioned_without_reading_what_is_gone(
+    height: int, width: int, tile: int, halo: int, data: st.DataObject
+) -> None:
+    done = data.draw(st.integers(0, height - 1))
+    bands = plan_bands(height, width, tile, halo, done)
+    covered = np.zeros((height, width), int)
+    for tiles in bands:
+        assert len({(each.keep.top, each.keep.bottom, each.read.top, each.read.bottom) for each in tiles}) == 1
+        for each in tiles:
+            covered[each.keep.top : each.keep.bottom, each.keep.left : each.keep.right] += 1
+            assert max(0, done - halo) <= each.read.top and each.read.bottom <= height
+            assert each.read.top == 0 or each.read.top <= each.keep.top - halo
+            assert each.read.bottom == height or each.read.bottom >= each.keep.bottom + halo
+    assert (covered[done:] == 1).all() and (covered[:done] == 0).all()
+    if done == 0:
+        assert [each for tiles in bands for each in tiles] == plan_tiles(height, width, tile, halo)
+
+
+def test_a_damaged_file_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BY_ROWS", 0)
+    source = tmp_path / "a.png"
+    Image.fromarray(picture(300, "RGB").pixels).save(source, compress_level=0)
+    data = bytearray(source.read_bytes())
+    data[-3000:-2900] = bytes(100)  # stored blocks: the last one's length does not fit, or pixels are black
+    at = data.index(b"IDAT") + 6
+    data[at + 3 : at + 5] = b"\0\0"  # nor does the first one's check
+    source.write_bytes(data)
+    done = outcome(source, tmp_path / "b.png")
+    assert isinstance(done.error, ImageError)
+    assert str(source) in str(done.error) and "cannot write" not in str(done.error)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BY_ROWS", 0)
+    write(picture(97, "RGB"), tmp_path / "a.png")
+
+    def interrupted(number: int, share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    jobs = [Job(tmp_path / "a.png", tmp_path / "b.png")]
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(jobs, Enlarger(engine="nearest", tile=9), TWICE, Settings(), progress=interrupted))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BY_ROWS", 0)
+    monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
+    monkeypatch.setattr("superfine.images.tiff._STRIP_BYTES", 1 << 16)
+    monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)
+    monkeypatch.setattr(tiff_rows, "_BAND_BYTES", 1 << 16)
+    peaks = []
+    for height in (1400, 1400, 5600):  # the first warms up
+        values = np.random.default_rng(0).integers(0, 256, (height, 300, 3), dtype=np.uint8)
+        write(Picture(values), tmp_path / f"a{suffix}")
+        del values
+        tracemalloc.start()
+        done = outcome(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", Enlarger(engine="nearest", tile=40))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert done.error is None
+    more = 4200 * 300 * 3  # bytes of source; the result has four times as many
+    assert peaks[2] - peaks[1] < 0.5 * more, "what waits for a packer differs a little from run to run"
+
+
+def test_amounts_of_memory_are_read() -> None:
+    assert parse_memory("2GiB") == 2 * 2**30 and parse_memory("1.5 gb") == 1_500_000_000
+    assert parse_memory("800M") == 800_000_000 and parse_memory("4096") == 4096
+    for wrong in ("", "much", "-1GB", "0", "2 GiBs", "5I"):
+        with pytest.raises(PlanError, match="2GiB"):
+            parse_memory(wrong)
+
+
+def test_windows_and_bands_keep_to_the_limit_and_what_cannot_is_refused() -> None:
+    head = Picture(np.empty((0, 20_000, 3), np.uint8))
+    spans = []
+    for gib in (0.5, 1, 4):
+        upscaler = Upscaler(engine=Blur(4))
+        upscaler.engine.pixel_bytes = 2000
+        taken = fit(upscaler, head, (20_000, 15_000), 0, int(gib * 2**30))
+        tiles = plan_bands(15_000, 20_000, choose_tile(15_000, 20_000, 2, upscaler.engine.window, upscaler._rows), 2)
+        window = tiles[1][0].read.height * tiles[1][0].read.width * 2000
+        rows = tiles[1][0].keep.height * 20_000 * 3 * (2 + 2 * 16)
+        assert window + rows < gib * 2**30 and rows <= taken
+        spans.append(upscaler.engine.window)
+    assert spans == sorted(spans) and spans[0] < spans[1]
+    with pytest.raises(PlanError, match=r"allow more, or write PNG or TIFF"):
+        fit(Upscaler(engine=Blur(4)), head, (20_000, 15_000), 2**29, 2**29)
+
+
+def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs() -> None:
+    whole = Picture(np.zeros((2000, 2000, 3), np.uint8))
+    enlarger = Enlarger(engine="nearest", memory=400_000_000)
+    with pytest.raises(PlanError, match="GiB is the limit"):
+        enlarger(whole, Target(scale=Fraction(4)))
+    found = enlarger.scroll(PictureRows(whole), Target(scale=Fraction(2)))
+    assert found is not None and found[0].height == 4000
