@@ -1,6 +1,5 @@
-"""engines/int8.py and export/calibrate.py: what runs in eight bits, and that it costs what was measured."""
+"""engines/int8.py, export/calibrate.py, rounding.py, narrow.py: what runs in eight bits, and what it costs."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +15,17 @@ from superfine import checkpoints
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
-from superfine.engines.int8 import Range, convolutions, quantized, ranges_path, read_ranges, weight_limits, weight_of
+from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, read_int8, sources
 from superfine.engines.openvino import OpenVINOEngine, core
-from superfine.errors import DataError, EngineError
-from superfine.export.calibrate import CROP, Calibration, calibrate, draw_crops, write
-from superfine.nets import ESRGCNNConfig, build
+from superfine.errors import DataError, EngineError, ModelError
+from superfine.export.calibrate import CROP, Calibration, calibrate, draw_crops, weights_of
+from superfine.export.narrow import calibrate_scales, write
+from superfine.export.rounding import round_convolution
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
 from superfine.upscale.stitch import run_tiles
 from superfine.upscale.tiles import plan_tiles
 from superfine.weights import Model, find
+from superfine.weights.find import sha256_of
 
 pytestmark = pytest.mark.skipif(
     "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
@@ -62,61 +64,105 @@ def measured(graph: ov.Model) -> Calibration:
     return calibrate(graph, draw_crops([photograph()], 2), budget=50)
 
 
-def test_the_noise_of_what_is_taken_keeps_near_the_budget(measured: Calibration) -> None:
-    assert any(each.taken for each in measured.layers)
-    # The errors add up only nearly: 2 dB for what they have in common.
-    assert measured.noise >= 48
+def primitives(graph: ov.Model, hint: str = "f32") -> list[str]:
+    """What the compiler runs each convolution with, on a window of 32x32."""
+    graph = graph.clone()
+    graph.reshape([1, 3, 32, 32])
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    facts = [op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()]
+    return [
+        each["primitiveType"].astype(str).lower() for each in facts if each["layerType"].astype(str) == "Convolution"
+    ]
+
+
+def forms(calibration: Calibration) -> dict[str, Narrow]:
+    return {each.name: each.narrow for each in calibration.layers if each.narrow}
+
+
+def test_the_noise_keeps_within_the_budget(measured: Calibration) -> None:
+    assert any(each.narrow for each in measured.layers)
+    assert measured.noise >= 50
 
 
 def test_what_reads_negative_numbers_or_writes_the_picture_stays_wide(measured: Calibration) -> None:
-    assert not measured.layers[0].taken and not measured.layers[-1].taken
+    assert measured.layers[0].narrow is None and measured.layers[-1].narrow is None
     assert 0 < measured.share < 1
 
 
 def test_a_stricter_budget_takes_less(graph: ov.Model, measured: Calibration) -> None:
     strict = calibrate(graph, draw_crops([photograph()], 2), budget=90)
     assert strict.share < measured.share
+    assert strict.noise >= 90
 
 
 def test_the_chosen_convolutions_really_run_in_int8(graph: ov.Model, measured: Calibration) -> None:
-    ranges = {each.name: each.range for each in measured.layers if each.taken and each.range}
-    narrow = quantized(graph, ranges)
-    narrow.reshape([1, 3, 32, 32])
-    compiled = core().compile_model(narrow, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    kinds = [
-        op.get_rt_info()["primitiveType"].astype(str)
-        for op in compiled.get_runtime_model().get_ordered_ops()
-        if op.get_rt_info()["layerType"].astype(str) == "Convolution"
-    ]
-    assert sum(kind.lower().endswith(("i8", "u8")) for kind in kinds) == len(ranges)
+    kinds = primitives(quantized(graph, forms(measured)))
+    assert sum(kind.endswith(("i8", "u8")) for kind in kinds) == len(forms(measured))
     assert len(kinds) == len(convolutions(graph))
 
 
-def test_evening_channels_out_changes_nothing_but_the_rounding(graph: ov.Model) -> None:
-    # 256 levels up to 1e-3 of what comes would clip; up to the whole range both forms are the same function.
-    name = str(convolutions(graph)[2].get_friendly_name())
-    channels = weight_of(convolutions(graph)[2]).shape[1]
-    factors = tuple(float(2 ** (number % 3 - 1)) for number in range(channels))
-    batch = widen(photograph()[:32, :32])
-    results = []
-    for each in (Range(4.0), Range(8.0, factors)):
-        narrow = quantized(graph, {name: each})
-        narrow.reshape([1, 3, 32, 32])
-        results.append(core().compile_model(narrow, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(batch)[0])
-    assert 0 < float(np.abs(results[0] - results[1]).max()) < 0.02
+def test_a_network_whose_parts_are_joined_runs_in_int8_and_shares_its_levels() -> None:
+    torch.manual_seed(0)
+    graph = graph_of_network(build(CFSRCNNConfig(width=16, units=3, enhance=1, refine=1, scales=(2,))), 2)
+    found = calibrate(graph, draw_crops([photograph()], 2), budget=40)
+    narrow = quantized(graph, forms(found))
+    assert [len(sources(op)) for op in convolutions(graph)].count(2) == 3  # units 2 and 3, and what gathers them
+    levels = [op for op in narrow.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
+    assert len(levels) < sum(len(each.highs) for each in forms(found).values())
+    assert sum(kind.endswith(("i8", "u8")) for kind in primitives(narrow)) == len(forms(found))
+    assert found.noise >= 40
 
 
-def test_filters_keep_their_largest_weight_or_clip_it_for_less_error() -> None:
-    weight = np.zeros((2, 1, 1, 4), np.float32)
-    weight[0] = [127, -64, 1, 0]  # whole steps of 1: nothing to gain from clipping
-    limits = weight_limits(weight)
-    assert limits.shape == (2, 1, 1, 1) and limits[0, 0, 0, 0] == 127
-    assert np.isfinite(limits).all() and limits[1, 0, 0, 0] > 0
+def test_what_begins_like_a_scale_already_measured_is_taken_over(graph: ov.Model, measured: Calibration) -> None:
+    known = list(zip(weights_of(graph), measured.layers, strict=True))[:4]
+    again = calibrate(graph, draw_crops([photograph()], 2), 50, known)
+    for (_, before), after in zip(known, again.layers, strict=False):
+        assert after.narrow is before.narrow
+    assert len(again.layers) == len(measured.layers) and again.noise >= 50
 
 
-def test_the_engine_reads_the_ranges_and_tiles_exactly(small: Model, measured: Calibration) -> None:
+def patches_and_weight() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inputs that go up and down together, as neighbouring pixels do, and a filter bank to read them."""
+    random = np.random.default_rng(0)
+    common = random.random((4000, 1))
+    inputs = (common + 0.05 * random.standard_normal((4000, 36))).astype(np.float32)
+    return inputs, random.standard_normal((8, 4, 3, 3)).astype(np.float32)
+
+
+def test_rounding_together_beats_rounding_each_weight_to_its_nearest() -> None:
+    inputs, weight = patches_and_weight()
+    wanted = inputs @ weight.reshape(8, -1).T
+    found = round_convolution(weight, wanted, inputs)
+    got = inputs @ (found.weight * found.step[:, None, None, None]).reshape(8, -1).T + found.bias
+    step = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
+    nearest = inputs @ (np.rint(weight / step) * step).reshape(8, -1).T
+    assert np.mean((got - wanted) ** 2) < np.mean((nearest - wanted) ** 2) / 3
+    assert found.weight.dtype == np.int8 and found.weight.min() >= -127
+
+
+def test_rounding_makes_good_what_the_inputs_lack() -> None:
+    inputs, weight = patches_and_weight()
+    wanted = inputs @ weight.reshape(8, -1).T
+    faded = inputs * np.float32(0.9) + np.float32(0.02)  # what earlier convolutions made of them
+    found = round_convolution(weight, wanted, faded)
+    got = faded @ (found.weight * found.step[:, None, None, None]).reshape(8, -1).T + found.bias
+    assert np.abs((got - wanted).mean(axis=0)).max() < 1e-3
+    assert np.mean((got - wanted) ** 2) < 0.01 * np.var(wanted)
+
+
+def test_weights_that_are_whole_steps_are_kept() -> None:
+    random = np.random.default_rng(0)
+    levels = random.integers(-127, 128, (4, 2, 3, 3)).astype(np.float32)
+    levels[:, 0, 1, 1] = 127
+    inputs = random.random((500, 18)).astype(np.float32)
+    found = round_convolution(levels / 127, inputs @ (levels / 127).reshape(4, -1).T, inputs)
+    assert np.array_equal(found.weight, levels)
+    assert np.allclose(found.step, 1 / 127) and np.abs(found.bias).max() < 1e-4
+
+
+def test_the_engine_reads_the_int8_form_and_tiles_exactly(small: Model, measured: Calibration) -> None:
     written = write(small, {2: measured})
-    assert written == ranges_path(small.weights)
+    assert written == int8_path(small.weights)
     used = open_engine(small, 2, "openvino", "int8")
     assert used.precision == "int8" and isinstance(used, OpenVINOEngine)
     levels = photograph()[:50, :45]
@@ -126,17 +172,29 @@ def test_the_engine_reads_the_ranges_and_tiles_exactly(small: Model, measured: C
     assert 0 < float(np.abs(used.run(widen(levels)) - wide).max()) < 0.1
 
 
-def test_ranges_of_other_weights_are_refused(small: Model, measured: Calibration) -> None:
+def test_what_scales_share_is_stored_once(small: Model, measured: Calibration) -> None:
+    once = write(small, {2: measured}).stat().st_size
+    twice = write(small, {2: measured, 3: measured}).stat().st_size
+    assert twice < once + 6000
+    again = read_int8(small.weights, 3)
+    for name, each in forms(measured).items():
+        assert again[name].highs == each.highs
+        for part in ("weight", "step", "bias"):
+            assert np.array_equal(getattr(again[name], part), getattr(each, part))
+
+
+def test_an_int8_form_of_other_weights_is_refused(small: Model, measured: Calibration, tmp_path: Path) -> None:
     path = write(small, {2: measured})
-    content = json.loads(path.read_text())
     with pytest.raises(EngineError, match="x3"):
-        read_ranges(small.weights, 3)
-    path.write_text(json.dumps({**content, "weights": "0" * 64}))
+        read_int8(small.weights, 3)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(sha256_of(small.weights).encode(), b"0" * 64))
     with pytest.raises(EngineError, match="other weights"):
         open_engine(small, 2, "openvino", "int8")
-    path.write_text("{")
-    with pytest.raises(EngineError, match="damaged"):
-        open_engine(small, 2, "openvino", "int8")
+    for damaged in (whole[:-100], whole[:40], b"", b"{"):
+        path.write_bytes(damaged)
+        with pytest.raises(EngineError, match="damaged"):
+            open_engine(small, 2, "openvino", "int8")
     path.unlink()
     with pytest.raises(EngineError, match="superfine quantize"):
         open_engine(small, 2, "openvino", "int8")
@@ -146,3 +204,10 @@ def test_crops_need_pictures_large_enough() -> None:
     assert draw_crops([photograph()], 3).shape == (3, CROP, CROP, 3)
     with pytest.raises(DataError, match="larger"):
         draw_crops([photograph()[:10]], 3)
+
+
+def test_calibration_needs_graphs_and_pictures(small: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="superfine export"):
+        next(calibrate_scales(small, tmp_path, 50, 2))
+    with pytest.raises(DataError, match="no 8-bit pictures"):
+        next(calibrate_scales(find("esrgcnn"), tmp_path, 50, 2))

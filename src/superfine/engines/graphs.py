@@ -48,11 +48,11 @@ def split(graph: ov.Model) -> tuple[ov.Model, ov.Model, int]:
     radius = _radius(sized, names)
 
     front = graph.clone()
-    cut = _named(front, names).input_value(0)
+    cut = _first_read(front, names).get_source_output()
     features = ov.Model([cut], front.get_parameters(), "features")
 
     back = graph.clone()
-    into = _named(back, names).input(0)
+    into = _first_read(back, names)
     middle = ops.parameter(into.get_partial_shape(), ov.Type.f32, "features")
     for target in into.get_source_output().get_target_inputs():
         target.replace_source_output(middle.output(0))
@@ -137,5 +137,8 @@ def _radius(sized: ov.Model, first: str) -> Fraction:
     return total
 
 
-def _named(graph: ov.Model, name: str) -> Any:
-    return next(op for op in graph.get_ordered_ops() if op.get_friendly_name() == name)
+def _first_read(graph: ov.Model, name: str) -> Any:
+    """What the named convolution reads: in front of the levels that int8 takes of it, which are its own affair."""
+    read = next(op for op in graph.get_ordered_ops() if op.get_friendly_name() == name).input(0)
+    source = read.get_source_output().get_node()
+    return source.input(0) if source.get_type_name() == "FakeQuantize" else read

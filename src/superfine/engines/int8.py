@@ -1,12 +1,12 @@
-"""Eight bits where they cost nothing: which convolutions of a graph run in int8, and in what ranges.
+"""Eight bits where they cost next to nothing: convolutions of a graph in int8, as measured by `superfine quantize`.
 
-Neither network has a skip from input to output, so the picture itself travels through the features, and
-eight bits a tensor are too few for it (quantising everything costs decibels). Beside the path of the
-picture they are plenty: ESRGCNN's blocks add their result to it, CFSRCNN's units to f0. `superfine
-quantize` measures each convolution on its own and keeps wide those that hurt; the sums stay wide always,
-because only what a convolution reads is rounded, not what is added.
+Neither network has a skip from input to output, so the picture itself travels through the features. Rounding their
+values to 256 levels is harmless (60 to 75 dB a convolution); rounding *weights* to the nearest of 255 is not (47 to
+60 dB), so weights are rounded together, on pictures, each error made good by the others (`export/rounding.py`). The
+sums stay wide always: only what a convolution reads is rounded, not what is added.
 
-The file NAME.int8.json beside the weights holds the ranges: no second set of weights.
+The file NAME.int8.safetensors beside the weights holds those weights, shared by all scales as far as the scales'
+graphs are the same, and the ranges of what they read.
 """
 
 from __future__ import annotations
@@ -25,74 +25,91 @@ from openvino import opset8 as ops
 from superfine.errors import EngineError
 from superfine.weights.find import sha256_of
 
-FORMAT = "superfine-int8-1"
-_SHARES = np.linspace(0.6, 1, 9)
-"""Clipping points tried for a filter's weights, as shares of its largest."""
-
-
-def ranges_path(weights: Path) -> Path:
-    """Where the ranges of a weights file lie: NAME.safetensors → NAME.int8.json, in the same folder."""
-    return weights.with_name(f"{weights.stem}.int8.json")
+FORMAT = "superfine-int8-2"
 
 
 @dataclass(frozen=True)
-class Range:
-    """How the input of one convolution is rounded."""
+class Narrow:
+    """One convolution in int8: levels in 0..255 of what it reads, times levels of its weights."""
 
-    high: float
-    """Upper end of the 256 levels, which begin at 0."""
-    factors: tuple[float, ...] = ()
-    """What each input channel is multiplied by before, and its weights divided by; none where all are 1.
+    highs: tuple[float, ...]
+    """Upper end of the levels, which begin at 0, of each tensor it reads: several where they are joined for it."""
+    weight: NDArray[np.int8]
+    """(outputs, inputs, rows, columns) for inputs scaled to 0..1 by their `highs`."""
+    step: NDArray[np.float32]
+    """(outputs,)"""
+    bias: NDArray[np.float32]
+    """(outputs,), added to the convolution's own."""
 
-    Channels that carry the picture are large and their weights small: evened out, both keep more of their bits
-    (Xiao et al., "SmoothQuant", ICML 2023). The product is fused into the convolution before.
+
+def int8_path(weights: Path) -> Path:
+    """Where the int8 form of a weights file lies: NAME.safetensors → NAME.int8.safetensors, in the same folder."""
+    return weights.with_name(f"{weights.stem}.int8.safetensors")
+
+
+def read_int8(weights: Path, scale: int) -> dict[str, Narrow]:
+    """Convolution's name → its int8 form, for those that run in int8.
+
+    Raises EngineError if none was measured for exactly these weights at this scale.
     """
+    from safetensors import SafetensorError, safe_open
 
-
-def read_ranges(weights: Path, scale: int) -> dict[str, Range]:
-    """Convolution's name → the range of its input, for those that run in int8.
-
-    Raises EngineError if none were measured for exactly these weights at this scale.
-    """
-    path = ranges_path(weights)
-    remedy = f"measure them: superfine quantize {weights} FOLDER-OF-PICTURES"
+    path = int8_path(weights)
+    remedy = f"measure it: superfine quantize {weights} FOLDER-OF-PICTURES"
     if not path.is_file():
-        raise EngineError(f"no int8 ranges for {weights.name}; {remedy}")
+        raise EngineError(f"no int8 form of {weights.name}; {remedy}")
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if content["format"] != FORMAT or content["weights"] != sha256_of(weights):
-            raise EngineError(f"{path.name} was measured for other weights; {remedy}")
-        ranges = {
-            str(name): Range(float(high), tuple(map(float, factors)))
-            for name, (high, *factors) in content["scales"][str(scale)]["ranges"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with safe_open(path, "numpy") as file:
+            about = json.loads((file.metadata() or {})["int8"])
+            if about["format"] != FORMAT or about["weights"] != sha256_of(weights):
+                raise EngineError(f"{path.name} was made for other weights; {remedy}")
+            return {
+                str(name): Narrow(tuple(map(float, highs)), *(file.get_tensor(f"{key}.{part}") for part in PARTS))
+                for name, (key, *highs) in about["scales"][str(scale)]["convolutions"].items()
+            }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise EngineError(f"{path} is damaged or lacks x{scale}; {remedy}") from error
-    return ranges
 
 
-def quantized(graph: ov.Model, ranges: Mapping[str, Range]) -> ov.Model:
-    """The graph with the named convolutions in int8: input 0..range in 256 levels, weights in 255 a filter.
+PARTS = ("weight", "step", "bias")
 
-    The inputs are what a ReLU gives, so their lower end is 0. Raises EngineError if a name is not there.
+
+def quantized(graph: ov.Model, narrow: Mapping[str, Narrow]) -> ov.Model:
+    """The graph with the named convolutions in int8. Raises EngineError if one is not there, or is another.
+
+    Levels are taken as early as they may be: of each joined tensor on its own, once for all that read it (its range
+    goes into the weights); in front of a ReLU, which a range from 0 replaces; and in front of a pixel shuffle, which
+    then moves bytes. The compiler fuses them into the convolution before.
     """
     graph = graph.clone()
-    found = {op.get_friendly_name(): op for op in convolutions(graph)}
-    for name, each in ranges.items():
-        if name not in found:
-            raise EngineError(f"the int8 ranges name {name!r}, which the graph lacks: run superfine quantize again")
-        op, zero, top = found[name], np.float32(0), np.float32(each.high)
-        source, weight = op.input_value(0), weight_of(op)
-        if each.factors:
-            factors = np.asarray(each.factors, np.float32).reshape(1, -1, 1, 1)
-            source, weight = ops.multiply(source, factors).output(0), weight / factors
-        levels = ops.fake_quantize(source, zero, top, zero, top, 256)
-        limit = weight_limits(weight)
-        narrow = ops.fake_quantize(ops.constant(weight), -limit, limit, -limit, limit, 255)
-        op.input(0).replace_source_output(levels.output(0))
-        op.input(1).replace_source_output(narrow.output(0))
+    found = {str(op.get_friendly_name()): op for op in convolutions(graph)}
+    for name, each in narrow.items():
+        if name not in found or tuple(found[name].input(1).get_shape()) != each.weight.shape:
+            raise EngineError(f"int8 names {name!r}, which the graph lacks: run superfine quantize again")
+    taken: dict[tuple[str, int, float], ov.Output] = {}
+    for name, op in found.items():
+        if name not in narrow:
+            continue
+        each = narrow[name]
+        parts = [_levels(part, high, taken) for part, high in zip(sources(op), each.highs, strict=True)]
+        weight = ops.convert(ops.constant(each.weight), "f32")
+        op.input(0).replace_source_output((ops.concat(parts, 1) if len(parts) > 1 else parts[0].get_node()).output(0))
+        op.input(1).replace_source_output(ops.multiply(weight, each.step.reshape(-1, 1, 1, 1)).output(0))
+        readers = list(op.output(0).get_target_inputs())
+        shifted = ops.add(op, each.bias.reshape(1, -1, 1, 1))
+        for reader in readers:
+            reader.replace_source_output(shifted.output(0))
     graph.validate_nodes_and_infer_types()
     return graph
+
+
+def sources(op: Any) -> list[ov.Output]:
+    """The tensors a convolution reads, in front of the ReLU: one, or each of those joined for it."""
+    source = _before_relu(op.input_value(0))
+    node = source.get_node()
+    if node.get_type_name() != "Concat":
+        return [source]
+    return [_before_relu(node.input_value(number)) for number in range(node.get_input_size())]
 
 
 def convolutions(graph: ov.Model) -> list[Any]:
@@ -108,14 +125,20 @@ def weight_of(op: Any) -> NDArray[np.float32]:
     return np.asarray(node.data, np.float32)
 
 
-def weight_limits(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The clipping point of each filter that costs least squared error at 127 steps to a side, (outputs, 1, 1, 1)."""
-    largest = np.maximum(np.abs(weight).max(axis=(1, 2, 3), keepdims=True), np.float32(1e-8))
-    errors = []
-    for share in _SHARES:
-        step = (largest * share / 127).astype(np.float32)
-        rounded = np.clip(np.round(weight / step), -127, 127) * step
-        errors.append(((rounded - weight) ** 2).sum(axis=(1, 2, 3)))
-    best = _SHARES[np.argmin(errors, axis=0)].astype(np.float32)
-    limits: NDArray[np.float32] = largest * best.reshape(largest.shape)
-    return limits
+def _before_relu(source: ov.Output) -> ov.Output:
+    return source.get_node().input_value(0) if source.get_node().get_type_name() == "Relu" else source
+
+
+def _levels(source: ov.Output, high: float, taken: dict[tuple[str, int, float], ov.Output]) -> ov.Output:
+    """`source` in 256 levels of 0..high, scaled to 0..1."""
+    key = (str(source.get_node().get_friendly_name()), source.get_index(), high)
+    if key not in taken:
+        node = source.get_node()
+        if node.get_type_name() == "DepthToSpace":
+            about = node.get_attributes()
+            early = _levels(node.input_value(0), high, taken)
+            levels = ops.depth_to_space(early, about["mode"], int(about["block_size"]))
+        else:
+            levels = ops.fake_quantize(source, *map(np.float32, (0, high, 0, 1)), 256)
+        taken[key] = levels.output(0)
+    return taken[key]

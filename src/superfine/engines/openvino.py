@@ -21,7 +21,7 @@ from superfine.engines.graphs import (
     with_uint8_output,
     with_wide_end,
 )
-from superfine.engines.int8 import quantized, read_ranges
+from superfine.engines.int8 import quantized, read_int8
 from superfine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class OpenVINOEngine:
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         graph = _graph_of_model(model, scale)
         if precision == "int8":
-            graph = quantized(graph, read_ranges(model.weights, scale))
+            graph = quantized(graph, read_int8(model.weights, scale))
         self._set_up(graph, model.network, scale, model.halo[scale], precision)
 
     @classmethod
