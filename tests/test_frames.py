@@ -155,3 +155,45 @@ def test_the_command_line_upscales_every_frame_and_page(tmp_path: Path) -> None:
         np.testing.assert_array_equal(picture.pixels, frame(shift).repeat(2, axis=0).repeat(2, axis=1))
     pages = read_frames(tmp_path / "large-p.tif").pictures
     assert [(page.height, page.width) for page in pages] == [(48, 64), (24, 64)]
+
+
+def test_a_gif_played_once_is_played_once_everywhere(tmp_path: Path) -> None:
+    """It says so by saying nothing, which means for ever in an APNG or WebP."""
+    images = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 90, 180)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=50)
+    frames = read_frames(tmp_path / "a.gif")
+    for suffix in (".png", ".webp", ".gif"):
+        write_frames(frames, tmp_path / f"b{suffix}")
+        with Image.open(tmp_path / f"b{suffix}") as image:
+            assert image.info.get("loop") == (None if suffix == ".gif" else 1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".avif"])
+def test_exif_of_an_animation_is_true_of_its_new_size(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA002] = 4
+    shown = [Picture(np.full((8, 6, 3), shade, np.uint8)) for shade in (0, 90, 180)]
+    shown[0].exif = exif.tobytes().removeprefix(b"Exif\0\0")
+    write_frames(Frames(shown, [50.0] * 3), tmp_path / f"a{suffix}")
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.getexif().get_ifd(0x8769)[0xA002] == 6
+
+
+def test_one_bit_and_palette_pages_stand_beside_pages_pillow_does_not_know(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    bits = np.indices((9, 16)).sum(axis=0) % 3 == 0
+    colours = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 85
+    index = np.arange(144, dtype=np.uint8).reshape(9, 16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.full((9, 16, 3), 0.25, np.float32), photometric="rgb")
+        file.write(bits, photometric="minisblack")
+        file.write(bits, photometric="miniswhite")
+        file.write(index, photometric="palette", colormap=colours)
+    plain, dark, light, palette = read_frames(tmp_path / "a.tif").pictures
+    assert plain.pixels.dtype == np.float32
+    np.testing.assert_array_equal(dark.pixels[:, :, 0], np.where(bits, 255, 0))
+    np.testing.assert_array_equal(light.pixels[:, :, 0], np.where(bits, 0, 255))
+    np.testing.assert_array_equal(palette.pixels, np.rint(np.moveaxis(colours[:, index], 0, 2) / 257))

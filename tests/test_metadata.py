@@ -108,3 +108,30 @@ def test_exif_too_large_for_a_jpeg_is_left_out_there_only(tmp_path: Path) -> Non
     for suffix, kept in ((".jpg", False), (".png", True), (".webp", True)):
         write(Picture(np.zeros((6, 9, 3), np.uint8), exif=large), tmp_path / f"a{suffix}")
         assert (read(tmp_path / f"a{suffix}").exif is not None) == kept
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+@pytest.mark.parametrize(("unit", "now"), [(2, 600.0), (3, 600 / 2.54)])
+def test_the_resolution_becomes_true(endian: str, unit: int, now: float) -> None:
+    exif = Image.Exif()
+    exif.endian = endian
+    exif[0x011A], exif[0x011B], exif[0x0128], exif[0x010F] = 72.0, 72.0, unit, "Maker"
+    data = exif.tobytes().removeprefix(b"Exif\0\0")
+    mended, _ = parsed(mend_exif(data, 10, 10, (600.0, 600.0)))
+    assert abs(mended[0x011A] - now) < 0.002 and abs(mended[0x011B] - now) < 0.002
+    assert (mended[0x0128], mended[0x010F]) == (unit, "Maker")
+    assert mend_exif(data, 10, 10) == mend_exif(data, 10, 10, (72.0, 72.0) if unit == 2 else (72 * 2.54, 72 * 2.54))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_a_scaled_resolution_is_the_same_wherever_a_file_says_it(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300.0, 300.0, 2
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    write(Picture(pixels, exif=block, dpi=(600.0, 600.0)), tmp_path / f"a{suffix}")
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        said = image.getexif()
+        assert abs(said[0x011A] - 600) < 0.01
+        if "dpi" in image.info:
+            assert abs(image.info["dpi"][0] - 600) < 0.01

@@ -64,7 +64,7 @@ def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Opt
     if isinstance(picture, Scroll):
         _encode_scroll(picture, file, format)
         return
-    picture = _mended(picture, width, height)
+    picture = mended(picture, width, height)
     if not format.alpha:
         picture = flatten(picture, options.background)
     if not format.icc:
@@ -78,16 +78,16 @@ def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Opt
 def _encode_scroll(scroll: Scroll, file: IO[bytes], format: "Format") -> None:
     if format.scroll is None:
         raise ImageError(f"{format.name} is written whole, not by bands of rows; write PNG or TIFF")
-    scroll = replace(scroll, head=_mended(scroll.head, scroll.width, scroll.height))
+    scroll = replace(scroll, head=mended(scroll.head, scroll.width, scroll.height))
     try:
         format.scroll(scroll, file)
     except struct.error as error:  # the other errors may be those of whoever makes the bands
         raise ImageError(f"{format.name} encoder: {error}") from None
 
 
-def _mended(picture: Picture, width: int, height: int) -> Picture:
+def mended(picture: Picture, width: int, height: int) -> Picture:
     """With EXIF that is true of its new size."""
-    return replace(picture, exif=None if picture.exif is None else mend_exif(picture.exif, width, height))
+    return replace(picture, exif=None if picture.exif is None else mend_exif(picture.exif, width, height, picture.dpi))
 
 
 def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None:

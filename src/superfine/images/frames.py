@@ -73,7 +73,8 @@ def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max
             continue  # APNG's still, for viewers that do not play; it is no part of the animation
         pictures.append(files.load(image, source, name, max_pixels, frame=index))
         durations.append(float(image.info.get("duration", 0) or 0))
-    loop = image.info.get("loop")
+    # A GIF that says nothing of it is played once; the others' own default is for ever.
+    loop = image.info.get("loop", 1 if image.format == "GIF" else None)
     return Frames(pictures, durations, int(loop) if isinstance(loop, int) else None)
 
 
@@ -146,7 +147,7 @@ def _write_pages(pictures: Sequence[Picture], file: IO[bytes], options: encode.O
 
 
 def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode.Options) -> None:
-    first = frames.pictures[0]
+    first = encode.mended(frames.pictures[0], frames.pictures[0].width, frames.pictures[0].height)
     if max(first.width, first.height) > encode.FORMATS[f".{kind.lower()}"].longest_side:
         raise ImageError(f"{first.width} x {first.height} is too large for {kind}; write the pages of a TIFF")
     alpha = any(picture.alpha is not None for picture in frames.pictures)
@@ -160,7 +161,7 @@ def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode
     settings: dict[str, Any] = encode.animation_settings(kind, first, options)
     if frames.durations:
         settings["duration"] = [min(round(duration), _LONGEST) for duration in frames.durations]
-    if frames.loop is not None and kind != "AVIF":
+    if frames.loop is not None and kind != "AVIF" and (kind, frames.loop) != ("GIF", 1):
         settings["loop"] = frames.loop
     for image in images:
         image.info = {key: value for key, value in image.info.items() if key == "transparency"}

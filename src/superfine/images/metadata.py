@@ -30,7 +30,9 @@ DESCRIPTIVE_TAGS: Final = (
 _WIDTH_TAGS = (0x0100, 0xA002)
 _HEIGHT_TAGS = (0x0101, 0xA003)
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_SHORT, _LONG = 3, 4
+_UNIT_TAG: Final = 0x0128
+_RESOLUTION_TAGS: Final = (0x011A, 0x011B)
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 
 def exif_of(image: Image.Image) -> bytes | None:
@@ -70,11 +72,11 @@ def upright_xmp(xmp: bytes) -> bytes:
     return re.sub(rb"(<tiff:Orientation>)[0-9]", rb"\g<1>1", xmp)
 
 
-def mend_exif(exif: bytes, width: int, height: int) -> bytes:
-    """EXIF made true of upright pixels of a new size.
+def mend_exif(exif: bytes, width: int, height: int, dpi: tuple[float, float] | None = None) -> bytes:
+    """EXIF made true of upright pixels of a new size and resolution (None: as it is).
 
     Patched in place, not written anew, so that maker notes (whose offsets count from the block's
-    start) stay readable: orientation 1, the pixel dimensions set where they are given, the
+    start) stay readable: orientation 1, the pixel dimensions and the resolution set where they are given, the
     thumbnail unlinked and its bytes wiped, for it shows the old picture. A block too damaged to
     walk comes back as it is.
     """
@@ -89,6 +91,8 @@ def mend_exif(exif: bytes, width: int, height: int) -> bytes:
         if EXIF_DIRECTORY in entries:
             start = _value(block, order, entries[EXIF_DIRECTORY])
             directories.append(_directory(block, order, start)[0])
+        if dpi is not None and min(dpi) > 0:
+            _set_resolution(block, order, entries, dpi)
         for tags in directories:
             for tag, at in tags.items():
                 if tag == ORIENTATION:
@@ -128,6 +132,21 @@ def _set(block: bytearray, order: str, at: int, value: int) -> None:
     struct.pack_into(
         order + ("HH" if kind == _SHORT else "I"), block, at + 8, *((value, 0) if kind == _SHORT else (value,))
     )
+
+
+def _set_resolution(block: bytearray, order: str, tags: dict[int, int], dpi: tuple[float, float]) -> None:
+    """Dots per inch, or per centimetre where the block counts so, as fractions of a thousandth."""
+    centimetres = _UNIT_TAG in tags and _value(block, order, tags[_UNIT_TAG]) == 3
+    for tag, dots in zip(_RESOLUTION_TAGS, dpi, strict=True):
+        if tag not in tags:
+            continue
+        kind, count, start = struct.unpack_from(order + "HII", block, tags[tag] + 2)
+        if (kind, count) != (_RATIONAL, 1) or not 8 <= start <= len(block) - 8:
+            continue
+        above, below = struct.unpack_from(order + "II", block, start)
+        now = dots / 2.54 if centimetres else dots
+        if below == 0 or abs(above / below - now) > 0.01:  # what is right already stays to the bit
+            struct.pack_into(order + "II", block, start, round(now * 1000), 1000)
 
 
 def _drop_thumbnail(block: bytearray, order: str, link: int) -> None:

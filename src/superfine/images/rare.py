@@ -259,9 +259,13 @@ def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
             if index and page.tags.valueof(254, 0) & 1:
                 return None
             check_size(page.imagewidth, page.imagelength, max_pixels)
-            if page.imagedepth != 1 or page.samplesperpixel > 4 or page.photometric not in (0, 1, 2):
+            if page.imagedepth != 1 or page.samplesperpixel > 4 or page.photometric not in (0, 1, 2, 3):
                 raise ImageError(f"a TIFF of {page.samplesperpixel} x {page.dtype} is no gray or RGB picture")
             values = page.asarray()
+            if page.photometric == 3:
+                values = as_uint8(np.moveaxis(page.colormap[:, values], 0, 2))
+            elif values.dtype == bool:
+                values = values.astype(np.uint8) * np.uint8(255)
             if page.planarconfig == 2 and values.ndim == 3:
                 values = np.moveaxis(values, 0, 2)
             if page.photometric == 0:
