@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from icc_files import SRGB, gamma, rgb_profile
+from superfine.__main__ import main
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import ImageError, PlanError
 from superfine.images import png, png_rows, read, tiff_rows, write
@@ -23,6 +24,7 @@ from superfine.images.rows import PictureRows, open_rows
 from superfine.upscale import run
 from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarger
+from superfine.upscale.estimate import Estimator
 from superfine.upscale.memory import fit, parse_memory
 from superfine.upscale.plan import Target
 from superfine.upscale.run import Outcome, Settings, run_jobs
@@ -262,3 +264,32 @@ def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs() -> 
         enlarger(whole, Target(scale=Fraction(4)))
     found = enlarger.scroll(PictureRows(whole), Target(scale=Fraction(2)))
     assert found is not None and found[0].height == 4000
+
+
+def test_a_dry_run_counts_rows_not_the_picture(tmp_path: Path) -> None:
+    estimator = Estimator(Enlarger(engine="nearest", tile=100))
+    found = []
+    for height in (3000, 3000, 9000):  # the first warms up
+        write(Picture(np.zeros((height, 400, 3), np.uint8)), tmp_path / "a.png")
+        rows = open_rows(tmp_path / "a.png")
+        assert rows is not None
+        estimate = estimator.by_rows(rows, TWICE, ".png", 0.0)
+        assert estimate is not None and estimate.plan.output == (800, 2 * height)
+        found.append(estimate)
+    assert found[2].memory - found[1].memory < 6000 * 400 * 3, "less than the rows of source that came on top"
+    assert found[2].seconds > found[1].seconds
+    rows = open_rows(tmp_path / "a.png")
+    assert rows is not None and estimator.by_rows(rows, Target(width=1000), ".png", 0.0) is None
+
+
+def test_a_limit_that_cannot_be_kept_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(picture(97, "RGB"), tmp_path / "a.png")
+    command = ["upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "-s", "2", "--engine", "nearest"]
+    for memory, words in (("1MB", "is the limit: allow more"), ("lots", "no amount such as 2GiB")):
+        assert main([*command, "--memory", memory]) == 2
+        said = capsys.readouterr().err.strip()
+        assert words in said and len(said.splitlines()) == 1
+    assert main([*command, "--memory", "8GiB"]) == 0
+    assert read(tmp_path / "b.png").height == 194

@@ -120,8 +120,9 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     from rich.text import Text
 
     from superfine.errors import SuperfineError
+    from superfine.images.frames import Frames
     from superfine.upscale.estimate import Estimate, Estimator, peak_of_batch
-    from superfine.upscale.run import load_frames
+    from superfine.upscale.run import load_frames, open_source
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
     estimator = Estimator(enlarger)
@@ -132,10 +133,13 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     for job in jobs:
         try:
             started = perf_counter()
-            frames = load_frames(job, settings)
+            source = open_source(job, enlarger, settings)
             reading = perf_counter() - started
             suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-            estimate = estimator(frames, target, suffix, reading)
+            estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, suffix, reading)
+            if estimate is None:
+                frames = source if isinstance(source, Frames) else load_frames(job, settings)
+                estimate = estimator(frames, target, suffix, reading)
         except SuperfineError as error:
             failed += 1
             complain(str(error))

@@ -140,8 +140,8 @@ class Enlarger:
         head = replace(head, pixels=pixels, alpha=alpha, dpi=_marked(head.dpi, target.dpi))
         return Scroll(head, height, upscaler.bands(rows, report)), plan
 
-    def _fit(self, picture: Picture, plan: Plan, passed: int, beside: int) -> None:
-        """Has a plan's pass number `passed` keep to the limit with the pictures in memory."""
+    def fit(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
+        """Has a plan's pass number `passed` keep to the limit with the pictures in memory. Raises PlanError."""
         upscaler = self.upscaler(plan.passes[passed])
         if self.memory is None:
             upscaler.fit(None)
@@ -157,11 +157,11 @@ class Enlarger:
         """
         plan = self.plan(picture.width, picture.height, target)
         for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
-            self._fit(picture, plan, passed, beside)
+            self.fit(picture, plan, passed, beside)
         consistency = []
         total, before = sum(plan.pixels_per_pass), 0
         for passed, scale in enumerate(plan.passes):
-            self._fit(picture, plan, passed, beside)
+            self.fit(picture, plan, passed, beside)
             share = picture.width * picture.height
 
             def report(done: int, tiles: int, before: int = before, share: int = share) -> None:

@@ -18,8 +18,9 @@ from superfine.images.alpha import steady
 from superfine.images.depth import Pixels
 from superfine.images.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
+from superfine.images.rows import Rows
 from superfine.upscale.enlarge import Enlarger, finish
-from superfine.upscale.memory import PILLOW, bytes_of, peak_of_plan
+from superfine.upscale.memory import PILLOW, band_row, bytes_of, peak_of_plan
 from superfine.upscale.plan import Plan, Target
 from superfine.upscale.tiles import Box, Tile
 
@@ -72,6 +73,8 @@ class Estimator:
         plans = [self.enlarger.plan(picture.width, picture.height, target) for picture in pictures]
         seconds, writing = reading, 0.0
         for number, (picture, plan) in enumerate(zip(pictures, plans, strict=True)):
+            for passed in range(len(plan.passes)):
+                self.enlarger.fit(picture, plan, passed)
             if not number or not same_pixels(picture, pictures[number - 1]):
                 spent, sample = self._passes(picture, plan)
                 seconds += spent
@@ -87,6 +90,29 @@ class Estimator:
         if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
             worst += result + pixels * PILLOW
         return Estimate(plans[0], len(pictures), pixels, _used() + worst, seconds, source, result)
+
+    def by_rows(self, rows: Rows, target: Target, format: str, reading: float) -> Estimate | None:
+        """The same for a file that goes by rows; None where it has to be had whole.
+
+        The rows are read as far as the first windows need them.
+        """
+        found = self.enlarger.scroll(rows, target)
+        if found is None:
+            return None
+        plan = found[1]
+        (scale,) = plan.passes
+        bands = self.enlarger.upscaler(scale).plan_bands(rows.height, rows.head.width)
+        started = perf_counter()
+        pixels, alpha = rows.band(0, bands[0][0].read.bottom)
+        share = len(pixels) / rows.height
+        sample = replace(rows.head, pixels=pixels, alpha=alpha)
+        seconds = reading + (perf_counter() - started) / share
+        spent, made = self._passes(sample, plan)
+        up, writing = self._encoding(made, plan, target, format, animated=False)
+        count = plan.output[0] * plan.output[1]
+        seconds += spent + up + writing * count
+        held = max(tiles[0].keep.height for tiles in bands) * band_row(rows.head, rows.head.width, scale)
+        return Estimate(plan, 1, count, _used() + held, seconds, rows.held, 0)
 
     def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
         """Seconds for all passes of a picture, and a piece of what the last one makes."""
