@@ -21,7 +21,8 @@ from superfine import images
 from superfine.upscale.batch import plan_batch
 from superfine.upscale.enlarge import Enlarger
 from superfine.upscale.plan import Target
-from superfine.upscale.run import Settings, run_jobs
+from superfine.upscale.run import run_jobs
+from superfine.upscale.source import Settings
 
 
 def main() -> None:

@@ -22,7 +22,8 @@ from superfine.images.files import Picture, read, write
 from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarger
 from superfine.upscale.plan import Target, parse_size
-from superfine.upscale.run import Settings, run_jobs
+from superfine.upscale.run import run_jobs
+from superfine.upscale.source import Settings
 
 
 def main() -> None:

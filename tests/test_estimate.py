@@ -19,7 +19,8 @@ from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarger
 from superfine.upscale.estimate import Estimator, peak_of_batch
 from superfine.upscale.plan import Target
-from superfine.upscale.run import Settings, load_frames, run_jobs
+from superfine.upscale.run import run_jobs
+from superfine.upscale.source import Settings, load_frames
 from superfine.upscale.upscaler import Upscaler
 
 PAUSE = 0.03

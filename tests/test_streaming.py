@@ -21,13 +21,14 @@ from superfine.errors import ImageError, PlanError
 from superfine.images import png, png_rows, read, tiff_rows, write
 from superfine.images.picture import Picture
 from superfine.images.rows import PictureRows, open_rows
-from superfine.upscale import run
+from superfine.upscale import source as sources
 from superfine.upscale.batch import Job
 from superfine.upscale.enlarge import Enlarger
 from superfine.upscale.estimate import Estimator
 from superfine.upscale.memory import fit, parse_memory
 from superfine.upscale.plan import Target
-from superfine.upscale.run import Outcome, Settings, run_jobs
+from superfine.upscale.run import Outcome, run_jobs
+from superfine.upscale.source import Settings
 from superfine.upscale.tiles import choose_tile, plan_bands, plan_tiles
 from superfine.upscale.upscaler import Upscaler
 
@@ -125,7 +126,7 @@ def test_a_file_made_by_rows_is_the_same_to_the_byte(
     write(full, tmp_path / name)
     made = []
     for least in (0, 10**9):
-        monkeypatch.setattr(run, "BY_ROWS", least)
+        monkeypatch.setattr(sources, "BY_ROWS", least)
         done = outcome(tmp_path / name, tmp_path / target, note=True, scale_dpi=True)
         assert done.error is None and done.after == (62, 100)
         made.append((tmp_path / target).read_bytes())
@@ -134,7 +135,7 @@ def test_a_file_made_by_rows_is_the_same_to_the_byte(
 
 
 def test_what_is_no_single_pass_goes_whole_and_comes_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "BY_ROWS", 0)
     write(picture(40, "RGB"), tmp_path / "a.png")
     for wish, size in ((Target(scale=Fraction(3, 2)), (47, 60)), (Target(scale=Fraction(6)), (186, 240))):
         done = outcome(tmp_path / "a.png", tmp_path / "b.png", wish=wish)
@@ -183,7 +184,7 @@ def test_the_rest_of_a_picture_is_partitioned_without_reading_what_is_gone(
 
 
 def test_a_damaged_file_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "BY_ROWS", 0)
     source = tmp_path / "a.png"
     Image.fromarray(picture(300, "RGB").pixels).save(source, compress_level=0)
     data = bytearray(source.read_bytes())
@@ -198,7 +199,7 @@ def test_a_damaged_file_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "BY_ROWS", 0)
     write(picture(97, "RGB"), tmp_path / "a.png")
 
     def interrupted(number: int, share: float) -> None:
@@ -213,7 +214,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "BY_ROWS", 0)
     monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
     monkeypatch.setattr("superfine.images.tiff._STRIP_BYTES", 1 << 16)
     monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from superfine.upscale.enlarge import Enlarger
     from superfine.upscale.journal import Journal
     from superfine.upscale.plan import Plan, Target
-    from superfine.upscale.run import Outcome, Settings
+    from superfine.upscale.run import Outcome
+    from superfine.upscale.source import Settings
 
 
 def show_run(
@@ -122,7 +123,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     from superfine.errors import SuperfineError
     from superfine.images.frames import Frames
     from superfine.upscale.estimate import Estimate, Estimator, peak_of_batch
-    from superfine.upscale.run import load_frames, open_source
+    from superfine.upscale.source import load_frames, open_source
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
     estimator = Estimator(enlarger)

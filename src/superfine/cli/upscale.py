@@ -127,7 +127,7 @@ def upscale(
     from superfine.upscale.batch import plan_batch
     from superfine.upscale.enlarge import Enlarger
     from superfine.upscale.memory import parse_memory
-    from superfine.upscale.run import Settings
+    from superfine.upscale.source import Settings
 
     hush_codecs()
     if dpi not in ("keep", "scale"):

@@ -17,6 +17,8 @@ from superfine.images.png import SIGNATURE
 from superfine.images.scroll import Band, Unpacking, head_of, joined
 from superfine.images.tiff import is_tiff
 
+_ROWS = 256
+
 
 class Rows(Protocol):
     """What is upscaled: hidden pixels, under full transparency, have the colour of their visible neighbours."""
@@ -138,4 +140,7 @@ def _scan(unpacking: Unpacking) -> bool | None:
 
 def is_neutral(pixels: Pixels) -> bool:
     """Whether all channels of HWC pixels are equal."""
-    return pixels.shape[2] == 1 or bool((pixels == pixels[:, :, :1]).all())
+    if pixels.shape[2] == 1:
+        return True
+    parts = (pixels[top : top + _ROWS] for top in range(0, len(pixels), _ROWS))  # a photograph's first ones will do
+    return all(bool((part == part[:, :, :1]).all()) for part in parts)

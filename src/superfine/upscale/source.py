@@ -1,0 +1,65 @@
+"""What a job reads, and how: by rows where the picture is large and can be had so, otherwise whole."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from superfine.images.encode import FORMATS
+from superfine.images.files import DEFAULT_MAX_PIXELS, read
+from superfine.images.frames import ANIMATED, PAGED, Frames, read_frames
+from superfine.images.rows import PictureRows, Rows, open_rows
+from superfine.upscale.batch import Job
+from superfine.upscale.enlarge import Enlarger
+
+BY_ROWS = 4_000_000
+"""Pixels from which on a picture goes by rows from file to file, where it can: smaller ones gain nothing by it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a batch's files are read and written."""
+
+    format: str | None = None
+    """Suffix of the results' format, where it is not that of their names."""
+    quality: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    overwrite: bool = False
+    skip_existing: bool = False
+    note: bool = False
+    """Whether a result says in itself what made it."""
+    scale_dpi: bool = False
+    """Whether the resolution grows with the picture, so that it prints at its old size."""
+
+
+def open_source(job: Job, enlarger: Enlarger, settings: Settings) -> Frames | Rows:
+    """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
+    least = BY_ROWS if enlarger.memory is None else 0
+    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].scroll is not None
+    if by_rows and job.source is not None:
+        rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
+        if rows is not None:
+            return rows
+    frames = load_frames(job, settings)
+    first = frames.pictures[0]
+    if by_rows and len(frames.pictures) == 1 and first.width * first.height >= least:
+        return PictureRows(first)
+    return frames
+
+
+def _suffix(job: Job, settings: Settings) -> str:
+    """Of the result's format."""
+    return settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+
+
+def load_frames(job: Job, settings: Settings) -> Frames:
+    """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
+    if _suffix(job, settings) in (*ANIMATED, *PAGED):
+        return read_frames(_source(job), max_pixels=settings.max_pixels)
+    return Frames([read(_source(job), max_pixels=settings.max_pixels)])
+
+
+def _source(job: Job) -> Path | BinaryIO:
+    return sys.stdin.buffer if job.source is None else job.source
