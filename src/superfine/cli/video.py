@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli import options as shared
 from superfine.cli.messages import complain, one_line, time_of
-from superfine.cli.upscale import SIZE, option, read_target
 
 if TYPE_CHECKING:
     from superfine.upscale.enlarge import Enlarger
@@ -33,15 +33,13 @@ def video(
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME|FILE", help="esrgcnn, cfsrcnn, or a weights file.")
     ] = "esrgcnn",
-    width: Annotated[int | None, option(SIZE, "--width", "PIXELS", "So wide.", min=1)] = None,
-    height: Annotated[int | None, option(SIZE, "--height", "PIXELS", "So high.", min=1)] = None,
-    long_edge: Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer side.", min=1)] = None,
-    short_edge: Annotated[int | None, option(SIZE, "--short-edge", "PIXELS", "The shorter side.", min=1)] = None,
-    megapixels: Annotated[str | None, option(SIZE, "--megapixels", "N", "So many million pixels.")] = None,
-    box: Annotated[str | None, option(SIZE, "--size", "WxH", "A box in pixels; see --fit.")] = None,
-    fit: Annotated[
-        str, option(SIZE, "--fit", "HOW", "contain (inside the box), cover (fill it and cut) or stretch.")
-    ] = "contain",
+    width: shared.Width = None,
+    height: shared.Height = None,
+    long_edge: shared.LongEdge = None,
+    short_edge: shared.ShortEdge = None,
+    megapixels: shared.Megapixels = None,
+    box: shared.Box = None,
+    fit: shared.Fit = "contain",
     codec: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="h264, hevc, av1, vp9, prores or ffv1 (lossless).", show_default="chosen"),
@@ -84,12 +82,11 @@ def video(
     from superfine.upscale.enlarge import Enlarger
     from superfine.video import Options
 
-    wishes = {
-        "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
-        "megapixels": megapixels, "size": box,
-    }  # fmt: skip
-    wishes = {name: wish for name, wish in wishes.items() if wish is not None} or {"scale": str(DEFAULT_SCALE)}
-    target = read_target(wishes, fit)
+    wishes = shared.wishes_of(
+        DEFAULT_SCALE, scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge,
+        megapixels=megapixels, size=box,
+    )  # fmt: skip
+    target = shared.read_target(wishes, fit)
     enlarger = Enlarger(model, engine, precision, tile)
     options = Options(codec, quality, preset, pixel_format, deinterlace, drop, restart)
     start = perf_counter()
