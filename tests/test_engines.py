@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openvino as ov
@@ -16,9 +17,9 @@ from PIL import Image
 import superfine
 from superfine import checkpoints
 from superfine.engines import Engine, open_engine
-from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.base import _has_kernels, round_to_uint8, widen
 from superfine.engines.nearest import NearestEngine
-from superfine.engines.openvino import OpenVINOEngine, core, strips
+from superfine.engines.openvino import OpenVINOEngine, choose_precision, core, strips
 from superfine.engines.pytorch import PyTorchEngine
 from superfine.errors import EngineError, ModelError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
@@ -228,6 +229,36 @@ def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -
     used = open_engine(checkpoint, 2)
     assert used.name in ("openvino", "pytorch") and used.precision in ("fp32", "bf16")
     assert used.run_uint8(photograph()).shape == (128, 144, 3)
+
+
+@pytest.mark.parametrize(("own", "chosen"), [("bf16", "bf16"), ("f32", "fp32"), ("f16", "fp32")])
+def test_auto_takes_bf16_only_where_the_processor_prefers_it_and_int8_never(
+    monkeypatch: pytest.MonkeyPatch, own: str, chosen: str
+) -> None:
+    facts = {
+        "OPTIMIZATION_CAPABILITIES": ["FP32", "BF16", "FP16", "INT8"],
+        "INFERENCE_PRECISION_HINT": getattr(ov.Type, own),
+    }
+    processor = SimpleNamespace(get_property=lambda device, name: facts[name])
+    monkeypatch.setattr("superfine.engines.openvino.core", lambda: processor)
+    assert choose_precision("auto") == chosen
+
+
+@pytest.mark.parametrize(
+    ("built", "gpu", "taken"),
+    [
+        (["sm_75", "sm_80", "sm_90a"], (9, 0), True),
+        (["sm_75", "sm_80"], (12, 0), True),
+        (["sm_75", "sm_80"], (6, 1), False),
+        (["gfx1100"], (11, 0), True),
+        ([], (8, 0), True),
+    ],
+)
+def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
+    built: list[str], gpu: tuple[int, int], taken: bool
+) -> None:
+    cuda = SimpleNamespace(get_arch_list=lambda: built, get_device_capability=lambda: gpu)
+    assert _has_kernels(SimpleNamespace(cuda=cuda)) is taken
 
 
 @pytest.mark.parametrize(

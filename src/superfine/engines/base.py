@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,11 +87,11 @@ def round_to_uint8(sr: NDArray[np.float32]) -> NDArray[np.uint8]:
 def open_engine(model: Model | None, scale: int, engine: str = "auto", precision: str = "auto") -> Engine:
     """The engine that runs `model` at `scale`.
 
-    engine: "auto" (a GPU if PyTorch is installed and sees one, otherwise OpenVINO), "openvino",
+    engine: "auto" (a GPU if PyTorch is installed and computes on one, otherwise OpenVINO), "openvino",
     "onnxruntime" (CPUs, fp32), "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or
     "pytorch:mps" name one), or "nearest" (repeats pixels, needs no model).
     precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16",
-    "fp16", or "int8" (OpenVINO, for models with measured ranges; never chosen by "auto").
+    "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
 
     Raises EngineError if the engine is not installed or cannot do the precision, ModelError if the
     model lacks the scale.
@@ -129,7 +129,17 @@ def _pytorch_sees_a_gpu() -> bool:
         return False
     import torch
 
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return (torch.cuda.is_available() and _has_kernels(torch)) or torch.backends.mps.is_available()
+
+
+def _has_kernels(torch: Any) -> bool:
+    """Whether this build of PyTorch computes on the GPU at hand: an old one is seen, and then fails or crawls."""
+    built = [each.removeprefix("sm_") for each in torch.cuda.get_arch_list() if each.startswith("sm_")]
+    if not built:  # AMD's builds name other architectures, and run on what they see
+        return True
+    major, minor = torch.cuda.get_device_capability()
+    oldest = min(int("".join(filter(str.isdigit, each))) for each in built)
+    return int(major) * 10 + int(minor) >= oldest
 
 
 def _driver_sees_a_gpu() -> bool:
