@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from icc_files import DISPLAY_P3, gamma, rgb_profile
 from superfine.errors import ImageError
 from superfine.images import png_rows, read, tiff_rows, write
-from superfine.images.picture import Picture
+from superfine.images.picture import Picture, array_of
 from superfine.images.rows import PictureRows, open_rows
 from superfine.images.scroll import Scroll, head_of, joined
 
@@ -214,3 +214,11 @@ def test_bands_of_any_heights_join_to_the_same_file(tmp_path: Path) -> None:
         write(Scroll(head_of(picture), HEIGHT, iter(bands)), tmp_path / "bands.jpg")
     assert not (tmp_path / "bands.jpg").exists()
     assert len(list(tmp_path.iterdir())) == 4, "nothing half written"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "F", "I;16", "I"])
+def test_a_tall_image_is_copied_out_of_pillow_as_it_is(mode: str) -> None:
+    tall = Image.fromarray(values(3)).resize((5, 700)).convert("L" if mode == "I;16" else mode)
+    tall = tall.convert("I;16") if mode == "I;16" else tall
+    found = array_of(tall)
+    assert found.dtype == np.asarray(tall).dtype and np.array_equal(found, np.asarray(tall))

@@ -15,6 +15,8 @@ from superfine.images.metadata import exif_of, orientation_of, upright_xmp
 # A float picture may overshoot 0..1 by what one 8-bit level is worth (resampling does that) before it is called HDR.
 _FLOAT_SLACK = 1 / 255
 
+_ROWS = 256
+
 
 @dataclass
 class Picture:
@@ -173,7 +175,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     """Pixels HWC and alpha HW of an image in a plain mode."""
-    values: NDArray[Any] = np.asarray(image)
+    values = array_of(image)
     if image.mode == "I":
         values = _sixteen_bits(values)
     elif image.mode == "F":
@@ -184,6 +186,18 @@ def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
         return np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
     pixels = values[:, :, None] if values.ndim == 2 else values
     return np.ascontiguousarray(pixels), keyed_alpha(pixels, image.info.get("transparency"))
+
+
+def array_of(image: Image.Image) -> NDArray[Any]:
+    """A loaded image's values, a few rows at a time: NumPy alone makes two more copies of the whole on its way."""
+    first: NDArray[Any] = np.asarray(image.crop((0, 0, image.width, min(_ROWS, image.height))))
+    if len(first) == image.height:
+        return first
+    out = np.empty((image.height, *first.shape[1:]), first.dtype)
+    for top in range(0, image.height, _ROWS):
+        bottom = min(top + _ROWS, image.height)
+        out[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return out
 
 
 def keyed_alpha(pixels: Pixels, key: object) -> Pixels | None:
