@@ -84,7 +84,7 @@ def test_the_noise_keeps_within_the_budget(measured: Calibration) -> None:
     assert measured.noise >= 50
 
 
-def test_what_reads_negative_numbers_or_writes_the_picture_stays_wide(measured: Calibration) -> None:
+def test_head_and_tail_which_read_and_write_the_picture_stay_wide(measured: Calibration) -> None:
     assert measured.layers[0].narrow is None and measured.layers[-1].narrow is None
     assert 0 < measured.share < 1
 
@@ -110,6 +110,17 @@ def test_a_network_whose_parts_are_joined_runs_in_int8_and_shares_its_levels() -
     levels = [op for op in narrow.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
     assert len(levels) < sum(len(each.highs) for each in forms(found).values())
     assert sum(kind.endswith(("i8", "u8")) for kind in primitives(narrow)) == len(forms(found))
+    assert found.noise >= 40
+
+
+def test_what_reads_negative_numbers_has_signed_levels() -> None:
+    torch.manual_seed(0)
+    graph = graph_of_network(build(ESRGCNNConfig(width=16, distilled=4, blocks=1, scales=(4,))), 4)
+    found = calibrate(graph, draw_crops([photograph()], 2), budget=40)
+    taken = forms(found)
+    # No ReLU stands between the two steps of x4.
+    assert [each.signed for each in taken.values()].count(True) == 1
+    assert sum(kind.endswith(("i8", "u8")) for kind in primitives(quantized(graph, taken))) == len(taken)
     assert found.noise >= 40
 
 

@@ -25,17 +25,19 @@ from openvino import opset8 as ops
 from superfine.errors import EngineError
 from superfine.weights.find import sha256_of
 
-FORMAT = "superfine-int8-2"
+FORMAT = "superfine-int8-3"
 
 
 @dataclass(frozen=True)
 class Narrow:
-    """One convolution in int8: levels in 0..255 of what it reads, times levels of its weights."""
+    """One convolution in int8: 256 levels of what it reads, times levels of its weights."""
 
     highs: tuple[float, ...]
-    """Upper end of the levels, which begin at 0, of each tensor it reads: several where they are joined for it."""
+    """Upper end of the levels of each tensor it reads: several where they are joined for it."""
+    signed: bool
+    """Whether the levels go down to the upper end's negative (where no ReLU stands in front), or begin at 0."""
     weight: NDArray[np.int8]
-    """(outputs, inputs, rows, columns) for inputs scaled to 0..1 by their `highs`."""
+    """(outputs, inputs, rows, columns) for inputs scaled to 0..1, or -1..1, by their `highs`."""
     step: NDArray[np.float32]
     """(outputs,)"""
     bias: NDArray[np.float32]
@@ -62,10 +64,12 @@ def read_int8(weights: Path, scale: int) -> dict[str, Narrow]:
         with safe_open(path, "numpy") as file:
             about = json.loads((file.metadata() or {})["int8"])
             if about["format"] != FORMAT or about["weights"] != sha256_of(weights):
-                raise EngineError(f"{path.name} was made for other weights; {remedy}")
+                raise EngineError(f"{path.name} was made for other weights, or by another version; {remedy}")
             return {
-                str(name): Narrow(tuple(map(float, highs)), *(file.get_tensor(f"{key}.{part}") for part in PARTS))
-                for name, (key, *highs) in about["scales"][str(scale)]["convolutions"].items()
+                str(name): Narrow(
+                    tuple(map(float, highs)), bool(signed), *(file.get_tensor(f"{key}.{part}") for part in PARTS)
+                )
+                for name, (key, signed, *highs) in about["scales"][str(scale)]["convolutions"].items()
             }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise EngineError(f"{path} is damaged or lacks x{scale}; {remedy}") from error
@@ -86,12 +90,13 @@ def quantized(graph: ov.Model, narrow: Mapping[str, Narrow]) -> ov.Model:
     for name, each in narrow.items():
         if name not in found or tuple(found[name].input(1).get_shape()) != each.weight.shape:
             raise EngineError(f"int8 names {name!r}, which the graph lacks: run superfine quantize again")
-    taken: dict[tuple[str, int, float], ov.Output] = {}
+    taken: _Taken = {}
     for name, op in found.items():
         if name not in narrow:
             continue
         each = narrow[name]
-        parts = [_levels(part, high, taken) for part, high in zip(sources(op), each.highs, strict=True)]
+        read = zip(sources(op, each.signed), each.highs, strict=True)
+        parts = [_levels(part, high, each.signed, taken) for part, high in read]
         weight = ops.convert(ops.constant(each.weight), "f32")
         op.input(0).replace_source_output((ops.concat(parts, 1) if len(parts) > 1 else parts[0].get_node()).output(0))
         op.input(1).replace_source_output(ops.multiply(weight, each.step.reshape(-1, 1, 1, 1)).output(0))
@@ -103,13 +108,13 @@ def quantized(graph: ov.Model, narrow: Mapping[str, Narrow]) -> ov.Model:
     return graph
 
 
-def sources(op: Any) -> list[ov.Output]:
-    """The tensors a convolution reads, in front of the ReLU: one, or each of those joined for it."""
-    source = _before_relu(op.input_value(0))
+def sources(op: Any, signed: bool = False) -> list[ov.Output]:
+    """The tensors a convolution reads: one, or each of those joined for it; in front of ReLUs unless `signed`."""
+    source = _before_relu(op.input_value(0), signed)
     node = source.get_node()
     if node.get_type_name() != "Concat":
         return [source]
-    return [_before_relu(node.input_value(number)) for number in range(node.get_input_size())]
+    return [_before_relu(node.input_value(number), signed) for number in range(node.get_input_size())]
 
 
 def convolutions(graph: ov.Model) -> list[Any]:
@@ -125,20 +130,26 @@ def weight_of(op: Any) -> NDArray[np.float32]:
     return np.asarray(node.data, np.float32)
 
 
-def _before_relu(source: ov.Output) -> ov.Output:
-    return source.get_node().input_value(0) if source.get_node().get_type_name() == "Relu" else source
+def _before_relu(source: ov.Output, signed: bool) -> ov.Output:
+    """In front of a ReLU, which levels from 0 replace and signed ones do not."""
+    node = source.get_node()
+    return node.input_value(0) if not signed and node.get_type_name() == "Relu" else source
 
 
-def _levels(source: ov.Output, high: float, taken: dict[tuple[str, int, float], ov.Output]) -> ov.Output:
-    """`source` in 256 levels of 0..high, scaled to 0..1."""
-    key = (str(source.get_node().get_friendly_name()), source.get_index(), high)
+_Taken = dict[tuple[str, int, float, bool], ov.Output]
+
+
+def _levels(source: ov.Output, high: float, signed: bool, taken: _Taken) -> ov.Output:
+    """`source` in 256 levels of 0..high scaled to 0..1, or of -high..high to -1..1."""
+    key = (str(source.get_node().get_friendly_name()), source.get_index(), high, signed)
     if key not in taken:
         node = source.get_node()
         if node.get_type_name() == "DepthToSpace":
             about = node.get_attributes()
-            early = _levels(node.input_value(0), high, taken)
+            early = _levels(node.input_value(0), high, signed, taken)
             levels = ops.depth_to_space(early, about["mode"], int(about["block_size"]))
         else:
-            levels = ops.fake_quantize(source, *map(np.float32, (0, high, 0, 1)), 256)
+            low, top = (-1, 127 / 128) if signed else (0, 1)
+            levels = ops.fake_quantize(source, *map(np.float32, (low * high, top * high, low, top)), 256)
         taken[key] = levels.output(0)
     return taken[key]

@@ -72,7 +72,7 @@ def calibrate(
     known: Sequence[tuple[NDArray[np.float32], Layer]] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Rounds every convolution whose input is never negative, and takes what `budget` (dB) allows.
+    """Rounds every convolution but the head and the tail, and takes what `budget` (dB) allows.
 
     crops: (n, CROP, CROP, 3) uint8 at LR size. A budget of N dB costs 10·log10(1 + 10^((P - N) / 10)) dB
     where the network reaches P. `known`: the weights and verdicts of another scale's convolutions in order; as far
@@ -89,8 +89,7 @@ def calibrate(
             progress(number, len(bench.operations))
         layer = Layer(str(op.get_friendly_name()), 0.0, bench.work(op))
         values = bench.inputs(layer.name, {})
-        # Signed, or a tail (the picture itself): stays wide.
-        if values.min() >= 0 and weight_of(op).shape[0] >= 8:
+        if min(weight_of(op).shape[:2]) >= 8:  # head and tail read or write the picture itself: they stay wide
             highs[layer.name] = bench.highs(op, values)
             alone = _round(bench, op, highs[layer.name], values, values)
             layer = replace(layer, noise=bench.noise({layer.name: alone}))
@@ -155,7 +154,7 @@ class _Bench:
 
     def highs(self, op: Any, values: NDArray[np.float32]) -> tuple[float, ...]:
         """Upper end of the levels of each tensor a convolution reads."""
-        return tuple(max(float(part.max()), 1e-6) * HEADROOM for part in _parts(op, values))
+        return tuple(max(float(np.abs(part).max()), 1e-6) * HEADROOM for part in _parts(op, values))
 
     def work(self, op: Any) -> int:
         """Multiply-adds per LR pixel."""
@@ -171,11 +170,13 @@ def _round(
     weight = weight_of(op)
     widths = [part.shape[1] for part in _parts(op, exact)]
     scale = np.repeat(np.array(highs, np.float32), widths).reshape(1, -1, 1, 1)
-    levels = np.rint(np.clip(rounded / scale, 0, 1) * 255) / np.float32(255)
+    signed = bool(exact.min() < 0)
+    low, top, steps = (-1, 127 / 128, np.float32(128)) if signed else (0, 1, np.float32(255))
+    levels = np.rint(np.clip(rounded / scale, low, top) * steps) / steps
     picks = _picks(exact)
     wanted = _patches(exact, weight.shape[2], picks) @ weight.reshape(len(weight), -1).T
     found = round_convolution(weight * scale, wanted, _patches(levels, weight.shape[2], picks))
-    return Narrow(highs, found.weight, found.step, found.bias)
+    return Narrow(highs, signed, found.weight, found.step, found.bias)
 
 
 def _parts(op: Any, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:

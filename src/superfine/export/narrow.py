@@ -62,7 +62,7 @@ def write(model: Model, found: Mapping[int, Calibration]) -> Path:
     keys: dict[bytes, str] = {}  # what two scales share is stored once
     scales = {}
     for scale, each in found.items():
-        convolutions: dict[str, list[str | float]] = {}
+        convolutions: dict[str, list[str | bool | float]] = {}
         for layer in each.layers:
             if layer.narrow is None:
                 continue
@@ -71,7 +71,7 @@ def write(model: Model, found: Mapping[int, Calibration]) -> Path:
             if content not in keys:
                 keys[content] = key = f"{len(keys)}"
                 tensors.update({f"{key}.{part}": values for part, values in parts.items()})
-            convolutions[layer.name] = [keys[content], *layer.narrow.highs]
+            convolutions[layer.name] = [keys[content], layer.narrow.signed, *layer.narrow.highs]
         scales[str(scale)] = {
             "noise_db": round(each.noise, 2),
             "share_of_work": round(each.share, 4),
