@@ -222,3 +222,29 @@ def test_a_tall_image_is_copied_out_of_pillow_as_it_is(mode: str) -> None:
     tall = tall.convert("I;16") if mode == "I;16" else tall
     found = array_of(tall)
     assert found.dtype == np.asarray(tall).dtype and np.array_equal(found, np.asarray(tall))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_damage_is_an_image_error_or_what_reading_the_whole_gives(tmp_path: Path, suffix: str) -> None:
+    """Flipped bytes, cuts and stretches of noise; no other error, and no other pixels."""
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(values(3)).save(path, compression="tiff_lzw", strip_size=700)
+    whole, random = path.read_bytes(), np.random.default_rng(1)
+    fine = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        at = int(random.integers(len(data)) if random.random() < 0.5 else random.integers(120))
+        if random.random() < 0.2:
+            del data[at:]
+        else:
+            data[at : at + int(random.integers(1, 9))] = random.bytes(int(random.integers(1, 9)))
+        path.write_bytes(data)
+        try:
+            rows = open_rows(path, max_pixels=10**6) if data else None
+            found = None if rows is None else rows.band(0, rows.height)[0]
+        except ImageError:
+            continue
+        if found is not None:
+            assert np.array_equal(found, read(path).pixels)
+            fine += 1
+    assert fine > 5 or suffix == ".png", "all of a PNG is under checksums, a TIFF is not"

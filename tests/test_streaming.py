@@ -294,3 +294,12 @@ def test_a_limit_that_cannot_be_kept_is_one_line_and_exit_code_2(
         assert words in said and len(said.splitlines()) == 1
     assert main([*command, "--memory", "8GiB"]) == 0
     assert read(tmp_path / "b.png").height == 194
+
+
+def test_a_file_too_large_to_unpack_within_the_limit_is_not_begun(tmp_path: Path) -> None:
+    Image.new("RGB", (6000, 6000)).save(tmp_path / "a.jpg")
+    enlarger = Enlarger(engine="nearest", memory=600_000_000)
+    enlarger.upscaler(2)
+    enlarger._before = 400_000_000  # whatever this process has
+    done = outcome(tmp_path / "a.jpg", tmp_path / "b.png", enlarger)
+    assert isinstance(done.error, PlanError) and "6000x6000" in str(done.error)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from superfine.upscale.enlarge import Enlarger
     from superfine.upscale.journal import Journal
     from superfine.upscale.plan import Target
-    from superfine.upscale.run import Settings
+    from superfine.upscale.source import Settings
 
 DEFAULT_SCALE = 4
 

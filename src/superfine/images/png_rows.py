@@ -104,17 +104,18 @@ def _bands(
 
 def _inflated(path: Path, data: list[_Chunk], row: int, rows: int, height: int) -> Iterator[bytearray]:
     """The file's filtered rows, `rows` at a time; OSError where there are too few of them."""
-    # Without zlib's header and checksum: Pillow, which reads all other files, does not insist on the checksum either.
-    inflate = zlib.decompressobj(-15)
+    inflate = zlib.decompressobj()
     held, left = bytearray(), height
     for block in _blocks(path, data):
         while block and left:
             wanted = row * min(rows, left)
             try:
                 held += inflate.decompress(block, wanted - len(held))
-            except zlib.error as error:
-                raise OSError(f"damaged pixels: {error}") from None
-            block = inflate.unconsumed_tail
+                block = inflate.unconsumed_tail
+                if len(held) == wanted and wanted == row * left:
+                    inflate.decompress(block, 1)  # the checksum, if it is in this block
+            except zlib.error:
+                raise OSError("broken data stream when reading image file") from None  # as Pillow says it
             if len(held) == wanted:
                 left -= wanted // row
                 yield held
@@ -126,8 +127,7 @@ def _inflated(path: Path, data: list[_Chunk], row: int, rows: int, height: int) 
 
 
 def _blocks(path: Path, data: list[_Chunk]) -> Iterator[bytes]:
-    """What the pixels' chunks hold, after zlib's header of two bytes."""
-    skip = 2
+    """What the pixels' chunks hold, a piece at a time."""
     with path.open("rb") as file:
         for chunk in data:
             file.seek(chunk.start)
@@ -137,8 +137,7 @@ def _blocks(path: Path, data: list[_Chunk]) -> Iterator[bytes]:
                 if not block:
                     return
                 left -= len(block)
-                yield block[skip:]
-                skip -= min(skip, len(block))
+                yield block
 
 
 def _small_png(header: bytes, others: list[tuple[bytes, bytes]], filtered: bytes | bytearray) -> bytes:

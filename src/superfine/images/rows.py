@@ -79,7 +79,9 @@ class FileRows:
         held, end = [_cut(self._rows, top - self._first)], self._first + len(self._rows[0])
         with files.errors_named(self._name, self._max_pixels):
             while end < bottom:
-                more = next(self._more)
+                more = next(self._more, None)
+                if more is None:
+                    raise OSError(f"{end} rows of {self.height} are there")
                 held.append(more)
                 end += len(more[0])
         self._rows, self._first = joined(held), top

@@ -109,6 +109,11 @@ class Enlarger:
             self._before = self._before or resident()
         return self._upscalers[scale]
 
+    @property
+    def taken(self) -> int:
+        """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
+        return self._before or 0
+
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """How a picture of width x height pixels comes to a target. Raises PlanError."""
         work = None if self._model is None else WORK.get(self._model.network)
@@ -126,7 +131,7 @@ class Enlarger:
         if whole or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
         upscaler = self.upscaler(plan.passes[0])
-        taken = (self._before or 0) + rows.held
+        taken = self.taken + rows.held
         limit = max(STREAMED, taken + STREAMED // 2) if self.memory is None else self.memory
         fit(upscaler, head, size, taken, limit)
 
@@ -147,7 +152,7 @@ class Enlarger:
             upscaler.fit(None)
             return
         factor = prod(plan.passes[:passed])
-        held = (self._before or 0) + beside + peak_of_plan(picture, plan)
+        held = self.taken + beside + peak_of_plan(picture, plan)
         fit(upscaler, picture, (plan.source[0] * factor, plan.source[1] * factor), held, self.memory)
 
     def __call__(self, picture: Picture, target: Target, progress: Share | None = None, *, beside: int = 0) -> Enlarged:

@@ -104,12 +104,13 @@ def fit(upscaler: Upscaler, head: Picture, size: tuple[int, int], held: int, lim
     if window < least:
         needed = limit + int((least - window) * each / _MARGIN)
         raise PlanError(
-            f"{width}x{height} pixels at {scale} times need {_gib(needed)} of memory, and {_gib(limit)} is the limit: "
-            "allow more, or write PNG or TIFF in one pass, which go by rows"
+            f"{width}x{height} pixels at {scale} times need {gibibytes(needed)} of memory, {gibibytes(limit)} is the "
+            "limit: allow more, or write PNG or TIFF in one pass, which go by rows"
         )
     upscaler.fit(window, rows)
     return context + rows * row
 
 
-def _gib(count: int) -> str:
+def gibibytes(count: int) -> str:
+    """ "1.50 GiB" """
     return f"{count / 2**30:.2f} GiB"
