@@ -12,12 +12,14 @@ from PIL import Image
 
 import superfine
 from superfine import checkpoints
+from superfine.__main__ import main
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
 from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, read_int8, sources
 from superfine.engines.openvino import OpenVINOEngine, core
 from superfine.errors import DataError, EngineError, ModelError
+from superfine.export import export
 from superfine.export.calibrate import CROP, Calibration, calibrate, draw_crops, weights_of
 from superfine.export.narrow import calibrate_scales, write
 from superfine.export.rounding import round_convolution
@@ -215,6 +217,24 @@ def test_crops_need_pictures_large_enough() -> None:
     assert draw_crops([photograph()], 3).shape == (3, CROP, CROP, 3)
     with pytest.raises(DataError, match="larger"):
         draw_crops([photograph()[:10]], 3)
+
+
+def test_the_command_makes_every_scale_run_in_int8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    network = build(ESRGCNNConfig(width=16, distilled=8, blocks=1, scales=(2, 3)))
+    checkpoints.save(network, tmp_path / "tiny.safetensors", dtype=torch.float32)
+    export(tmp_path / "tiny.safetensors", tmp_path / "out")
+    (tmp_path / "photographs").mkdir()
+    Image.fromarray(photograph()).save(tmp_path / "photographs" / "one.png")
+    weights = tmp_path / "out" / "tiny.safetensors"
+    asked = ["quantize", str(weights), str(tmp_path / "photographs"), "--crops", "2", "--budget", "45", "--layers"]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert "stays wide" in told and "x3: " in told and str(int8_path(weights)) in told
+    for scale in (2, 3):
+        assert (
+            open_engine(find(weights), scale, "openvino", "int8").run_uint8(photograph()[:9, :8]).shape[0] == 9 * scale
+        )
 
 
 def test_calibration_needs_graphs_and_pictures(small: Model, tmp_path: Path) -> None:

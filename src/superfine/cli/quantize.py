@@ -27,16 +27,25 @@ def quantize(
     Noise of 56 dB costs 0.05 dB of PSNR where a network reaches 37 dB. Takes minutes. What it costs on a set of
     pictures: superfine benchmark SET -m MODEL --precision int8, and the same with fp32.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from superfine.export.narrow import calibrate_scales, write
     from superfine.weights import find
 
     source = find(model)
     found = {}
-    for scale, each in calibrate_scales(source, pictures, budget, crops):
-        found[scale] = each
-        if layers:
-            for layer in each.layers:
-                shown = f"{layer.noise:6.1f} dB" if layer.noise else "  stays wide"
-                print(f"x{scale} {layer.name:28} {shown:12} {layer.work:8,} {'int8' if layer.narrow else ''}")
-        print(f"x{scale}: {each.share:.0%} of the work in int8, noise at {each.noise:.1f} dB", flush=True)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(scale: int, done: int, total: int) -> None:
+            bar.update(task, description=f"x{scale}, each convolution alone", completed=done, total=total)
+
+        for scale, each in calibrate_scales(source, pictures, budget, crops, progress):
+            found[scale] = each
+            if layers:
+                for layer in each.layers:
+                    shown = f"{layer.noise:6.1f} dB" if layer.noise else "  stays wide"
+                    print(f"x{scale} {layer.name:28} {shown:12} {layer.work:8,} {'int8' if layer.narrow else ''}")
+            print(f"x{scale}: {each.share:.0%} of the work in int8, noise at {each.noise:.1f} dB", flush=True)
     print(write(source, found))
