@@ -16,6 +16,7 @@ from PIL import Image
 
 from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
+from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import ImageError, PlanError
 from superfine.images import png, png_rows, read, tiff_rows, write
@@ -97,6 +98,17 @@ def test_bands_of_a_file_are_the_whole_picture_enlarged(
     assert np.array_equal(np.concatenate([pixels for pixels, _ in bands]), whole.pixels)
     if whole.alpha is not None:
         assert np.array_equal(np.concatenate([alpha for _, alpha in bands if alpha is not None]), whole.alpha)
+
+
+def test_bands_of_an_ensemble_are_the_whole_pictures(tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    write(picture(53, "RGB"), source)
+    whole = Upscaler(engine=SelfEnsembleEngine(Blur(2)))(read(source))
+    rows = open_rows(source)
+    assert rows is not None
+    bands = list(Upscaler(engine=SelfEnsembleEngine(Blur(2)), tile=11).bands(rows))
+    assert len(bands) > 1
+    assert np.array_equal(np.concatenate([pixels for pixels, _ in bands]), whole.pixels)
 
 
 def outcome(
