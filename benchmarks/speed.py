@@ -4,7 +4,8 @@
 
 Baseline: the same network in PyTorch, eager, float32, default memory format, the whole picture at once.
 Ours: `Upscaler` from a uint8 picture to a uint8 picture, by engine and precision. Both in one process,
-after a warm-up, median of the repeats. Needs PyTorch for the baseline.
+after a warm-up, median of the repeats, by the clock and in processor time of all threads: the latter holds on a
+machine that other programs share. Needs PyTorch for the baseline.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from superfine.errors import EngineError
 from superfine.upscale import Upscaler
 from superfine.weights import find
 
+Times = tuple[float, float]
+"""Seconds by the clock, and of processor time."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of every precision against PyTorch eager float32.")
@@ -39,7 +43,9 @@ def main() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (options.size, options.size, 3), dtype=np.uint8)
     size, threads = f"{options.size}x{options.size}", torch.get_num_threads()
     print(f"{size}, x{options.scale}, {threads} threads, median of {options.repeat}")
-    print(f"{'model':10} {'form':24} {'seconds':>8} {'times':>6} {'most levels off':>16}")
+    print(
+        f"{'model':10} {'form':20} {'seconds':>8} {'times':>7} {'processor':>10} {'times':>7} {'most levels off':>16}"
+    )
     for model in options.models:
         baseline = eager(model, options.scale)
         seconds, wanted = measure(baseline, picture, options.repeat)
@@ -68,19 +74,24 @@ def eager(model: str, scale: int) -> Callable[[NDArray[np.uint8]], NDArray[np.ui
     return run
 
 
-def measure(run: Callable[[Any], Any], picture: NDArray[np.uint8], repeat: int) -> tuple[float, NDArray[np.uint8]]:
-    """Median seconds of a run after one to warm up, and its result."""
+def measure(run: Callable[[Any], Any], picture: NDArray[np.uint8], repeat: int) -> tuple[Times, NDArray[np.uint8]]:
+    """Median seconds of a run, by the clock and of processor time, after one to warm up, and its result."""
     result = run(picture)
-    times = []
+    wall, processor = [], []
     for _ in range(repeat):
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         run(picture)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), result
+        wall.append(time.perf_counter() - start)
+        processor.append(time.process_time() - busy)
+    return (statistics.median(wall), statistics.median(processor)), result
 
 
-def row(model: str, form: str, seconds: float, baseline: float, off: int) -> None:
-    print(f"{model:10} {form:24} {seconds:8.3f} {baseline / seconds:5.2f}x {off:16d}", flush=True)
+def row(model: str, form: str, seconds: Times, baseline: Times, off: int) -> None:
+    both = "".join(
+        f" {here:{width}.3f} {there / here:6.2f}x"
+        for here, there, width in zip(seconds, baseline, (8, 10), strict=True)
+    )
+    print(f"{model:10} {form:20}{both} {off:16d}", flush=True)
 
 
 if __name__ == "__main__":
