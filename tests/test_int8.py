@@ -27,6 +27,7 @@ from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
 from superfine.upscale.stitch import run_tiles
 from superfine.upscale.tiles import plan_tiles
 from superfine.weights import Model, find
+from superfine.weights.catalogue import FOLDER, catalogue
 from superfine.weights.find import sha256_of
 
 pytestmark = pytest.mark.skipif(
@@ -211,6 +212,16 @@ def test_an_int8_form_of_other_weights_is_refused(small: Model, measured: Calibr
     path.unlink()
     with pytest.raises(EngineError, match="superfine quantize"):
         open_engine(small, 2, "openvino", "int8")
+
+
+@pytest.mark.parametrize("name", [each.name for each in catalogue() if int8_path(FOLDER / each.weights).is_file()])
+def test_the_shipped_int8_forms_are_of_the_shipped_weights(name: str) -> None:
+    # After a release: superfine quantize NAME FOLDER, then benchmarks/precision.py.
+    model = find(name)
+    for scale, path in model.graphs.items():
+        graph = core().read_model(path)
+        narrow = quantized(graph, read_int8(model.weights, scale))
+        assert len(convolutions(narrow)) == len(convolutions(graph))
 
 
 def test_crops_need_pictures_large_enough() -> None:
