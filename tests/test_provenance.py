@@ -13,7 +13,7 @@ from PIL import Image
 from superfine.images import Picture, read, write
 from superfine.images.provenance import Note, embed, read_note
 
-NOTE = Note("superfine 0.1.0", 'a "model" <of> mine & yours', "4", "ab" * 32)
+NOTE = Note("superfine 0.1.0", "a \"model\" <of>\tmine &\n&amp; 'yours'", "4", "ab" * 32)
 PIXELS = np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3)
 FOREIGN = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -3,8 +3,8 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from html import escape, unescape  # xml.sax would bring all of urllib into every start
 from typing import Final
-from xml.sax.saxutils import quoteattr, unescape
 
 from superfine.images.picture import Picture
 
@@ -32,7 +32,7 @@ class Note:
 def embed(picture: Picture, note: Note) -> Picture:
     """The picture with the note in its XMP (an older note is replaced, all other XMP kept) and its text."""
     values = {key: value for key, value in asdict(note).items() if value}
-    attributes = " ".join(f"{_PREFIX}:{key}={quoteattr(value)}" for key, value in values.items())
+    attributes = " ".join(f'{_PREFIX}:{key}="{_attribute(value)}"' for key, value in values.items())
     ours = f'<rdf:Description rdf:about="" xmlns:{_PREFIX}="{_NAMESPACE}" {attributes}/>'.encode()
     kept = _OURS.sub(b"", picture.xmp or b"")
     ends = list(_END.finditer(kept))
@@ -52,9 +52,8 @@ def read_note(picture: Picture) -> Note | None:
     found = _OURS.search(picture.xmp or b"")
     if found:
         pattern = rf"{_PREFIX}:(\w+)=(?:\"([^\"]*)\"|'([^']*)')"
-        entities = {"&quot;": '"', "&#10;": "\n", "&#13;": "\r", "&#9;": "\t"}
         values = {
-            match[1]: unescape(match[2] or match[3] or "", entities)
+            match[1]: unescape(match[2] or match[3] or "")
             for match in re.finditer(pattern, found[0].decode("utf-8", "replace"))
         }
     else:
@@ -66,3 +65,11 @@ def read_note(picture: Picture) -> Note | None:
         return None
     known = {field.name: str(values[field.name]) for field in fields(Note) if field.name in values}
     return Note(**known) if {"software", "model", "scale"} <= set(known) else None
+
+
+def _attribute(value: str) -> str:
+    """A value as it stands in an XML attribute, where bare line ends and tabs would be read as blanks."""
+    value = escape(value)
+    for character in "\n\r\t":
+        value = value.replace(character, f"&#{ord(character)};")
+    return value
