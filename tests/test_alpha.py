@@ -97,9 +97,10 @@ def test_composite_of_the_result_is_the_result_of_the_composite(soft: float, bac
     before = upscaler(flatten(picture, background)).pixels.astype(float)
     larger = upscaler(picture).alpha
     edge = (larger > 0) & (larger < 255)
-    # A fringe would shift the edge's mean towards black or white; single pixels of a hard edge may differ.
-    assert np.abs((after - before)[edge].mean(axis=0)).max() < (4 if soft < 1 else 2)
-    assert np.abs(after - before).mean() < (2 if soft < 1 else 1)
+    # A fringe would shift the edge's mean towards black or white, by tens of levels; single pixels of a hard edge may
+    # differ, the more the better the weights sharpen, for what is sharpened is not the same.
+    assert np.abs((after - before)[edge].mean(axis=0)).max() < (6 if soft < 1 else 3)
+    assert np.abs(after - before).mean() < (3 if soft < 1 else 1.5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

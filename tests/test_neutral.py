@@ -1,0 +1,62 @@
+"""A colour cast is measured on photographs and taken out of the weights, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from superfine import checkpoints
+from superfine.demo import PHOTOGRAPH
+from superfine.errors import DataError
+from superfine.export.neutral import main, make_neutral, read_pictures
+from superfine.images import read
+from superfine.nets import ESRGCNNConfig, build
+from superfine.training.start import interpolator
+
+
+def tinted() -> torch.nn.Module:
+    """An interpolator that makes everything redder by two levels of 255."""
+    network = build(ESRGCNNConfig(scales=(2, 4), width=8, distilled=2, blocks=1)).eval()
+    interpolator(network, seed=0)
+    with torch.no_grad():
+        for branch in network.upsampler.branches.values():
+            branch[-1].bias[:4] += 2 / 255
+            branch[-1].bias[4:8] -= 2 / 255
+    return network
+
+
+def test_the_cast_goes_and_the_kernels_stay() -> None:
+    network = tinted()
+    kernels = {name: p.detach().clone() for name, p in network.named_parameters() if p.dim() == 4}
+    photograph = read(PHOTOGRAPH).pixels[:240, :240]
+    found = make_neutral(network, [photograph, photograph[:, ::-1].copy()], precisions=["fp32"])
+    assert set(found) == {2, 4}
+    for casts in found.values():
+        assert len(casts) == 4
+        assert casts[0][0] > 1.2 and np.abs(casts[-1]).max() < 0.1
+    assert all(torch.equal(kernels[name], p) for name, p in network.named_parameters() if name in kernels)
+
+
+def test_the_command_keeps_what_the_header_says_and_refuses_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.save(tinted(), tmp_path / "in.safetensors", dtype=torch.float32, metadata={"step": "7", "x": "y"})
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    Image.open(PHOTOGRAPH).crop((0, 0, 100, 130)).save(photographs / "a.png")
+    arguments = [str(tmp_path / "in.safetensors"), str(photographs), "-o", str(tmp_path / "out.safetensors")]
+    assert main([*arguments, "--precisions", "fp32"]) == 0
+    assert "x2: +" in capsys.readouterr().out
+    assert checkpoints.load(tmp_path / "out.safetensors").config == tinted().config
+    assert [picture.shape for picture in read_pictures(photographs, 5)] == [(120, 96, 3)]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no 8-bit RGB pictures"):
+        read_pictures(tmp_path / "empty", 5)
+    arguments[1] = str(tmp_path / "empty")
+    arguments[3] = str(tmp_path / "other.safetensors")
+    assert main(arguments) == 2 and "give a folder of photographs" in capsys.readouterr().err
+    assert not (tmp_path / "other.safetensors").exists()
