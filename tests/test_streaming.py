@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from box_filter import BoxFilter
 from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
 from superfine.engines.ensemble import SelfEnsembleEngine
-from superfine.engines.nearest import NearestEngine
 from superfine.errors import ImageError, PlanError
 from superfine.images import png, png_rows, read, tiff_rows, write
 from superfine.images.picture import Picture
@@ -37,8 +37,8 @@ TWICE = Target(scale=Fraction(2))
 LINEAR = rgb_profile(SRGB, gamma(None), "linear")
 
 
-class Blur(NearestEngine):
-    """Nearest, then a box filter that sees two LR pixels to each side: a wrong cut shows. Fails where it is told to."""
+class Blur(BoxFilter):
+    """Fails where it is told to."""
 
     name = "blur"
     halo = 2
@@ -48,14 +48,7 @@ class Blur(NearestEngine):
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         if tile.shape[2] * tile.shape[3] > self.most:
             raise MemoryError
-        padded = np.pad(tile, ((0, 0), (0, 0), (2, 2), (2, 2)))
-        height, width = tile.shape[2:]
-        total = sum(padded[:, :, y : y + height, x : x + width] for y in range(5) for x in range(5))
-        return super().run((total / np.float32(25)).astype(np.float32))
-
-    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        sr = self.run(np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
-        return np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)).astype(np.uint8)
+        return super().run(tile)
 
 
 @pytest.fixture(autouse=True)

@@ -218,6 +218,19 @@ def test_a_run_starts_warm_from_any_checkpoint(pack: Pack, tmp_path: Path) -> No
         )
 
 
+def train_in_halves(recipe: Recipe, pack: Pack, folder: Path, *, stop_at: int) -> None:
+    """Train, saving at every step, break off at one, and go on to the end."""
+
+    def stop(now: Progress) -> None:
+        if now.step == stop_at:
+            raise KeyboardInterrupt
+
+    often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
+    with pytest.raises(KeyboardInterrupt):
+        Run(often, pack, folder, resume=False).train(stop)
+    Run(recipe, pack, folder, resume=True).train()
+
+
 def test_stages_change_patch_batch_scale_and_loss_and_resume_to_the_bit(pack: Pack, tmp_path: Path) -> None:
     parts = [
         {"until": 0.25, "scale_odds": [1, 0, 0]},
@@ -232,16 +245,8 @@ def test_stages_change_patch_batch_scale_and_loss_and_resume_to_the_bit(pack: Pa
     assert [k for k, now in enumerate(seen) if now.note] == [10, 20]
     assert seen[10].note == "stage: 2 patches of 16x16, mse"
 
-    def stop_in_the_middle(now: Progress) -> None:
-        if now.step == 15:
-            raise KeyboardInterrupt
-
-    halves = tmp_path / "halves"
-    often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
-    with pytest.raises(KeyboardInterrupt):
-        Run(often, pack, halves, resume=False).train(stop_in_the_middle)
-    Run(recipe, pack, halves, resume=True).train()
-    assert_same_weights(tmp_path / "whole" / "last.safetensors", halves / "last.safetensors")
+    train_in_halves(recipe, pack, tmp_path / "halves", stop_at=15)
+    assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "halves" / "last.safetensors")
 
 
 def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_path: Path) -> None:
@@ -262,15 +267,8 @@ def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_p
         Run(recipe, pack, tmp_path / folder, resume=False).train()
     assert_same_weights(tmp_path / "one" / "last.safetensors", tmp_path / "two" / "last.safetensors")
 
-    def stop(now: Progress) -> None:
-        if now.step == 20:
-            raise KeyboardInterrupt
-
     halves = tmp_path / "halves"
-    often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
-    with pytest.raises(KeyboardInterrupt):
-        Run(often, pack, halves, resume=False).train(stop)
-    Run(recipe, pack, halves, resume=True).train()
+    train_in_halves(recipe, pack, halves, stop_at=20)
     assert_same_weights(tmp_path / "one" / "last.safetensors", halves / "last.safetensors")
     with pytest.raises(TrainingError, match=r"optimizer\.kind = muon, this recipe says adam"):
         Run(tiny(optimizer={"ema": 0.0}), pack, halves, resume=True)

@@ -10,31 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import superfine
-from superfine.engines.nearest import NearestEngine
+from box_filter import BoxFilter
 from superfine.errors import EngineError, ImageError, ModelError, PlanError
 from superfine.images import Picture
 from superfine.upscale import Upscaler
 from superfine.upscale.stitch import magnify_alpha
 
 
-class AverageOfNeighbours(NearestEngine):
-    """Nearest, then a 3x3 box filter with zero padding: a real engine with a halo, so that a wrong cut shows."""
-
-    name = "neighbours"
-    halo = 1
-
-    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        padded = np.pad(tile, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        height, width = tile.shape[2:]
-        total = sum(padded[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3))
-        return super().run((total / np.float32(9)).astype(np.float32))
-
-    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        sr = self.run(np.ascontiguousarray(tile.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
-        return np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)).astype(np.uint8)
-
-
-class ShortOfMemory(AverageOfNeighbours):
+class ShortOfMemory(BoxFilter):
     """An engine that has memory for windows of so many pixels, and says so the way a runtime does."""
 
     def __init__(self, scale: int, pixels: int, error: Exception) -> None:
@@ -109,19 +92,19 @@ def test_a_picture_keeps_what_is_not_pixels() -> None:
 @pytest.mark.parametrize("tile", [1, 3, 4, 10, 100])
 def test_the_tile_size_changes_nothing(dtype: type, channels: int, tile: int) -> None:
     array = levels((13, 17, channels), dtype)
-    whole = Upscaler(engine=AverageOfNeighbours(2))(array)
-    assert np.array_equal(Upscaler(engine=AverageOfNeighbours(2), tile=tile)(array), whole)
+    whole = Upscaler(engine=BoxFilter(2))(array)
+    assert np.array_equal(Upscaler(engine=BoxFilter(2), tile=tile)(array), whole)
 
 
 def test_gray_is_rgb_with_equal_channels() -> None:
     gray = levels((9, 9))
-    upscale = Upscaler(engine=AverageOfNeighbours(2))
+    upscale = Upscaler(engine=BoxFilter(2))
     assert np.array_equal(upscale(gray), upscale(np.dstack([gray] * 3))[:, :, 0])
 
 
 def test_float_output_is_not_rounded() -> None:
     rgb = levels((9, 9, 3))
-    used = Upscaler(engine=AverageOfNeighbours(2), tile=4)
+    used = Upscaler(engine=BoxFilter(2), tile=4)
     exact = used.upscale_float(rgb)
     assert exact.dtype == np.float32
     assert np.array_equal(np.rint(np.clip(exact, 0, 1) * np.float32(255)).astype(np.uint8), used(rgb))
@@ -148,7 +131,7 @@ def test_float_alpha_stays_within_its_range() -> None:
 def test_when_memory_runs_out_the_tile_shrinks_and_no_bit_changes(shape: tuple[int, ...], error: Exception) -> None:
     array = levels(shape)
     used = Upscaler(engine=ShortOfMemory(2, 400, error), tile=40)
-    assert np.array_equal(used(array), Upscaler(engine=AverageOfNeighbours(2))(array))
+    assert np.array_equal(used(array), Upscaler(engine=BoxFilter(2))(array))
     window = used.plan(60, 50)[0].read
     assert window.height * window.width <= 400
 

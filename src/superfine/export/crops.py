@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from superfine import images
-from superfine.errors import DataError, SuperfineError
-from superfine.images.resize import downscale
+from superfine.errors import DataError
+from superfine.export.commands import exit_code
+from superfine.images.resize import crop_to_multiple, downscale
 from superfine.quality.benchmark.methods import Method, open_method
 from superfine.quality.benchmark.pictures import Box
 from superfine.quality.protocols import PROTOCOLS, measure, quantise
@@ -57,7 +58,10 @@ def sheet(folder: Path, models: Sequence[str], scale: int, crops: Sequence[HardC
     Raises DataError if a picture is missing or too small, ModelError for an unknown model.
     """
     methods: list[Method] = [open_method(name, scale) for name in ("bicubic", *models)]
-    rows = [_row(_find(folder, crop.picture), crop, methods, scale) for crop in crops]
+    pictures = {
+        name: _enlarged(_find(folder, name), methods, scale) for name in dict.fromkeys(crop.picture for crop in crops)
+    }
+    rows = [_row(pictures[crop.picture], crop, scale) for crop in crops]
     whole = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
@@ -76,20 +80,25 @@ def _find(folder: Path, name: str) -> Rgb:
     return picture
 
 
-def _row(original: Rgb, crop: HardCrop, methods: Sequence[Method], scale: int) -> Image.Image:
-    height, width = (side - side % scale for side in original.shape[:2])
-    original = original[:height, :width]
+def _enlarged(original: Rgb, methods: Sequence[Method], scale: int) -> dict[str, Rgb]:
+    """The original and what every method makes of it when it was made small, by name, the original first."""
+    original = crop_to_multiple(original, scale)
+    lr = downscale(original, scale)
+    made = {method.info.name: quantise(method(lr), PROTOCOLS["standard"]) for method in methods}
+    return {"original": original, **made}
+
+
+def _row(pictures: dict[str, Rgb], crop: HardCrop, scale: int) -> Image.Image:
+    height, width = pictures["original"].shape[:2]
     if not crop.box.inside(height, width):
         raise DataError(
             f"the picture {crop.picture} has {width}x{height} pixels: too few for the crop of {crop.subject}"
         )
-    lr = downscale(original, scale)
-    truth = crop.box.of(original)
+    (_, truth), *made = ((name, crop.box.of(picture)) for name, picture in pictures.items())
     panels = [(f"{crop.subject}: original", truth)]
-    for method in methods:
-        made = crop.box.of(quantise(method(lr), PROTOCOLS["standard"]))
-        figure = measure(made, truth, scale, "standard", ["psnr"])["psnr"]
-        panels.append((f"{method.info.name} x{scale}: {figure:.2f} dB", made))
+    for name, pixels in made:
+        figure = measure(pixels, truth, scale, "standard", ["psnr"])["psnr"]
+        panels.append((f"{name} x{scale}: {figure:.2f} dB", pixels))
     cell_w, cell_h = crop.box.width * ZOOM, crop.box.height * ZOOM
     row = Image.new("RGB", (len(panels) * (cell_w + GAP) + GAP, cell_h + LINE + GAP), "white")
     draw, font = ImageDraw.Draw(row), ImageFont.load_default(12)
@@ -109,12 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-s", "--scale", type=int, default=3)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    try:
-        images.write(images.from_pil(sheet(options.folder, options.model, options.scale)), options.out)
-    except SuperfineError as error:
-        print(f"superfine: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(
+        lambda: images.write(images.from_pil(sheet(options.folder, options.model, options.scale)), options.out)
+    )
 
 
 if __name__ == "__main__":

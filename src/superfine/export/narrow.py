@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from superfine.atomic import replace_file
 from superfine.engines.int8 import FORMAT, PARTS, int8_path
 from superfine.engines.openvino import core
 from superfine.errors import DataError, ModelError
@@ -79,11 +80,8 @@ def write(model: Model, found: Mapping[int, Calibration]) -> Path:
         }
     about = {"format": FORMAT, "weights": sha256_of(model.weights), "scales": scales}
     path = int8_path(model.weights)
-    beside = path.with_name(f"{path.name}.part")
     try:
-        beside.write_bytes(save(tensors, {"int8": json.dumps(about, separators=(",", ":"))}))
-        beside.replace(path)
+        replace_file(path, save(tensors, {"int8": json.dumps(about, separators=(",", ":"))}))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
     return path

@@ -21,9 +21,10 @@ from torch import nn
 
 from superfine import checkpoints, images
 from superfine.checkpoints.header import read_header
-from superfine.errors import DataError, SuperfineError
+from superfine.errors import DataError
+from superfine.export.commands import exit_code
 from superfine.export.files import export
-from superfine.images.resize import downscale
+from superfine.images.resize import crop_to_multiple, downscale
 from superfine.nets import Network
 from superfine.upscale import Upscaler
 
@@ -85,7 +86,7 @@ def read_pictures(folder: Path, count: int) -> list[NDArray[np.uint8]]:
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in images.SUFFIXES]
     chosen = paths[:: max(1, len(paths) // count)][:count]
     pictures = [images.read(path).pixels for path in chosen]
-    usable = [p[: p.shape[0] // 12 * 12, : p.shape[1] // 12 * 12] for p in pictures if p.dtype == np.uint8]
+    usable = [crop_to_multiple(p, 12) for p in pictures if p.dtype == np.uint8]
     usable = [p for p in usable if p.size and p.shape[2] == 3]
     if not usable:
         raise DataError(f"{folder} holds no 8-bit RGB pictures: give a folder of photographs")
@@ -101,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=40, help="photographs looked at")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         network = checkpoints.load(options.checkpoint)
         pictures = read_pictures(options.folder, options.count)
         for scale, casts in make_neutral(network, pictures, precisions=options.precisions).items():
@@ -109,10 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = read_header(options.checkpoint).metadata
         kept: dict[str, str] = {key: about[key] for key in ("recipe", "step", "seconds") if key in about}
         checkpoints.save(network, options.out, dtype=torch.float32, metadata=kept)
-    except SuperfineError as error:
-        print(f"superfine: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from typing import Any
 from superfine import checkpoints
 from superfine.atomic import replace_file
 from superfine.checkpoints.header import read_header
-from superfine.errors import DataError, SuperfineError
+from superfine.errors import DataError
+from superfine.export.commands import exit_code
 from superfine.export.files import export
 from superfine.nets import NETWORKS, parameter_count
 from superfine.quality.benchmark.result import Result, load
@@ -157,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(arguments)
     if bool(wanted.checkpoint) != bool(wanted.facts) or not (wanted.checkpoint or wanted.figures):
         parser.error("give a checkpoint and its --facts, or --name and --figures, or all")
-    try:
+
+    def work() -> None:
         name = wanted.name
         if wanted.checkpoint:
             facts = tomllib.loads(wanted.facts.read_text(encoding="utf-8"))
@@ -165,10 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"wrote {release(wanted.checkpoint, {**facts, 'name': name}, wanted.into)}")
         if wanted.figures:
             print(f"recorded {record(str(name), load(wanted.figures), wanted.into)} figures of {name}")
-    except (SuperfineError, OSError, tomllib.TOMLDecodeError) as error:
-        print(f"superfine: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work, OSError, tomllib.TOMLDecodeError)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,8 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _odds_fit(self) -> Recipe:
-        for where, odds in [("data", self.data.scale_odds), *((f"stage.{k}", s.scale_odds) for k, s in self._numbered)]:
+        stages = ((f"stage.{number}", stage.scale_odds) for number, stage in enumerate(self.stage))
+        for where, odds in [("data", self.data.scale_odds), *stages]:
             if odds is not None and len(odds) != len(self.network.scales):
                 raise ValueError(f"{where}.scale_odds wants one number for each of network.scales")
             if odds is not None and not any(odds):
@@ -243,10 +244,6 @@ class Recipe(_Section):
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
             raise ValueError(f"the stages' until must rise and end at 1.0, not {ends}")
         return self
-
-    @property
-    def _numbered(self) -> list[tuple[int, StageSection]]:
-        return list(enumerate(self.stage))
 
     def stages(self) -> tuple[Stage, ...]:
         """The run's parts, in order, every setting filled in; at least one."""
