@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,19 @@ def test_the_other_channels_add_a_little_and_can_learn(config: NetworkConfig) ->
         (sr - 0.5).abs().mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert still == []
+
+
+def test_cfsrcnn_hands_its_features_on_through_the_whole_chain() -> None:
+    network = untrained(CFSRCNNConfig(), alone=False)
+    assert isinstance(network, CFSRCNN)
+    spread: list[float] = []
+    for unit in network.extract:
+        unit.register_forward_hook(lambda _m, _i, out: spread.append(out[:, start.PAIRS :].std().item()))
+    with torch.inference_mode():
+        network.features(torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0)))
+    assert len(spread) == 16
+    assert all(0.5 < after / before < 1.5 for before, after in itertools.pairwise(spread))
+    assert 0.5 < spread[-1] / spread[0] < 3
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)

@@ -18,16 +18,20 @@ from superfine.nets.layers import Upsampler
 PAIRS = 6
 """Channels that carry the picture: a positive and a negative one for R, G and B."""
 
-HEAD_TAIL_GAIN = {"esrgcnn": 0.1, "cfsrcnn": 0.001}
+TAIL_GAIN = {"esrgcnn": 0.1, "cfsrcnn": 0.003}
 """What the untrained channels may add to the picture at the tail. CFSRCNN's deep sum is louder."""
+
+NOISE = 0.1
+"""CFSRCNN: the random part of a kernel in the chain, as a share of He's draw, beside its centre tap."""
 
 
 def interpolator(network: Network, *, seed: int) -> None:
     """Initialise `network` in place as an interpolator. Raises ValueError below width 6.
 
     The channels that do not carry the picture start at random from `seed`: PyTorch's usual draw for
-    ESRGCNN, whose blocks have skips; He's for CFSRCNN, whose chain of 32 convolutions without a skip
-    would otherwise fade to nothing.
+    ESRGCNN, whose blocks have skips. CFSRCNN is a chain of 32 convolutions without one: there every
+    kernel hands its channel on by a centre tap (Zagoruyko and Komodakis, "DiracNets", 2017) with a
+    little of He's draw beside it. With the draw alone, training puts the deep units out.
     """
     if network.config.width < PAIRS:
         raise ValueError(f"the interpolator start needs width >= {PAIRS}, not {network.config.width}")
@@ -48,13 +52,20 @@ def interpolator(network: Network, *, seed: int) -> None:
                 conv6.weight[:PAIRS] = 0
             _pass_through(network.fuse.weight)
         else:
+            for conv in (*network.compress, *network.extract, *network.enhance, *network.refine):
+                assert isinstance(conv, nn.Conv2d)
+                _hand_on(conv.weight)
+            # The sum of all units comes in here, about so many times what one of them hands on.
+            enhance = network.enhance[0] if len(network.enhance) else None
+            if isinstance(enhance, nn.Conv2d):
+                enhance.weight /= len(network.extract) + 1
             for conv in (*network.extract, network.gather):
                 assert isinstance(conv, nn.Conv2d)
                 conv.weight[:PAIRS] = 0  # f0 alone carries the picture
             for conv in (*network.enhance, *network.refine):
                 assert isinstance(conv, nn.Conv2d)
                 _pass_through(conv.weight)
-        _tail(network.tail.weight, HEAD_TAIL_GAIN[network.name])
+        _tail(network.tail.weight, TAIL_GAIN[network.name])
 
 
 def random(network: Network, *, seed: int) -> None:
@@ -80,6 +91,13 @@ def _head(weight: Tensor) -> None:
     for c in range(3):
         weight[2 * c, c, 1, 1] = 1
         weight[2 * c + 1, c, 1, 1] = -1
+
+
+def _hand_on(weight: Tensor) -> None:
+    """Centre taps from the last inputs, one for each output, beside what is left of the random draw."""
+    outputs, inputs, height, width = weight.shape
+    weight *= NOISE
+    weight[:, inputs - outputs :, height // 2, width // 2] += torch.eye(outputs)
 
 
 def _pass_through(weight: Tensor) -> None:
