@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -17,9 +18,11 @@ from superfine.nets import (
     ESRGCNNConfig,
     NetworkConfig,
     build,
+    fused,
     parameter_count,
     wide_tail,
 )
+from superfine.nets.esrgcnn import GroupEnhancementBlock
 from superfine.nets.layers import Upsampler
 from upstream_files import GOLDEN, NAMES, read_golden
 
@@ -201,32 +204,63 @@ def test_a_batch_is_its_pictures(config: NetworkConfig) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_the_fused_tail_is_relu_shuffle_and_convolution(step: int) -> None:
+def test_the_wide_tail_is_a_shuffle_and_a_convolution(step: int) -> None:
     torch.manual_seed(step)
     upsampled = torch.randn(2, 8 * step * step, 5, 7).bfloat16()
     weight = torch.randn(3, 8, 3, 3)
     phase_first = upsampled.view(2, 8, step * step, 5, 7).transpose(1, 2).reshape(upsampled.shape)
     phase_first = phase_first.contiguous(memory_format=torch.channels_last)
     found = []
-    for fused in (False, True):
-        x = (phase_first if fused else upsampled).clone().requires_grad_()
+    for ours in (False, True):
+        x = (phase_first if ours else upsampled).clone().requires_grad_()
         w = weight.clone().requires_grad_()
-        if fused:
-            sr = wide_tail.relu_tail(x, w, step)
-        else:
-            sr = torch.conv2d(torch.relu(torch.pixel_shuffle(x, step)).float(), w, padding=1)
+        sr = wide_tail.tail(x, w, step) if ours else torch.conv2d(torch.pixel_shuffle(x, step).float(), w, padding=1)
         (sr * torch.arange(sr.numel()).view(sr.shape).remainder(7)).mean().backward()
         assert x.grad is not None and w.grad is not None
-        grad = x.grad.view(2, step * step, 8, 5, 7).transpose(1, 2).reshape(x.shape) if fused else x.grad
+        grad = x.grad.view(2, step * step, 8, 5, 7).transpose(1, 2).reshape(x.shape) if ours else x.grad
         found.append((sr.detach(), grad.float(), w.grad))
-    for plain, ours, rounding in zip(*found, (1e-6, 2**-7, 2**-7), strict=True):
-        assert ((plain - ours).norm() / plain.norm()).item() < rounding
+    for plain, wide, rounding in zip(*found, (1e-6, 2**-7, 2**-7), strict=True):
+        assert ((plain - wide).norm() / plain.norm()).item() < rounding
+
+
+def with_gradients(
+    form: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, module: torch.nn.Module
+) -> list[torch.Tensor]:
+    """What `form` makes of x, and the gradients of x and of the module's parameters for one loss."""
+    module.zero_grad()
+    x = x.clone(memory_format=torch.channels_last).requires_grad_()
+    out = form(x)
+    (out * torch.arange(out.numel()).view(out.shape).remainder(7)).mean().backward()
+    return [out.detach(), x.grad, *(p.grad.clone() for p in module.parameters())]  # type: ignore[list-item, union-attr]
+
+
+@pytest.mark.skipif(not fused.onednn(), reason="this PyTorch has no oneDNN")
+def test_the_fused_block_is_the_block_gradients_and_all() -> None:
+    torch.manual_seed(0)
+    block, x = GroupEnhancementBlock(16, 4), torch.randn(2, 16, 6, 9)
+    weights = [getattr(block, f"conv{k}").weight for k in range(1, 7)]
+    plain = with_gradients(block, x, block)
+    ours = with_gradients(lambda x: fused.group_enhancement(x, *weights), x, block)
+    assert len(plain) == 8
+    for one, other in zip(plain, ours, strict=True):
+        assert one.abs().max() > 0 and torch.allclose(one, other, atol=1e-5 * float(one.abs().max()))
+
+
+@pytest.mark.skipif(not fused.onednn(), reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize(("side", "bias"), [(1, False), (3, True)])
+def test_a_fused_convolution_is_the_convolution_gradients_and_all(side: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    conv, x = torch.nn.Conv2d(8, 12, side, padding=side // 2, bias=bias), torch.randn(2, 8, 6, 9)
+    plain = with_gradients(lambda x: torch.relu(conv(x)), x, conv)
+    ours = with_gradients(lambda x: fused.active_conv(x, conv.weight, conv.bias), x, conv)
+    for one, other in zip(plain, ours, strict=True):
+        assert one.abs().max() > 0 and torch.allclose(one, other, atol=1e-5 * float(one.abs().max()))
 
 
 @pytest.mark.parametrize("config", [ESRGCNNConfig(width=16, distilled=4, blocks=1), CFSRCNNConfig(width=16, units=2)])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_networks_train_in_bf16_as_they_run(config: NetworkConfig, scale: int) -> None:
-    """The form with gradients (the fused tail) and the one without give the same picture."""
+    """The form with gradients (fused) and the one without give the same picture."""
     torch.manual_seed(0)
     network = build(config)
     x = torch.rand(1, 3, 9, 8)

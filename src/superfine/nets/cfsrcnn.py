@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import wide_tail
+from superfine.nets import fused, wide_tail
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,
@@ -78,27 +78,24 @@ class CFSRCNN(nn.Module):
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f0 and the enhanced features e, both (n, width, h, w)."""
         f0 = F.relu(self.head(x - self.mean))
-        before, last = f0, self.extract[0](F.relu(self.compress[0](f0)))  # f1 ... f16 carry no activation
-        total = f0 + last
+        last = self.extract[0](fused.conv_relu(self.compress[0], f0))  # f1 ... f16 carry no activation
+        total, seen = f0 + last, [f0, F.relu(last)]
         for compress, extract in zip(self.compress[1:], self.extract[1:], strict=True):
-            joined = F.relu(torch.cat([before, last], dim=1))  # (n, 2·width, h, w)
-            before, last = last, extract(F.relu(compress(joined)))
-            total = total + last
-        e = F.relu(total + self.gather(F.relu(torch.cat([before, last], dim=1))))
+            last = extract(fused.conv_relu(compress, torch.cat(seen, dim=1)))  # (n, 2·width, h, w) → (n, width, h, w)
+            total, seen = total + last, [seen[1], F.relu(last)]
+        e = F.relu(total + self.gather(torch.cat(seen, dim=1)))
         for conv in self.enhance:
-            e = F.relu(conv(e))
+            e = fused.conv_relu(conv, e)
         return f0, e
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         scale = choose_scale(self.config.scales, scale)
         f0, e = self.features(x)
         y = F.relu(self.upsampler(e + f0, scale, bias_times=2))  # (n, width, h·scale, w·scale)
-        if self.refine and wide_tail.pays(y):
-            for conv in self.refine[:-1]:
-                y = F.relu(conv(y))
-            return wide_tail.relu_tail(self.refine[-1](y), self.tail.weight, 1) + self.mean
         for conv in self.refine:
-            y = F.relu(conv(y))
+            y = fused.conv_relu(conv, y)
+        if fused.pays(y):
+            return wide_tail.tail(y, self.tail.weight, 1) + self.mean
         sr: Tensor = self.tail(y) + self.mean
         return sr
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import wide_tail
+from superfine.nets import fused, wide_tail
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,
@@ -62,6 +62,9 @@ class GroupEnhancementBlock(nn.Module):
         self.conv6 = conv3x3(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.pays(x):
+            convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
+            return fused.group_enhancement(x, *(conv.weight for conv in convs))
         d1, r1 = torch.split(self.conv1(x), self.parts, dim=1)
         r1 = F.relu(r1)
         d2, q2 = torch.split(self.conv2(r1), self.parts, dim=1)
@@ -103,10 +106,10 @@ class ESRGCNN(nn.Module):
         y = F.relu(self.head(x - self.mean))
         for block in self.blocks:
             y = block(y)
-        y = F.relu(self.fuse(y))
-        if wide_tail.pays(y):
+        y = fused.conv_relu(self.fuse, y)
+        if fused.pays(y):
             step = self.upsampler.step(scale)
-            return wide_tail.relu_tail(self.upsampler.phases(y, scale), self.tail.weight, step) + self.mean
+            return wide_tail.tail(self.upsampler.phases(y, scale), self.tail.weight, step) + self.mean
         y = F.relu(self.upsampler(y, scale))  # (n, width, h·scale, w·scale)
         sr: Tensor = self.tail(y) + self.mean
         return sr

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from superfine.nets import fused
+
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of DIV2K's pictures, R, G, B in 0..1: both papers take it off first and add it last."""
 
@@ -69,14 +71,14 @@ class Upsampler(nn.Module):
         return x
 
     def phases(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
-        """`forward` without its last pixel shuffle: (n, step²·width, ...), channels ordered (dy, dx, channel)."""
+        """relu(forward) without its last pixel shuffle: (n, step²·width, ...), channels ordered (dy, dx, channel)."""
         *before, (weight, bias) = self._stages(scale, bias_times)
         step = self.step(scale)
         for first, first_bias in before:
             x = F.pixel_shuffle(F.conv2d(x, first, first_bias, padding=1), step)
         weight = weight.view(-1, step * step, *weight.shape[1:]).transpose(0, 1).flatten(0, 1)
         bias = bias.view(-1, step * step).t().flatten()
-        return F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding=1)
+        return fused.active_conv(x, weight, bias)
 
     @staticmethod
     def step(scale: int) -> int:
