@@ -338,3 +338,23 @@ def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pac
             assert torch.allclose(two[name], gradient, rtol=1e-5, atol=1e-5 * float(gradient.abs().max()))
     finished = json.loads(torch.load(tmp_path / "two" / "state.pt", weights_only=True)["counters"])
     assert finished["step"] == 4
+
+
+KEPT = """
+import resource, sys
+from superfine.training.heap import keep_heap
+kept = sys.argv[1] == "kept" and keep_heap()
+bytes(2**26)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    bytes(2**26)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_memory_stays_with_a_training_process() -> None:
+    kept, faults = subprocess.check_output([sys.executable, "-c", KEPT, "kept"], text=True).split()
+    if kept == "False":
+        pytest.skip("not glibc")
+    _, usual = subprocess.check_output([sys.executable, "-c", KEPT, "as usual"], text=True).split()
+    assert int(faults) < 100 < int(usual)

@@ -73,11 +73,13 @@ def train(
     if dry_run:
         _dry_run(chosen, packs, folder, console)
         return
+    from superfine.training.heap import keep_heap
     from superfine.training.loop import Run, choose_device
     from superfine.training.processes import Team
     from superfine.training.validation import chosen_pictures
 
     chosen_pictures(chosen.validation)  # better now than after packing
+    keep_heap()
     team = Team.join(cuda=choose_device(chosen.hardware.device).type == "cuda")
     try:
         if team.first:
