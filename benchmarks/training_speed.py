@@ -3,9 +3,10 @@
     python benchmarks/training_speed.py --network esrgcnn --batch 16 --patch 32
 
 ours: what `superfine train` does: packed pictures, crops by index arithmetic, bf16 convolutions with float32
-weights, channels last, malloc told to keep its memory, compiled on CUDA. plain: the textbook form: a DataLoader with worker processes, float32,
-PyTorch's default memory layout, eager. The matmul rate is the best the same machine reached on large bf16 (and
-float32) matrix products in the same run. Three multiply-adds are counted for each one of the forward pass.
+weights, channels last, malloc told to keep its memory, compiled on CUDA. plain: the textbook form: a DataLoader with
+worker processes, float32, PyTorch's default memory layout, eager. The matmul rate is the best the same machine reached
+on large bf16 (and float32) matrix products in the same run. Three multiply-adds are counted for each one of the
+forward pass.
 """
 
 from __future__ import annotations

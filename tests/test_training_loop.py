@@ -343,11 +343,11 @@ def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pac
 KEPT = """
 import resource, sys
 from superfine.training.heap import keep_heap
-kept = sys.argv[1] == "kept" and keep_heap()
-bytes(2**26)
+kept, size = sys.argv[1] == "kept" and keep_heap(), 2**26
+b"x" * size
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    bytes(2**26)
+    b"x" * size
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
