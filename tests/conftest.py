@@ -1,7 +1,10 @@
 """Fixtures for every test file."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,11 @@ from browser import Browser
 # The tests that interrupt processes must hold there too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Compiled graphs of tests, and of the processes they start, go to a folder of this run, never to the user's own.
+_cache = tempfile.mkdtemp(prefix="superfine-tests-cache-")
+os.environ["SUPERFINE_CACHE"] = _cache
+atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

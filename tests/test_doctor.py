@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from superfine import checkpoints
+from superfine.cache import Store
 from superfine.checkpoints.doctor import examine
 from superfine.checkpoints.keys import MEAN_KEYS
 from superfine.cli.doctor import describe
@@ -141,3 +142,11 @@ def test_the_same_weights_make_the_same_file_every_time(tmp_path: Path) -> None:
         checkpoints.save(network, path, metadata={"step": "1", "recipe": "a", "seconds": "2", "licence": "MIT"})
         contents.add(path.read_bytes())
     assert len(contents) == 1
+
+
+def test_the_doctor_says_where_compiled_graphs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path / "graphs").write("key", [bytes(3_000_000)])
+    monkeypatch.setenv("SUPERFINE_CACHE", str(tmp_path))
+    assert f"compiled     1 files, 3.0 MB, kept in {tmp_path / 'graphs'}" in superfine("doctor", "esrgcnn").stdout
+    monkeypatch.setenv("SUPERFINE_CACHE", "off")
+    assert "compiled     graphs are not kept (SUPERFINE_CACHE is off" in superfine("doctor", "esrgcnn").stdout

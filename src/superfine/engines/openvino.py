@@ -13,6 +13,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from superfine.cache import graph_store
+from superfine.engines.compiled import Kept, settings_of
 from superfine.engines.graphs import (
     graph_of_network,
     split,
@@ -21,7 +23,7 @@ from superfine.engines.graphs import (
     with_uint8_output,
     with_wide_end,
 )
-from superfine.engines.int8 import quantized, read_int8
+from superfine.engines.int8 import int8_path, quantized, read_int8
 from superfine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -61,6 +63,25 @@ class _Ready:
     """The tensor between them, (h, w, channels)."""
     rows: int
     """LR rows of a strip."""
+    keep: bool
+    """Whether it is to be kept for later processes, once it has run."""
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A network's graph in two parts, and what must be known of them before a window is compiled."""
+
+    features: ov.Model
+    reconstruction: ov.Model
+    channels: int
+    strip_halo: int
+
+    @classmethod
+    def of(cls, graph: ov.Model, wide: str) -> _Cut:
+        features, reconstruction, halo = split(graph)
+        if wide != "fp32":
+            reconstruction = with_wide_end(reconstruction)
+        return cls(features, reconstruction, int(features.output(0).get_partial_shape()[1].get_length()), halo)
 
 
 class OpenVINOEngine:
@@ -76,29 +97,44 @@ class OpenVINOEngine:
     device = "cpu"
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
-        graph = _graph_of_model(model, scale)
-        if precision == "int8":
-            graph = quantized(graph, read_int8(model.weights, scale))
-        self._set_up(graph, model.network, scale, model.halo[scale], precision)
+        self._choose(precision)
+
+        def graph() -> ov.Model:
+            found = _graph_of_model(model, scale)
+            return quantized(found, read_int8(model.weights, scale)) if self.precision == "int8" else found
+
+        self._kept = self._open_kept(model, scale)
+        facts = self._kept.facts() if self._kept else None
+        self._cut: _Cut | None = None
+        self._graph = graph
+        if facts is None:
+            cut = self._read_graph()
+            facts = {"channels": cut.channels, "strip_halo": cut.strip_halo}
+            if self._kept:
+                self._kept.put_facts(facts)
+        self._plan(model.network, scale, model.halo[scale], **facts)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
         """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
         engine = cls.__new__(cls)
+        engine._choose(precision)
+        engine._kept = None
+        engine._cut = cut = _Cut.of(graph_of_network(network, scale), engine._wide)
         halo = -int(-network.receptive_radius(scale) // 1)
-        engine._set_up(graph_of_network(network, scale), network.name, scale, halo, precision)
+        engine._plan(network.name, scale, halo, cut.channels, cut.strip_halo)
         return engine
 
-    def _set_up(self, graph: ov.Model, network: str, scale: int, halo: int, precision: str) -> None:
-        self.scale, self.halo = scale, halo
+    def _choose(self, precision: str) -> None:
         self.precision = choose_precision(precision)
         # int8 is for some convolutions; the others, and all sums, take the best wide type there is.
         self._wide = choose_precision("auto") if precision == "int8" else self.precision
-        self._features, self._reconstruction, self._strip_halo = split(graph)
-        if self._wide != "fp32":
-            self._reconstruction = with_wide_end(self._reconstruction)
-        self._channels = int(self._features.output(0).get_partial_shape()[1].get_length())
-        map_bytes = self._channels * np.dtype(_FEATURES[self._wide][1]).itemsize
+        self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
+
+    def _plan(self, network: str, scale: int, halo: int, channels: int, strip_halo: int) -> None:
+        self.scale, self.halo = scale, halo
+        self._channels, self._strip_halo = channels, strip_halo
+        map_bytes = channels * np.dtype(_FEATURES[self._wide][1]).itemsize
         feature_bytes = map_bytes * _LIVE.get(network, 26)
         self.window = int(_MEMORY * 2 / 3 / feature_bytes)
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
@@ -107,20 +143,39 @@ class OpenVINOEngine:
         self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
         self._lock = threading.Lock()
 
+    def _open_kept(self, model: Model, scale: int) -> Kept | None:
+        """Graphs compiled before, of a model whose own graph is a file; PyTorch's, made on the spot, are not kept."""
+        store = graph_store()
+        if store is None or scale not in model.graphs:
+            return None
+        files = [model.weights, model.graphs[scale], *([int8_path(model.weights)] * (self.precision == "int8"))]
+        try:
+            return Kept(store, files, (scale, self.precision, self._wide), settings_of(core(), self._options))
+        except OSError:  # what is wrong with a file is said where it is opened to be used
+            return None
+
+    def _read_graph(self) -> _Cut:
+        """The graph in its two parts: read when the first window asks for it that was not compiled before."""
+        if self._cut is None:
+            cut = _Cut.of(self._graph(), self._wide)
+            # A picture must not be enlarged by two networks, nor one network kept under the other's key.
+            if self._kept and not self._kept.unchanged():
+                raise EngineError("the weights were replaced while they were in use: open the model again")
+            self._cut = cut
+        return self._cut
+
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
         _, _, height, width = tile.shape
         out = np.empty((1, 3, height * self.scale, width * self.scale), np.float32)
-        with self._lock:
-            self._run(np.ascontiguousarray(tile), out, False, height, width)
+        self._run(np.ascontiguousarray(tile), out, False, height, width)
         return out
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8; conversion, layout, clamp and rounding are part of the graph."""
         height, width, _ = tile.shape
         out = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
-        with self._lock:
-            self._run(np.ascontiguousarray(tile[None]), out, True, height, width)
+        self._run(np.ascontiguousarray(tile[None]), out, True, height, width)
         return out
 
     def limit(self, window: int) -> None:
@@ -135,7 +190,15 @@ class OpenVINOEngine:
             self._ready.clear()
 
     def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
-        ready = self._compiled(uint8, height, width)
+        with self._lock:
+            ready = self._compiled(uint8, height, width)
+            self._infer(ready, tile, out, uint8, height)
+            keep, ready.keep = ready.keep, False
+        if keep and self._kept:  # after the result, which must not wait for it
+            models = [each.get_compiled_model() for each in (ready.features, ready.reconstruction)]
+            self._kept.save_soon(models, (uint8, height, width, ready.rows), self._lock)
+
+    def _infer(self, ready: _Ready, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int) -> None:
         ready.features.infer([tile], share_inputs=True)
         kind = _FEATURES[self._wide][0]
         for read, first, last in strips(height, ready.rows, self._strip_halo):
@@ -168,22 +231,26 @@ class OpenVINOEngine:
 
     def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
         kind, memory = _FEATURES[self._wide]
-        features = self._features.clone()
+        rows = min(height, max(2 * self._strip_halo + 1, self._strip // width))
+        window = (uint8, height, width, rows)
+        before = self._kept.load(core(), self._options, window) if self._kept else None
+        models = before or self._compile_parts(uint8, height, width, rows)
+        features, reconstruction = (model.create_infer_request() for model in models)
+        middle = np.empty((height, width, self._channels), memory)
+        features.set_output_tensor(ov.Tensor(middle, ov.Shape([1, *middle.shape]), kind))
+        return _Ready(features, reconstruction, middle, rows, keep=self._kept is not None and not before)
+
+    def _compile_parts(self, uint8: bool, height: int, width: int, rows: int) -> list[ov.CompiledModel]:
+        """The features of a whole window, and the reconstruction of a strip of `rows` of its rows."""
+        kind, cut = _FEATURES[self._wide][0], self._read_graph()
+        features = cut.features.clone()
         features.reshape([1, 3, height, width])
         features = with_layout(features, output=kind)
-        request = self._request(with_uint8_input(features) if uint8 else features)
-        middle = np.empty((height, width, self._channels), memory)
-        request.set_output_tensor(ov.Tensor(middle, ov.Shape([1, *middle.shape]), kind))
-
-        rows = min(height, max(2 * self._strip_halo + 1, self._strip // width))
-        strip = self._reconstruction.clone()
+        strip = cut.reconstruction.clone()
         strip.reshape([1, self._channels, rows, width])
         strip = with_layout(strip, input=kind)
-        return _Ready(request, self._request(with_uint8_output(strip) if uint8 else strip), middle, rows)
-
-    def _request(self, graph: ov.Model) -> Any:
-        options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
-        return core().compile_model(graph, "CPU", options).create_infer_request()
+        parts = [with_uint8_input(features), with_uint8_output(strip)] if uint8 else [features, strip]
+        return [core().compile_model(part, "CPU", self._options) for part in parts]
 
 
 def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
