@@ -15,8 +15,9 @@ from superfine.engines.int8 import FORMAT, PARTS, int8_path
 from superfine.engines.openvino import core
 from superfine.errors import DataError, ModelError
 from superfine.export.calibrate import Calibration, calibrate, draw_crops, weights_of
-from superfine.images.files import SUFFIXES, read
+from superfine.images.files import read
 from superfine.images.resize import downscale
+from superfine.training.pictures import find_pictures, spread
 from superfine.weights import Model
 from superfine.weights.find import sha256_of
 
@@ -35,8 +36,7 @@ def calibrate_scales(
     """
     if not model.graphs:
         raise ModelError(f"{model.name} has no graphs: make them with superfine export")
-    files = sorted(path for path in pictures.rglob("*") if path.suffix.lower() in SUFFIXES)
-    chosen = [files[number * len(files) // crops] for number in range(min(crops, len(files)))]
+    chosen = spread(find_pictures([pictures]), crops)
     originals = [each for each in (read(path).pixels for path in chosen) if each.dtype == np.uint8]
     if not originals:
         raise DataError(f"no 8-bit pictures in {pictures}")

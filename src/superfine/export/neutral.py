@@ -26,6 +26,7 @@ from superfine.export.commands import exit_code
 from superfine.export.files import export
 from superfine.images.resize import crop_to_multiple, downscale
 from superfine.nets import Network
+from superfine.training.pictures import find_pictures, spread
 from superfine.upscale import Upscaler
 
 Colour = NDArray[np.float64]
@@ -83,9 +84,7 @@ def _shift(network: Network, scale: int, amount: Colour) -> None:
 
 def read_pictures(folder: Path, count: int) -> list[NDArray[np.uint8]]:
     """`count` RGB pictures of a folder, spread over its sorted names, cut to multiples of 12. Raises DataError."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in images.SUFFIXES]
-    chosen = paths[:: max(1, len(paths) // count)][:count]
-    pictures = [images.read(path).pixels for path in chosen]
+    pictures = [images.read(path).pixels for path in spread(find_pictures([folder]), count)]
     usable = [crop_to_multiple(p, 12) for p in pictures if p.dtype == np.uint8]
     usable = [p for p in usable if p.size and p.shape[2] == 3]
     if not usable:

@@ -51,6 +51,12 @@ def find_pictures(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[
     return sorted(found)
 
 
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most `count` of the paths, at even distances."""
+    count = min(count, len(paths))
+    return [paths[k * len(paths) // count] for k in range(count)]
+
+
 def decode(source: Source, smallest_side: int = 1) -> Samples | str:
     """A picture as HWC uint8 RGB, upright; or, in one line, why it cannot be trained on."""
     try:

@@ -15,7 +15,7 @@ from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.nets import Network
 from superfine.nets.layers import channels_last
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training.pictures import decode, find_pictures
+from superfine.training.pictures import decode, find_pictures, spread
 from superfine.training.recipe import ValidationSection
 
 SMALLEST_SIDE = 24
@@ -27,11 +27,9 @@ def chosen_pictures(section: ValidationSection) -> list[Path]:
     if section.folder is None:
         return []
     try:
-        paths = find_pictures([Path(section.folder)])
+        return spread(find_pictures([Path(section.folder)]), section.pictures)
     except DataError as error:
         raise RecipeError(f"validation.folder: {error}") from error
-    count = min(section.pictures, len(paths))
-    return [paths[k * len(paths) // count] for k in range(count)]
 
 
 @dataclass
