@@ -14,13 +14,16 @@ from superfine.demo import PHOTOGRAPH
 from superfine.errors import DataError
 from superfine.export.neutral import main, make_neutral, read_pictures
 from superfine.images import read
-from superfine.nets import ESRGCNNConfig, build
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
 from superfine.training.start import interpolator
 
+ESRGCNN = ESRGCNNConfig(scales=(2, 4), width=8, distilled=2, blocks=1)
+CFSRCNN = CFSRCNNConfig(scales=(2, 4), width=8, units=2, enhance=1, refine=1)
 
-def tinted() -> torch.nn.Module:
-    """An interpolator that makes everything redder by two levels of 255."""
-    network = build(ESRGCNNConfig(scales=(2, 4), width=8, distilled=2, blocks=1)).eval()
+
+def tinted(config: NetworkConfig = ESRGCNN) -> Network:
+    """An interpolator that makes everything redder by two levels of 255 or more."""
+    network = build(config).eval()
     interpolator(network, seed=0)
     with torch.no_grad():
         for branch in network.upsampler.branches.values():
@@ -29,8 +32,9 @@ def tinted() -> torch.nn.Module:
     return network
 
 
-def test_the_cast_goes_and_the_kernels_stay() -> None:
-    network = tinted()
+@pytest.mark.parametrize("config", [ESRGCNN, CFSRCNN], ids=["esrgcnn", "cfsrcnn"])
+def test_the_cast_goes_and_the_kernels_stay(config: NetworkConfig) -> None:
+    network = tinted(config)
     kernels = {name: p.detach().clone() for name, p in network.named_parameters() if p.dim() == 4}
     photograph = read(PHOTOGRAPH).pixels[:240, :240]
     found = make_neutral(network, [photograph, photograph[:, ::-1].copy()], precisions=["fp32"])

@@ -32,6 +32,9 @@ from superfine.upscale import Upscaler
 Colour = NDArray[np.float64]
 """R, G, B."""
 
+_CLEAR = 0.01
+"""Levels of 255: from a smaller shift nothing can be told about the response."""
+
 
 def make_neutral(
     network: Network, pictures: Sequence[NDArray[np.uint8]], *, precisions: Sequence[str], rounds: int = 3
@@ -39,11 +42,12 @@ def make_neutral(
     """Move the biases of `network` in place.
 
     pictures: (h, w, 3) uint8; each is downscaled by 2, 3 and 4 first. precisions: whose casts are averaged, as they
-        differ by up to a tenth of a level. rounds: each takes off what is left, as if a bias moved the colour by just
-        as much, which is nearly so.
+        differ by up to a tenth of a level. rounds: the first takes a bias to move the colour by just as much, the
+        others by as much as the ones before them did (CFSRCNN counts its biases twice, and refines what they move).
     Returns scale → the cast found before each round and after the last, levels of 255.
     """
     found: dict[int, list[Colour]] = {scale: [] for scale in network.config.scales}
+    shifts: dict[int, list[Colour]] = {scale: [] for scale in network.config.scales}
     for number in range(rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.safetensors"
@@ -53,8 +57,18 @@ def make_neutral(
                 casts.append(np.mean([cast(str(shipped), scale, each, pictures) for each in precisions], axis=0))
         if number < rounds:
             for scale, casts in found.items():
-                _shift(network, scale, -casts[-1] / 255)
+                shifts[scale].append(-casts[-1] / _response(shifts[scale], casts))
+                _shift(network, scale, shifts[scale][-1] / 255)
     return found
+
+
+def _response(shifts: Sequence[Colour], casts: Sequence[Colour]) -> Colour:
+    """By how much the colour moved for each level the biases were moved last; 1 while that is not known."""
+    if not shifts:
+        return np.ones(3)
+    clear = np.abs(shifts[-1]) > _CLEAR
+    moved = np.divide(casts[-1] - casts[-2], shifts[-1], out=np.ones(3), where=clear)
+    return np.clip(moved, 0.25, 4)
 
 
 def cast(model: str, scale: int, precision: str, pictures: Sequence[NDArray[np.uint8]]) -> Colour:
