@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ONES = [1, 1]
+"""Strides and dilations."""
+
 
 def pays(x: Tensor) -> bool:
     """Whether these forms are the faster ones for training on activations `x`: bf16 on a CPU, and oneDNN at hand."""
@@ -104,20 +107,20 @@ def _conv(
     x: Tensor, w: Tensor, bias: Tensor | None = None, *, plus: Tensor | None = None, relu: bool = False
 ) -> Tensor:
     """conv(x, w) + bias, then the sum with `plus`, then ReLU."""
-    around, ones, last = [w.shape[2] // 2, w.shape[3] // 2], [1, 1], "relu" if relu else None
+    around, last = _around(w), "relu" if relu else None
     ops = torch.ops.mkldnn
     if plus is None:
-        out: Tensor = ops._convolution_pointwise(x, w, bias, around, ones, ones, 1, last or "none", [], None)
+        out: Tensor = ops._convolution_pointwise(x, w, bias, around, ONES, ONES, 1, last or "none", [], None)
     else:
-        out = ops._convolution_pointwise.binary(x, plus, w, bias, around, ones, ones, 1, "add", None, last, [], None)
+        out = ops._convolution_pointwise.binary(x, plus, w, bias, around, ONES, ONES, 1, "add", None, last, [], None)
     return out
 
 
 def _add_conv(total: Tensor, x: Tensor, w: Tensor, *, relu: bool) -> None:
     """total += conv(x, w), then ReLU, in place."""
-    around, ones, last = [w.shape[2] // 2, w.shape[3] // 2], [1, 1], "relu" if relu else None
+    around, last = _around(w), "relu" if relu else None
     add = torch.ops.mkldnn._convolution_pointwise_.binary
-    add(total, x, w, None, around, ones, ones, 1, "add", None, last, [], None)
+    add(total, x, w, None, around, ONES, ONES, 1, "add", None, last, [], None)
 
 
 def _to_input(to_conv: Tensor, w: Tensor, *, plus: Tensor | None = None) -> Tensor:
@@ -131,10 +134,15 @@ def _to_weight(to_conv: Tensor, x: Tensor, w: Tensor) -> Tensor:
 
 
 def _to_parameters(to_conv: Tensor, x: Tensor, w: Tensor, *, bias: bool) -> tuple[Tensor, Tensor | None]:
-    around, ones, biases = [w.shape[2] // 2, w.shape[3] // 2], [1, 1], [w.shape[0]] if bias else None
+    around, biases = _around(w), [w.shape[0]] if bias else None
     back = torch.ops.aten.convolution_backward
-    _, to_weight, to_bias = back(to_conv, x, w, biases, ones, around, ones, False, [0, 0], 1, [False, True, bias])
+    _, to_weight, to_bias = back(to_conv, x, w, biases, ONES, around, ONES, False, [0, 0], 1, [False, True, bias])
     return to_weight, to_bias
+
+
+def _around(w: Tensor) -> list[int]:
+    """The zero padding that keeps height and width."""
+    return [w.shape[2] // 2, w.shape[3] // 2]
 
 
 def _through_relu(gradient: Tensor, active: Tensor) -> Tensor:

@@ -56,9 +56,9 @@ def interpolator(network: Network, *, seed: int) -> None:
                 assert isinstance(conv, nn.Conv2d)
                 _hand_on(conv.weight)
             # The sum of all units comes in here, about so many times what one of them hands on.
-            enhance = network.enhance[0] if len(network.enhance) else None
-            if isinstance(enhance, nn.Conv2d):
-                enhance.weight /= len(network.extract) + 1
+            for first in network.enhance[:1]:
+                assert isinstance(first, nn.Conv2d)
+                first.weight /= len(network.extract) + 1
             for conv in (*network.extract, network.gather):
                 assert isinstance(conv, nn.Conv2d)
                 conv.weight[:PAIRS] = 0  # f0 alone carries the picture
