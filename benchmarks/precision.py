@@ -15,10 +15,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from superfine.digest import sha256_of
 from superfine.quality.benchmark import Request, run
 from superfine.quality.benchmark.result import Result, load, machine, now, save, versions
 from superfine.weights import find
-from superfine.weights.find import sha256_of
 
 BEGIN, END = "<!-- precision: written by benchmarks/precision.py; do not edit -->", "<!-- /precision -->"
 WIDTHS = ("fp32", "bf16", "int8")

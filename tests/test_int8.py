@@ -13,6 +13,7 @@ from PIL import Image
 import superfine
 from superfine import checkpoints
 from superfine.__main__ import main
+from superfine.digest import sha256_of
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
@@ -28,7 +29,6 @@ from superfine.upscale.stitch import run_tiles
 from superfine.upscale.tiles import plan_tiles
 from superfine.weights import Model, find
 from superfine.weights.catalogue import FOLDER, catalogue
-from superfine.weights.find import sha256_of
 
 pytestmark = pytest.mark.skipif(
     "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"

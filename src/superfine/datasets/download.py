@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from superfine.datasets.catalogue import RemoteFile
+from superfine.digest import sha256_of
 from superfine.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]
@@ -47,12 +47,6 @@ class _Partial:
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(file: RemoteFile, target: Path, progress: Progress | None = None) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from superfine.atomic import replace_file, whole_file
 from superfine.datasets.catalogue import DataSet, RemoteFile
-from superfine.datasets.download import Progress, download, sha256_of
+from superfine.datasets.download import Progress, download
+from superfine.digest import sha256_of
 from superfine.errors import DataError
 
 MANIFEST = "superfine-data.json"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superfine.datasets.catalogue import DataSet
-from superfine.datasets.download import sha256_of
 from superfine.datasets.fetch import read_manifest
+from superfine.digest import sha256_of
 from superfine.errors import DataError
 from superfine.quality.benchmark import sets
 

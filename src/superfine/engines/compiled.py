@@ -20,6 +20,7 @@ from typing import Any
 import openvino as ov
 
 from superfine.cache import Store
+from superfine.digest import sha256_of
 from superfine.version import __version__
 
 _WRITTEN = 4
@@ -45,13 +46,13 @@ class Kept:
         """`files`: what the graph is made from; `about`, `settings`: what else it depends on. Raises OSError if a file
         cannot be read."""
         self._store, self._files = store, tuple(files)
-        self._contents = _contents(self._files)
+        self._contents = [sha256_of(file) for file in self._files]
         self._base = json.dumps([self._contents, list(map(str, about)), list(map(str, settings)), *_machine()])
 
     def unchanged(self) -> bool:
         """Whether the files are still those the keys were made from."""
         try:
-            return _contents(self._files) == self._contents
+            return [sha256_of(file) for file in self._files] == self._contents
         except OSError:
             return False
 
@@ -127,22 +128,13 @@ def _exported(model: ov.CompiledModel) -> bytes:
     return stream.getvalue()
 
 
-def _contents(files: Sequence[Path]) -> list[str]:
-    """SHA-256 of each file: three milliseconds for four megabytes."""
-    digests = []
-    for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests
-
-
 def _machine() -> list[Any]:
     """The code that makes the graphs, and the processor as OpenVINO may see it.
 
     A home folder may be shared by machines whose processors have one name and other abilities, and a process may be
     kept to some of the cores, which the compiler counts.
     """
-    code = _contents(sorted(Path(__file__).parent.glob("*.py")))
+    code = [sha256_of(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
     if not code:
         raise OSError("no sources to tell one version of the code from another")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -22,8 +22,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8 as ops
 
+from superfine.digest import sha256_of
 from superfine.errors import EngineError
-from superfine.weights.find import sha256_of
 
 FORMAT = "superfine-int8-3"
 

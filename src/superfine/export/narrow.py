@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from superfine.atomic import replace_file
+from superfine.digest import sha256_of
 from superfine.engines.int8 import FORMAT, PARTS, int8_path
 from superfine.engines.openvino import core
 from superfine.errors import DataError, ModelError
@@ -19,7 +20,6 @@ from superfine.images.files import read
 from superfine.images.resize import downscale
 from superfine.training.pictures import find_pictures, spread
 from superfine.weights import Model
-from superfine.weights.find import sha256_of
 
 EASIER = {2: 0.0, 3: 3.0, 4: 5.0}
 """dB of PSNR any method loses from x2 to a scale, about (bicubic: 3.2 and 5.2 on Set5): noise may be as much louder."""

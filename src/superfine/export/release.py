@@ -21,13 +21,13 @@ from typing import Any
 from superfine import checkpoints
 from superfine.atomic import replace_file
 from superfine.checkpoints.header import read_header
+from superfine.digest import sha256_of
 from superfine.errors import DataError
 from superfine.export.commands import exit_code
 from superfine.export.files import export
 from superfine.nets import NETWORKS, parameter_count
 from superfine.quality.benchmark.result import Result, load
 from superfine.weights.catalogue import FOLDER, catalogue, read_entry
-from superfine.weights.find import sha256_of
 
 FACTS = ("name", "licence", "start", "recipe", "hardware", "data")
 """What a facts file must say about a release; "title", "steps" and "seconds" it may."""

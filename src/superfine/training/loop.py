@@ -21,7 +21,7 @@ from superfine.errors import TrainingError
 from superfine.nets import Network, build
 from superfine.nets.layers import channels_last
 from superfine.training import start
-from superfine.training.data import Samples, scale_of_step
+from superfine.training.data import Batch, Samples, scale_of_step
 from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
 from superfine.training.optimizer import Optimizer
@@ -97,21 +97,20 @@ def starting_network(recipe: Recipe) -> Network:
     return network
 
 
-def loss_function(
-    network: Network, loss: str, device: torch.device, *, bf16: bool, compile: bool
-) -> Callable[..., Tensor]:
-    """(lr, hr, scale) → loss, on uint8 NCHW patches: convolutions in bf16 if asked, the rest in float32."""
-    measure = Losses[loss]
+def forward_function(
+    network: Network, device: torch.device, *, bf16: bool, compile: bool
+) -> Callable[[Tensor, int], Tensor]:
+    """(lr, scale) → sr: uint8 NCHW patches in, 0..1 out; convolutions in bf16 if asked, the tail in float32."""
 
-    def compute(lr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    def forward(lr: Tensor, scale: int) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            sr = network(lr.float() / 255, scale)
-        return measure(sr, hr.float() / 255)
+            return network(lr.float() / 255, scale)  # type: ignore[no-any-return]
 
     if not compile:
-        return compute
+        return forward
     # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
-    return torch.compile(compute, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
+    # The loss stays outside, or a stage with another one would compile all of them anew.
+    return torch.compile(forward, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
 class Run:
@@ -129,7 +128,7 @@ class Run:
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
         self.team = Team.join(cuda=self.device.type == "cuda")
         self.samples = Samples(pack, seed=recipe.seed, device=self.device, rank=self.team.rank, world=self.team.world)
-        for stage in recipe.stages():  # a patch no picture is large enough for is found out now
+        for stage in recipe.stages:  # a patch no picture is large enough for is found out now
             self.samples.cut(stage.patch, stage.batch)
         self.state = self._fresh_state(pack)
         self.state_path = folder / "state.pt"
@@ -142,7 +141,9 @@ class Run:
         except OSError as error:
             raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
         self.validation = ValidationSet.of(recipe.validation, recipe.network.scales) if self.team.first else None
-        self._losses: dict[str, Callable[..., Tensor]] = {}
+        self._forward = forward_function(
+            self.state.network, self.device, bf16=self.bf16, compile=recipe.hardware.compile
+        )
 
     def _fresh_state(self, pack: Pack) -> TrainingState:
         network = starting_network(self.recipe).to(self.device)
@@ -218,19 +219,16 @@ class Run:
         if stop:
             raise KeyboardInterrupt
 
-    def loss(self, stage: Stage) -> Callable[..., Tensor]:
-        """The stage's loss_function."""
-        if stage.loss not in self._losses:
-            self._losses[stage.loss] = loss_function(
-                self.state.network, stage.loss, self.device, bf16=self.bf16, compile=self.recipe.hardware.compile
-            )
-        return self._losses[stage.loss]
+    def loss(self, stage: Stage, batch: Batch) -> Tensor:
+        """What the stage makes small, of one batch (a scalar on the device)."""
+        sr = self._forward(batch.lr, batch.scale)
+        return Losses[stage.loss](sr, batch.hr.float() / 255)
 
     def step(self, stage: Stage, scale: int, share: float) -> Tensor:
         """One step on one batch, at `share` of the highest rate; returns the loss (on the device, unread)."""
         state, chosen = self.state, self.recipe.optimizer
         batch = self.samples.cut(stage.patch, stage.batch).draw(state.step, scale)
-        loss = self.loss(stage)(batch.lr, batch.hr, scale)
+        loss = self.loss(stage, batch)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(state.network.parameters())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from superfine.digest import sha256_of
 from superfine.engines import Engine, open_engine
 from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.images.picture import Picture
@@ -25,7 +26,6 @@ from superfine.upscale.stitch import Progress
 from superfine.upscale.upscaler import Upscaler
 from superfine.version import __version__
 from superfine.weights import Model, find
-from superfine.weights.find import sha256_of
 
 _NEAREST_SCALES = (2, 3, 4)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
 import json
 import os
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superfine.checkpoints.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
+from superfine.digest import sha256_of
 from superfine.errors import CheckpointError, ModelError
 from superfine.weights.catalogue import FOLDER, catalogue
 
@@ -73,12 +73,6 @@ def verify(model: Model) -> None:
 def graph_path(weights: Path, scale: int) -> Path:
     """Where the graph of a weights file lies: NAME.safetensors → NAME.x2.onnx, in the same folder."""
     return weights.with_name(f"{weights.stem}.x{scale}.onnx")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_file(path: Path, name: str) -> Model:

@@ -63,9 +63,9 @@ class NetworkMethod:
     """A network through the Upscaler, exactly as users get it, except that its output is not rounded yet."""
 
     def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
+        from superfine.digest import sha256_of
         from superfine.upscale import Upscaler
         from superfine.weights import find
-        from superfine.weights.find import sha256_of
 
         found = find(model)
         self._upscaler = Upscaler(model=model, scale=scale, engine=engine, precision=precision, tile=tile)
