@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from superfine.cache import Store
+from superfine.digest import sha256_of
 from superfine.engines import compiled, open_engine
 from superfine.engines.openvino import OpenVINOEngine, core
 from superfine.errors import EngineError
@@ -175,10 +176,7 @@ def test_anything_else_than_what_it_was_made_by_is_another_key(monkeypatch, what
     if what == "version":
         monkeypatch.setattr(compiled, "__version__", "0.0.1")
     elif what == "code":
-        contents = compiled._contents
-        monkeypatch.setattr(
-            compiled, "_contents", lambda files: [each + ("*" if len(files) > 5 else "") for each in contents(files)]
-        )
+        monkeypatch.setattr(compiled, "sha256_of", lambda path: sha256_of(path) + ("*" if path.suffix == ".py" else ""))
     elif what == "build":
         monkeypatch.setattr("superfine.engines.openvino.settings_of", lambda core, options: ["2027.1", options])
     elif what == "processor":

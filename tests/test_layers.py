@@ -19,7 +19,7 @@ LAYERS = [
     {"engines", "weights", "checkpoints"},
     {"nets"},
     {"quality.metrics", "quality.protocols", "quality", "images"},
-    {"atomic", "cache", "errors", "version"},
+    {"atomic", "cache", "digest", "errors", "version"},
 ]
 """Top to bottom; `superfine` is the package's own __init__.py."""
 
