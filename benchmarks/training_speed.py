@@ -109,7 +109,7 @@ def time_ours(recipe: Recipe, pack: Pack, scale: int, steps: int) -> tuple[float
     with tempfile.TemporaryDirectory() as folder:
         run = Run(recipe, pack, Path(folder), resume=False)
         run.state.network.train()
-        stage = recipe.stages[0]
+        stage = recipe.stages()[0]
         sampler = run.samples.cut(stage.patch, stage.batch)
         for _ in range(3):
             run.step(stage, scale, 1e-4)

@@ -168,13 +168,13 @@ def test_a_file_that_is_missing_or_is_no_toml_is_one_line(tmp_path: Path) -> Non
 def test_a_stage_takes_what_it_leaves_out_from_the_rest_of_the_recipe() -> None:
     raw = changed("stage", [{"until": 0.25, "scale_odds": [1, 0, 0]}, {"until": 1.0, "loss": "mse", "patch": 64}])
     recipe = parse_recipe(raw, source="stages.toml")
-    first, last = recipe.stages
+    first, last = recipe.stages()
     assert (first.patch, first.batch, first.loss, first.scale_odds) == (32, 16, "l1", (1, 0, 0))
     assert (last.patch, last.batch, last.loss, last.scale_odds) == (64, 16, "mse", (1, 1, 1))
     assert [recipe.stage_at(done) for done in (0, 0.2499, 0.25, 0.99, 1)] == [first, first, last, last, last]
     assert parse_recipe(tomllib.loads(recipe_text(recipe)), source="again") == recipe
     assert recipe.identity() != parse_recipe(dict(WHOLE), source="plain").identity()
-    assert len(parse_recipe(dict(WHOLE), source="plain").stages) == 1
+    assert len(parse_recipe(dict(WHOLE), source="plain").stages()) == 1
 
 
 def test_two_runs_are_the_same_only_if_what_decides_the_weights_is() -> None:

@@ -254,7 +254,7 @@ def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_p
     recipe = tiny(optimizer={"kind": "muon", "muon_rate": 0.01, "ema": 0.0})
     run = Run(recipe, pack, tmp_path / "whole", resume=False)
     before = {name: p.detach().clone() for name, p in run.state.network.named_parameters()}
-    run.step(recipe.stages[0], 2, share=1.0)
+    run.step(recipe.stages()[0], 2, share=1.0)
     moved = {name: p.detach() - before[name] for name, p in run.state.network.named_parameters()}
     for name, change in moved.items():
         if ".branches.x3" in name or ".branches.x4" in name:
@@ -307,7 +307,7 @@ from superfine.training.loop import Run
 from superfine.training.pack import Pack
 from superfine.training.recipe import Recipe
 run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
-stage = run.recipe.stages[0]
+stage = run.recipe.stages()[0]
 for scale in (2, 3, 4):
     batch = run.samples.cut(stage.patch, stage.batch).draw(scale, scale)
     run.loss(stage, batch).backward()

@@ -205,7 +205,7 @@ def _parts(recipe: Recipe, texts: list[str]) -> list[str]:
     """One line a stage, with where it ends, if there are several."""
     if len(texts) == 1:
         return texts
-    return [f"to {stage.until:.0%}: {text}" for stage, text in zip(recipe.stages, texts, strict=True)]
+    return [f"to {stage.until:.0%}: {text}" for stage, text in zip(recipe.stages(), texts, strict=True)]
 
 
 def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> None:
@@ -220,7 +220,7 @@ def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> Non
         found = estimate(recipe, pack)
     pixels = sum(plane.height * plane.width for picture in pack for plane in picture.lr.values()) / len(pack.scales)
     table = Table(show_header=False, title=f"{recipe.name}, as it would run here", title_justify="left")
-    stages = recipe.stages
+    stages = recipe.stages()
     batches = [f"{stage.batch} patches of {stage.patch}x{stage.patch} LR pixels, {stage.loss}" for stage in stages]
     at = [
         ", ".join(f"x{scale} {took:.3f} s" for (of, scale), took in found.step_seconds.items() if of == number)

@@ -45,12 +45,12 @@ def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int =
     with tempfile.TemporaryDirectory() as folder:
         run = Run(quiet, pack, Path(folder), resume=False)
         run.state.network.train()
-        for number, stage in enumerate(recipe.stages):
+        for number, stage in enumerate(recipe.stages()):
             for scale, odds in zip(recipe.network.scales, stage.scale_odds, strict=True):
                 if odds:
                     times[number, scale] = _seconds_a_step(run, stage, scale, warm_up, timed)
     begin, steps, seconds, pixels = 0.0, 0.0, 0.0, 0.0
-    for number, stage in enumerate(recipe.stages):
+    for number, stage in enumerate(recipe.stages()):
         mean = _mean(recipe, stage, {scale: took for (of, scale), took in times.items() if of == number})
         share = stage.until - begin
         here = share * (recipe.schedule.steps or (recipe.schedule.minutes or 0) * 60 / mean)

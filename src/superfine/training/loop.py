@@ -128,7 +128,7 @@ class Run:
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
         self.team = Team.join(cuda=self.device.type == "cuda")
         self.samples = Samples(pack, seed=recipe.seed, device=self.device, rank=self.team.rank, world=self.team.world)
-        for stage in recipe.stages:  # a patch no picture is large enough for is found out now
+        for stage in recipe.stages():  # a patch no picture is large enough for is found out now
             self.samples.cut(stage.patch, stage.batch)
         self.state = self._fresh_state(pack)
         self.state_path = folder / "state.pt"

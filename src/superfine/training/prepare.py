@@ -46,7 +46,7 @@ def sources(recipe: Recipe) -> Pack | Sources:
         pictures = [member for member in read_portable(Path(data.pack)) if member.name not in data.exclude]
     else:
         pictures = find_pictures([Path(folder) for folder in data.folders], data.exclude)
-    smallest = min(stage.patch for stage in recipe.stages) * max(recipe.network.scales)
+    smallest = min(stage.patch for stage in recipe.stages()) * max(recipe.network.scales)
     return Sources(pictures, PackOptions(recipe.network.scales, data.extra_downscales, smallest))
 
 

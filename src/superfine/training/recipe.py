@@ -10,7 +10,6 @@ import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -246,7 +245,6 @@ class Recipe(_Section):
             raise ValueError(f"the stages' until must rise and end at 1.0, not {ends}")
         return self
 
-    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The run's parts, in order, every setting filled in; at least one."""
         data = self.data
@@ -264,7 +262,8 @@ class Recipe(_Section):
 
     def stage_at(self, done: float) -> Stage:
         """The stage of a run that is `done` (0..1) of the way."""
-        return next((stage for stage in self.stages if done < stage.until), self.stages[-1])
+        stages = self.stages()
+        return next((stage for stage in stages if done < stage.until), stages[-1])
 
     def identity(self) -> str:
         """Hash of everything that decides the weights; two runs with the same one may resume each other."""
