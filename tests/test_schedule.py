@@ -8,7 +8,7 @@ from math import cos, pi
 import pytest
 
 from superfine.training.recipe import ScheduleSection
-from superfine.training.schedule import progress, rate_share
+from superfine.training.schedule import Deadline, progress, rate_share
 
 
 def test_a_run_counted_in_steps_ignores_the_clock_and_one_in_minutes_the_steps() -> None:
@@ -16,6 +16,12 @@ def test_a_run_counted_in_steps_ignores_the_clock_and_one_in_minutes_the_steps()
     assert progress(steps, 50, 1e6) == 0.25
     assert progress(minutes, 10**6, 30.0) == 0.25
     assert progress(steps, 300, 0.0) == progress(minutes, 0, 121.0) == 1.0
+
+
+def test_a_deadline_spreads_what_is_left_over_the_time_left() -> None:
+    fresh, resumed = Deadline(begin=100.0, end=300.0, done=0.0), Deadline(begin=100.0, end=300.0, done=0.6)
+    assert [fresh.progress(now) for now in (100.0, 150.0, 300.0, 301.0)] == [0.0, 0.25, 1.0, 1.0]
+    assert [resumed.progress(now) for now in (100.0, 200.0, 300.0)] == pytest.approx([0.6, 0.8, 1.0])
 
 
 def test_warmup_rises_in_a_straight_line_and_its_first_step_is_not_lost() -> None:

@@ -326,6 +326,7 @@ def test_data_pack_and_validate_replace_the_recipes(place: Path, done: Path) -> 
     ("options", "says"),
     [
         (["--minutes", "0"], "--minutes 0: wanted more than 0"),
+        (["--within", "0"], "--within 0: wanted more than 0 minutes"),
         (["--data", "none-there"], "none-there is not a folder"),
         (["--validate", "none-there"], "none-there is not a folder"),
         (["--pack", "none-there"], "cannot open the pack"),

@@ -299,6 +299,43 @@ def test_muon_is_pytorchs_own_for_many_kernels_at_once() -> None:
         assert (as_matrix(kernel) - matrix).abs().max() < 2e-4
 
 
+def test_a_run_with_an_end_comes_down_to_its_last_rate_by_then_whatever_its_length(
+    pack: Pack, pictures: Path, tmp_path: Path
+) -> None:
+    validation = {"folder": str(pictures), "pictures": 1, "crop": 48}
+    recipe = tiny(schedule={"steps": None, "minutes": 1e4, "warmup": 0}, validation=validation)
+    seen: list[Progress] = []
+    run = Run(recipe, pack, tmp_path, resume=False)
+    run.train(seen.append, end=time.perf_counter() + 10)
+    assert seen[0].done < seen[-1].done and seen[-1].rate < 0.1 * recipe.optimizer.rate
+    assert [entry["step"] for entry in run.state.history] == [0, len(seen)]
+
+
+def test_an_end_too_near_to_train_is_one_clear_error_and_nothing_is_lost(pack: Pack, tmp_path: Path) -> None:
+    run = Run(tiny(), pack, tmp_path, resume=False)
+    with pytest.raises(TrainingError, match="getting ready has used up the time"):
+        run.train(end=time.perf_counter() + 0.1)
+    again = Run(tiny(), pack, tmp_path, resume=True)
+    again.train()
+    assert again.state.step == 40
+
+
+def test_a_machine_that_cannot_compile_says_so_and_trains_the_same_weights_without(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", (str(tmp_path / "no-compiler"),))
+    monkeypatch.setattr(config, "force_disable_caches", True)  # another run may have left compiled code
+    notes: list[str] = []
+    short = {"schedule": {"steps": 3}, "network": {"scales": [2]}}
+    compiled = tiny(**short, hardware={"compile": True})
+    Run(compiled, pack, tmp_path / "compiled", resume=False).train(lambda now: notes.append(now.note))
+    assert "compiling failed" in notes[0] and "training goes on without" in notes[0] and notes[1:] == ["", ""]
+    Run(tiny(**short), pack, tmp_path / "plain", resume=False).train()
+    assert_same_weights(tmp_path / "compiled" / "last.safetensors", tmp_path / "plain" / "last.safetensors")
+
+
 TEAM = """
 import os, sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,10 @@ def train(
     pack: Annotated[Path | None, typer.Option(help="Train on this pack ('superfine pack') instead.")] = None,
     validate: Annotated[Path | None, typer.Option(help="Validate on this folder instead of the recipe's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long instead of the recipe's length.")] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(help="Be done in so many minutes, packing, compiling, validating and saving included."),
+    ] = None,
     tensorboard: Annotated[
         bool | None, typer.Option(help="Write scalars and pictures for TensorBoard. [default: if it is installed]")
     ] = None,
@@ -53,6 +58,10 @@ def train(
 
         superfine train my-photos.toml --dry-run
 
+    On a machine that is yours for ten minutes, whatever the recipe's length:
+
+        superfine train recipes/esrgcnn-gpu.toml --data photos --within 9.5
+
     Stop with Ctrl-C whenever you like and go on later, after a crash or a power cut too:
 
         superfine train my-photos.toml --resume
@@ -67,7 +76,10 @@ def train(
     """
     from rich.console import Console
 
-    console = Console(stderr=True)
+    begin, console = time.perf_counter(), Console(stderr=True)
+    if within is not None and not within > 0:
+        raise RecipeError(f"--within {within:g}: wanted more than 0 minutes")
+    end = None if within is None else begin + within * 60
     chosen = resolved(recipe, data=data, pack=pack, validate=validate, minutes=minutes)
     folder = out or Path("runs") / chosen.name
     if dry_run:
@@ -89,14 +101,14 @@ def train(
             opened = _open(chosen, packs, Console(stderr=True, quiet=True))
         run = Run(chosen, opened, folder, resume=resume)
         if team.first:
-            _watched(run, opened, tensorboard, console)
+            _watched(run, opened, tensorboard, console, end)
         else:
-            run.train()
+            run.train(end=end)
     finally:
         team.leave()
 
 
-def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console) -> None:
+def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console, end: float | None) -> None:
     """Train in the first process: shown, written down, reported."""
     from superfine.cli.watching import Show
     from superfine.training.board import Board, installed
@@ -132,7 +144,7 @@ def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console) -
 
     try:
         with show:
-            run.train(step, validated)
+            run.train(step, validated, end=end)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         with suppress(TrainingError):  # a full disk, say: what went wrong first is what counts

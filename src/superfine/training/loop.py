@@ -27,8 +27,9 @@ from superfine.training.interrupt import Interrupts
 from superfine.training.optimizer import Optimizer
 from superfine.training.pack import Pack
 from superfine.training.processes import Team
+from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
-from superfine.training.schedule import progress, rate_share
+from superfine.training.schedule import Deadline, progress, rate_share
 from superfine.training.state import TrainingState
 from superfine.training.validation import ValidationSet
 
@@ -37,6 +38,9 @@ CHECK_EVERY = 25
 
 LOWEST_FACTOR = 1 / 64
 """A run whose rate had to be halved more often than this is given up."""
+
+SPARE = 5.0
+"""Seconds before a deadline that are left to what nobody timed: the books and the report."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,6 @@ def starting_network(recipe: Recipe) -> Network:
     return network
 
 
-def forward_function(
-    network: Network, device: torch.device, *, bf16: bool, compile: bool
-) -> Callable[[Tensor, int], Tensor]:
-    """(lr, scale) → sr: uint8 NCHW patches in, 0..1 out; convolutions in bf16 if asked, the tail in float32."""
-
-    def forward(lr: Tensor, scale: int) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return network(lr.float() / 255, scale)  # type: ignore[no-any-return]
-
-    if not compile:
-        return forward
-    # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
-    # The loss stays outside, or a stage with another one would compile all of them anew.
-    return torch.compile(forward, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
-
-
 class Run:
     """One training run in one folder: `state.pt` (to go on from), `best.safetensors` and `last.safetensors`."""
 
@@ -141,9 +129,7 @@ class Run:
         except OSError as error:
             raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
         self.validation = ValidationSet.of(recipe.validation, recipe.network.scales) if self.team.first else None
-        self._forward = forward_function(
-            self.state.network, self.device, bf16=self.bf16, compile=recipe.hardware.compile
-        )
+        self.program = Program(self.state.network, self.device, bf16=self.bf16, compile=recipe.hardware.compile)
 
     def _fresh_state(self, pack: Pack) -> TrainingState:
         network = starting_network(self.recipe).to(self.device)
@@ -153,31 +139,41 @@ class Run:
         belongs = {**self.recipe.decisive(), "pack": pack.identity, "processes": self.team.world}
         return TrainingState(network, optimizer, ema, belongs)
 
-    def train(self, watch: Watcher | None = None, validated: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def train(
+        self,
+        watch: Watcher | None = None,
+        validated: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        end: float | None = None,
+    ) -> None:
         """Train to the end of the schedule. Ctrl-C finishes the step, saves the run and raises KeyboardInterrupt.
 
-        watch: called after every step; validated: called with each new entry of the history.
-        Raises TrainingError if the loss keeps exploding or the run cannot be saved, DataError if the pack dies.
+        watch: called after every step; validated: called with each new entry of the history; end: when to be through
+            with everything (seconds of time.perf_counter): what is left of the schedule is spread over the time left.
+        Raises TrainingError if the loss keeps exploding, the run cannot be saved, the device's memory is too small or
+        `end` too near, DataError if the pack dies.
         """
         recipe, state, health = self.recipe, self.state, LossWatch()
         state.network.train()
-        if self.validation and not state.history:
-            self._validate(None, validated)
-        if not self.state_path.exists():
-            self._save()
-        stage = recipe.stage_at(progress(recipe.schedule, state.step, state.seconds))
+        note = self._warm_up()
+        deadline = self._begin(end, validated)
+        done = deadline.done if deadline else progress(recipe.schedule, state.step, state.seconds)
+        stage = recipe.stage_at(done)
         clock = time.perf_counter() - state.seconds
         saved = validated_at = state.seconds
         with Interrupts() as interrupts:
             while True:
                 state.seconds = time.perf_counter() - clock
-                done = progress(recipe.schedule, state.step, state.seconds)
+                if deadline:
+                    done = deadline.progress(time.perf_counter())
+                else:
+                    done = progress(recipe.schedule, state.step, state.seconds)
                 state.seconds, done, stop = self.team.agree(state.seconds, done, float(interrupts.wanted))
                 if done >= 1 or stop:
                     break
                 begin = time.perf_counter()
                 share = state.rate_factor * rate_share(recipe.schedule, state.step, done)
-                note, entered = "", recipe.stage_at(done)
+                entered = recipe.stage_at(done)
                 if entered != stage:
                     stage, health = entered, LossWatch()  # another loss, another size
                     note = f"stage: {stage.batch} patches of {stage.patch}x{stage.patch}, {stage.loss}"
@@ -202,6 +198,7 @@ class Run:
                             note,
                         )
                     )
+                note = ""
                 pause = time.perf_counter()
                 due = state.seconds - saved >= recipe.hardware.save_every
                 if self.team.agree(float(due and health.sane()))[0]:
@@ -219,9 +216,52 @@ class Run:
         if stop:
             raise KeyboardInterrupt
 
+    def _warm_up(self) -> str:
+        """Run, and so compile, all that will be trained, before the clock starts; what to tell the watcher of it.
+
+        Raises TrainingError if the device's memory is too small for a batch.
+        """
+        kinds = {
+            (stage.patch, stage.batch, scale): stage
+            for stage in self.recipe.stages()
+            for scale, odds in zip(self.recipe.network.scales, stage.scale_odds, strict=True)
+            if odds
+        }
+
+        def work() -> None:
+            for (patch, size, scale), stage in kinds.items():
+                self.loss(stage, self.samples.cut(patch, size).draw(0, scale)).backward()  # type: ignore[no-untyped-call]
+                self.state.optimizer.zero_grad()
+
+        note = self.program.warm_up(work)
+        self.team.wait()
+        return note
+
+    def _begin(self, end: float | None, validated: Callable[[dict[str, Any]], None] | None) -> Deadline | None:
+        """The first validation and save, if this run has had none; with an `end`, both are timed for what comes last.
+
+        Raises TrainingError if no time is left to train.
+        """
+        state, begin = self.state, time.perf_counter()
+        if self.validation and not state.history:
+            self._validate(None, validated)
+        elif self.validation and end is not None:
+            self.validation.psnr(self.averaged(), self.device, bf16=False)
+        if end is not None or not self.state_path.exists():
+            self._save()
+        if end is None:
+            return None
+        now = time.perf_counter()
+        last = end - 2 * (now - begin) - SPARE  # one validation may still be under way then
+        if self.team.agree(last - now)[0] <= 0:
+            raise TrainingError(
+                "getting ready has used up the time there was: give more, or fewer validation pictures and stages"
+            )
+        return Deadline(now, last, progress(self.recipe.schedule, state.step, state.seconds))
+
     def loss(self, stage: Stage, batch: Batch) -> Tensor:
         """What the stage makes small, of one batch (a scalar on the device)."""
-        sr = self._forward(batch.lr, batch.scale)
+        sr = self.program(batch.lr, batch.scale)
         return Losses[stage.loss](sr, batch.hr.float() / 255)
 
     def step(self, stage: Stage, scale: int, share: float) -> Tensor:

@@ -1,7 +1,8 @@
-"""The learning rate as a function of how far a run is: numbers in, a number out."""
+"""How far a run is, and its learning rate there: numbers in, a number out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import cos, pi
 
 from superfine.training.recipe import ScheduleSection
@@ -13,6 +14,21 @@ def progress(schedule: ScheduleSection, step: int, seconds: float) -> float:
         return min(1.0, step / schedule.steps)
     assert schedule.minutes is not None
     return min(1.0, seconds / (schedule.minutes * 60))
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """An end by the wall clock: what is left of a run is spread over the time until then, pauses included."""
+
+    begin: float
+    end: float
+    """Seconds on one clock."""
+    done: float
+    """How far the run was at `begin`, 0..1."""
+
+    def progress(self, now: float) -> float:
+        """How far the run is at `now`, 0..1."""
+        return min(1.0, self.done + (1 - self.done) * (now - self.begin) / (self.end - self.begin))
 
 
 def rate_share(schedule: ScheduleSection, step: int, done: float) -> float:
