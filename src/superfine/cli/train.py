@@ -85,21 +85,37 @@ def train(
     if dry_run:
         _dry_run(chosen, packs, folder, console)
         return
+    _run(chosen, packs, folder, console, resume=resume, tensorboard=tensorboard, end=end)
+
+
+def _run(
+    recipe: Recipe,
+    packs: Path,
+    folder: Path,
+    console: Console,
+    *,
+    resume: bool,
+    tensorboard: bool | None,
+    end: float | None,
+) -> None:
+    """Pack and train, in this process and those that torchrun started beside it. Raises what a run does."""
+    from rich.console import Console
+
     from superfine.training.heap import keep_heap
     from superfine.training.loop import Run, choose_device
     from superfine.training.processes import Team
     from superfine.training.validation import chosen_pictures
 
-    chosen_pictures(chosen.validation)  # better now than after packing
+    chosen_pictures(recipe.validation)  # better now than after packing
     keep_heap()
-    team = Team.join(cuda=choose_device(chosen.hardware.device).type == "cuda")
+    team = Team.join(cuda=choose_device(recipe.hardware.device).type == "cuda")
     try:
         if team.first:
-            opened = _open(chosen, packs, console)
+            opened = _open(recipe, packs, console)
         team.wait()  # the others find the pack the first one made
         if not team.first:
-            opened = _open(chosen, packs, Console(stderr=True, quiet=True))
-        run = Run(chosen, opened, folder, resume=resume)
+            opened = _open(recipe, packs, Console(stderr=True, quiet=True))
+        run = Run(recipe, opened, folder, resume=resume)
         if team.first:
             _watched(run, opened, tensorboard, console, end)
         else:
