@@ -95,6 +95,8 @@ def test_the_command_says_what_it_found_and_refuses_cfsrcnn(tmp_path: Path, caps
     assert main([*command, "--batches", "1"]) == 0
     assert "blocks.1.conv6: 2 dead" in capsys.readouterr().out
     assert checkpoints.load(tmp_path / "out.safetensors").config == CONFIG
+    assert main([*command, "--batches", "0"]) == 2
+    assert "--batches 0: nothing can be seen" in capsys.readouterr().err
     other = CFSRCNN(CFSRCNNConfig(scales=(2,), width=8, units=2, enhance=1, refine=1))
     checkpoints.save(other, tmp_path / "in.safetensors", dtype=torch.float32, metadata={})
     assert main(command) == 2

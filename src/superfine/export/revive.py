@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from superfine import checkpoints, weights
-from superfine.errors import CheckpointError
+from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
 from superfine.nets import ESRGCNN, Network
 from superfine.nets.layers import channels_last
@@ -138,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
+        if options.batches < 1:
+            raise DataError(f"--batches {options.batches}: nothing can be seen of no patches, give 1 or more")
         network = checkpoints.load(weights.find(options.model).weights)
         if not isinstance(network, ESRGCNN):
             raise CheckpointError(f"{options.model} is a {network.name}: only ESRGCNN is known to lose channels")

@@ -157,8 +157,7 @@ class Run:
         state.network.train()
         note = self._warm_up()
         deadline = self._begin(end, validated)
-        done = deadline.done if deadline else progress(recipe.schedule, state.step, state.seconds)
-        stage = recipe.stage_at(done)
+        stage = recipe.stage_at(progress(recipe.schedule, state.step, state.seconds))
         clock = time.perf_counter() - state.seconds
         saved = validated_at = state.seconds
         with Interrupts() as interrupts:
