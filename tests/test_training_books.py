@@ -28,7 +28,7 @@ from superfine.training.board import Board
 from superfine.training.chart import Line, chart
 from superfine.training.estimate import estimate
 from superfine.training.journal import read_log
-from superfine.training.loop import Progress
+from superfine.training.loop import Progress, Run
 from superfine.training.prepare import pack_of
 from superfine.training.recipe import read_recipe
 from superfine.training.report import report, write_report
@@ -156,6 +156,20 @@ def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: P
     assert sitting["outcome"] == "stopped" and sitting["to_step"] > 0
     assert not (place / "runs" / "long" / "report.html").exists()
     assert write_report(place / "runs" / "long").is_file()  # before its end, too
+
+
+def test_ctrl_c_before_the_first_save_does_not_promise_a_resume(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_run: Run) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as early:
+        early.setattr(Run, "_warm_up", interrupted)
+        assert train(place, "runs/early", "--no-tensorboard") == 130
+    assert "stopped before the first step: there is nothing to go on from yet" in capsys.readouterr().err
+    assert not (place / "runs" / "early" / "state.pt").exists()
+    assert train(place, "runs/early", "--no-tensorboard") == 0  # as it was told to
 
 
 class Pictures(HTMLParser):

@@ -166,7 +166,10 @@ def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console, e
         with suppress(TrainingError):  # a full disk, say: what went wrong first is what counts
             journal.save("stopped" if stopped else f"failed: {error}")
         if stopped:
-            show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
+            if run.state_path.exists():
+                show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
+            else:
+                show.say("stopped before the first step: there is nothing to go on from yet, start it again")
         raise
     finally:
         if board:
