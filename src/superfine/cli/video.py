@@ -91,7 +91,11 @@ def video(
     options = Options(codec, quality, preset, pixel_format, deinterlace, drop, restart)
     start = perf_counter()
     summary = _run(source, out, enlarger, target, options, overwrite)
-    seconds = perf_counter() - start
+    _report(out, summary, perf_counter() - start)
+
+
+def _report(out: Path, summary: Summary, seconds: float) -> None:
+    """What was made, and in `seconds`: two lines."""
     done = summary.frames - summary.resumed
     notes = [f"{summary.resumed} frames were there from an earlier run"] if summary.resumed else []
     notes += [f"{summary.repeated} repeated the one before"] if summary.repeated else []
