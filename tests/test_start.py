@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from superfine.images import files
-from superfine.nets import CFSRCNN, CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
+from superfine.nets import CFSRCNN, ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
 from superfine.nets.layers import RGB_MEAN
 from superfine.quality.protocols import PROTOCOLS, measure
 from superfine.training import start
@@ -71,6 +71,16 @@ def test_the_other_channels_add_a_little_and_can_learn(config: NetworkConfig) ->
         (sr - 0.5).abs().mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert still == []
+
+
+def test_esrgcnns_head_leaves_room_for_what_its_blocks_add() -> None:
+    network = untrained(ESRGCNNConfig(), alone=False)
+    assert isinstance(network, ESRGCNN)
+    filled = network.head.weight.abs().amax(dim=(1, 2, 3)) > 0
+    assert filled[:32].all() and not filled[32:].any()
+    narrow = build(ESRGCNNConfig(width=8, distilled=4))
+    start.interpolator(narrow, seed=3)  # the picture's six channels first, whatever the width
+    assert (narrow.head.weight.abs().amax(dim=(1, 2, 3)) > 0).tolist() == [True] * 6 + [False] * 2
 
 
 def test_cfsrcnn_hands_its_features_on_through_the_whole_chain() -> None:

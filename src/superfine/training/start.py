@@ -45,11 +45,12 @@ def interpolator(network: Network, *, seed: int) -> None:
         if isinstance(network, ESRGCNN):
             for block in network.blocks:
                 # A ReLU follows conv6: all-zero rows carry the picture untouched, but never learn;
-                # so only the picture's rows are zero, and the others start small.
+                # so only the picture's rows are zero.
                 conv6 = block.conv6
                 assert isinstance(conv6, nn.Conv2d)
-                conv6.weight *= 0.1
                 conv6.weight[:PAIRS] = 0
+            # Channels the head leaves empty are the blocks' to write in.
+            network.head.weight[max(PAIRS, network.config.width // 2) :] = 0
             _pass_through(network.fuse.weight)
         else:
             for conv in (*network.compress, *network.extract, *network.enhance, *network.refine):
