@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from superfine import checkpoints
@@ -43,6 +44,22 @@ def test_the_cast_goes_and_the_kernels_stay(config: NetworkConfig) -> None:
         assert len(casts) == 4
         assert casts[0][0] > 1.2 and np.abs(casts[-1]).max() < 0.1
     assert all(torch.equal(kernels[name], p) for name, p in network.named_parameters() if name in kernels)
+
+
+def test_a_round_that_makes_the_cast_worse_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    reds = iter([0.4, -0.1, 0.3, 0.2])  # the second round answers the -0.1 with too much, as rounding can make it
+
+    def cast(*_: object) -> NDArray[np.float64]:
+        return np.array([next(reds), 0.0, 0.0])
+
+    monkeypatch.setattr("superfine.export.neutral.cast", cast)
+    network = build(ESRGCNNConfig(scales=(2,), width=8, distilled=2, blocks=1)).eval()
+    interpolator(network, seed=0)
+    found = make_neutral(network, [], precisions=["fp32"])
+    assert [each[0] for each in found[2]] == [0.4, -0.1, 0.3, 0.2]
+    bias = network.upsampler.branches["x2"][-1].bias.detach() * 255
+    assert bias[:4].tolist() == pytest.approx([-0.4] * 4, abs=1e-5)
+    assert bias[4:8].tolist() == pytest.approx([0.4] * 4, abs=1e-5)
 
 
 def test_the_command_keeps_what_the_header_says_and_refuses_in_a_line(

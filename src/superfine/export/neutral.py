@@ -44,6 +44,7 @@ def make_neutral(
     pictures: (h, w, 3) uint8; each is downscaled by 2, 3 and 4 first. precisions: whose casts are averaged, as they
         differ by up to a tenth of a level. rounds: the first takes a bias to move the colour by just as much, the
         others by as much as the ones before them did (CFSRCNN counts its biases twice, and refines what they move).
+    Biases end as they were where the cast was smallest: bf16 rounds, so a colour may move by more than it was to.
     Returns scale → the cast found before each round and after the last, levels of 255.
     """
     found: dict[int, list[Colour]] = {scale: [] for scale in network.config.scales}
@@ -59,6 +60,10 @@ def make_neutral(
             for scale, casts in found.items():
                 shifts[scale].append(-casts[-1] / _response(shifts[scale], casts))
                 _shift(network, scale, shifts[scale][-1] / 255)
+    for scale, casts in found.items():
+        best = int(np.argmin([np.abs(each).max() for each in casts]))
+        if undone := shifts[scale][best:]:
+            _shift(network, scale, -np.sum(undone, axis=0) / 255)
     return found
 
 
