@@ -25,7 +25,6 @@ from superfine.cli.train import resolved
 from superfine.cli.watching import Show
 from superfine.errors import RecipeError, TrainingError
 from superfine.training.board import Board
-from superfine.training.chart import Line, chart
 from superfine.training.estimate import estimate
 from superfine.training.journal import read_log
 from superfine.training.loop import Progress, Run
@@ -226,30 +225,6 @@ def test_a_report_of_no_run_or_of_a_damaged_one_is_one_line(tmp_path: Path, caps
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(TrainingError, match="is damaged"):
         report(tmp_path)
-
-
-def test_a_chart_places_its_points_where_the_numbers_say() -> None:
-    svg = chart("c", "x", "y", [Line("a", [(0, 0), (5, 5), (10, 10)], "c0", dots=True)], from_zero=True)
-    dots = [(float(d.attrib["cx"]), float(d.attrib["cy"])) for d in ElementTree.fromstring(svg).iter("circle")]
-    assert dots[1] == pytest.approx(((dots[0][0] + dots[2][0]) / 2, (dots[0][1] + dots[2][1]) / 2), abs=0.1)
-    assert dots[0][0] < dots[2][0] and dots[0][1] > dots[2][1]
-    labels = [text.text for text in ElementTree.fromstring(svg).iter("text")]
-    assert {"0", "2", "10", "a", "x", "y"} <= set(labels)
-
-
-@pytest.mark.parametrize(
-    "points", [[(0, 3)], [(0, 0), (1, 0)], [(k, 10.0**-k) for k in range(5)], [(1e6, -5), (2e6, 5)]]
-)
-def test_a_chart_of_one_point_equal_points_or_wide_ranges_stays_inside_its_frame(points: list[Any]) -> None:
-    svg = chart("c", "x", "y", [Line("a", points, "c0")], zero="zero" if min(y for _, y in points) <= 0 else "")
-    (line,) = ElementTree.fromstring(svg).iter("polyline")
-    for pair in line.attrib["points"].split():
-        x, y = map(float, pair.split(","))
-        assert 0 <= x <= 640 and 0 <= y <= 300
-
-
-def test_a_chart_without_points_is_nothing() -> None:
-    assert chart("c", "x", "y", [Line("a", [], "c0")]) == ""
 
 
 def test_tensorboard_gets_scalars_and_pictures(done: Path) -> None:
