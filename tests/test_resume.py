@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ COMMAND = [sys.executable, "-m", "superfine", "upscale", "in", "-s", "4", "--eng
 
 def files_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def same_picture(png: bytes, other: bytes) -> bool:
+    """Whole files of the same pixels. ISA-L may pack them differently: once in thousands, one bit of a match."""
+    if png == other:
+        return True
+    pixels, others = (np.asarray(Image.open(BytesIO(each))) for each in (png, other))
+    return png.endswith(other[-12:]) and np.array_equal(pixels, others)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +65,16 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
         interrupted += process.returncode != 0
         for name, content in files_in(out).items():
             if not Path(name).name.startswith("."):
-                assert content == whole[name], f"{name} is not complete"
+                assert same_picture(content, whole[name]), f"{name} is not complete"
     assert interrupted == KILLS, "the batch was done before it had been killed often enough"
     done = subprocess.run(
         [*COMMAND, "-o", "out", "--resume"], cwd=pictures, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "there already" in done.stdout
-    assert files_in(out) == whole  # no journal and no half-written file left either
+    found = files_in(out)
+    assert found.keys() == whole.keys()  # no journal and no half-written file left either
+    assert [name for name in whole if not same_picture(found[name], whole[name])] == []
 
 
 def _begun(journal: Path) -> int:
