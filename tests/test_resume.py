@@ -25,7 +25,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def same_picture(png: bytes, other: bytes) -> bool:
-    """Whole files of the same pixels. ISA-L may pack them differently: once in thousands, one bit of a match."""
+    """Whole files of the same pixels. Once, one bit of the deflate stream differed and unpacked to the same bytes."""
     if png == other:
         return True
     pixels, others = (np.asarray(Image.open(BytesIO(each))) for each in (png, other))
