@@ -21,6 +21,7 @@ from superfine.nets import (
     fused,
     parameter_count,
     wide_tail,
+    with_scales,
 )
 from superfine.nets.esrgcnn import GroupEnhancementBlock
 from superfine.nets.layers import Upsampler
@@ -191,6 +192,20 @@ def test_a_scale_the_network_lacks_is_refused() -> None:
 def test_one_scale_needs_no_naming() -> None:
     network = build(CFSRCNNConfig((3,), width=4, units=2))
     assert network(torch.rand(1, 3, 4, 4)).shape == (1, 3, 12, 12)
+
+
+@pytest.mark.parametrize("config", SMALL, ids=name_of)
+def test_one_scale_taken_out_of_three_enlarges_as_it_did(config: NetworkConfig) -> None:
+    torch.manual_seed(0)
+    network, lr = build(config), torch.rand(1, 3, 5, 6)
+    alone = with_scales(network, (3,))
+    assert alone.config.scales == (3,) and parameter_count(alone) < parameter_count(network)
+    with torch.no_grad():
+        assert torch.equal(alone(lr), network(lr, 3))
+        next(alone.parameters()).zero_()  # a copy: the network it came from stays as it was
+        assert not torch.equal(alone(lr), network(lr, 3))
+    with pytest.raises(KeyError):
+        with_scales(alone, (2, 3))
 
 
 @pytest.mark.parametrize("config", SMALL, ids=name_of)

@@ -18,7 +18,6 @@ from PIL import Image
 from superfine import checkpoints
 from superfine.errors import TrainingError
 from superfine.training.loop import Progress, Run, mean_psnr
-from superfine.training.muon import Muon
 from superfine.training.pack import Pack, PackOptions, write_pack
 from superfine.training.recipe import Recipe, parse_recipe
 
@@ -218,6 +217,22 @@ def test_a_run_starts_warm_from_any_checkpoint(pack: Pack, tmp_path: Path) -> No
         )
 
 
+def test_a_run_goes_on_with_one_scale_of_a_checkpoint_that_has_several(pack: Pack, tmp_path: Path) -> None:
+    Run(tiny(schedule={"steps": 2}), pack, tmp_path / "all", resume=False).train()
+    made = tmp_path / "all" / "last.safetensors"
+    wanted = {"start": {"kind": "checkpoint", "checkpoint": str(made)}, "schedule": {"steps": 2}}
+    alone = Run(tiny(**wanted, network={"scales": [3]}), pack, tmp_path / "alone", resume=False)
+    theirs, ours = weights_of(made), dict(alone.state.network.state_dict())
+    assert set(ours) == {name for name in theirs if "branches.x" not in name or "x3" in name} < set(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    alone.train()
+    done = checkpoints.load(tmp_path / "alone" / "last.safetensors")
+    assert done.config.scales == (3,)
+    wanted["start"]["checkpoint"] = str(tmp_path / "alone" / "last.safetensors")
+    with pytest.raises(TrainingError, match=r"holds .*scales=\(3,\).*, the recipe wants .*scales=\(2, 3, 4\)"):
+        Run(tiny(**wanted), pack, tmp_path / "back", resume=False)
+
+
 def train_in_halves(recipe: Recipe, pack: Pack, folder: Path, *, stop_at: int) -> None:
     """Train, saving at every step, break off at one, and go on to the end."""
 
@@ -272,31 +287,6 @@ def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_p
     assert_same_weights(tmp_path / "one" / "last.safetensors", halves / "last.safetensors")
     with pytest.raises(TrainingError, match=r"optimizer\.kind = muon, this recipe says adam"):
         Run(tiny(optimizer={"ema": 0.0}), pack, halves, resume=True)
-
-
-def test_muon_is_pytorchs_own_for_many_kernels_at_once() -> None:
-    """Three kernels of one shape, one of another, ten steps with random gradients; one has none in every other step."""
-    torch.manual_seed(0)
-    shapes = [(16, 8, 3, 3), (16, 8, 3, 3), (16, 8, 3, 3), (32, 2, 3, 3)]
-    kernels = [torch.randn(s).contiguous(memory_format=torch.channels_last).requires_grad_() for s in shapes]
-    alone = torch.randn(8, 8, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
-    ours = Muon([kernels, [alone]], momentum=0.95, weight_decay=0.1)
-
-    def as_matrix(kernel: torch.Tensor) -> torch.Tensor:
-        return kernel.detach().permute(0, 2, 3, 1).flatten(1).clone()
-
-    theirs = [as_matrix(kernel) for kernel in (*kernels, alone)]
-    reference = torch.optim.Muon(theirs, lr=0.01, momentum=0.95, weight_decay=0.1)
-    for step in range(10):
-        for kernel, matrix in zip((*kernels, alone), theirs, strict=True):
-            gone = kernel is alone and step % 2
-            kernel.grad = None if gone else torch.randn(kernel.shape)
-            matrix.grad = None if kernel.grad is None else as_matrix(kernel.grad)
-        ours.step(0.01)
-        reference.step()
-    for kernel, matrix in zip((*kernels, alone), theirs, strict=True):
-        # bfloat16 iterations in another order: a step's entries are 0.01 / sqrt(72), ten of them.
-        assert (as_matrix(kernel) - matrix).abs().max() < 2e-4
 
 
 def test_a_run_with_an_end_comes_down_to_its_last_rate_by_then_whatever_its_length(

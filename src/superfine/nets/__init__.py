@@ -5,7 +5,7 @@ No file is read or written here; checkpoints/ and weights/ do that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from superfine.nets.cfsrcnn import CFSRCNN, CFSRCNNConfig
 from superfine.nets.esrgcnn import ESRGCNN, ESRGCNNConfig
@@ -34,6 +34,17 @@ def build(config: NetworkConfig) -> Network:
     return ESRGCNN(config) if isinstance(config, ESRGCNNConfig) else CFSRCNN(config)
 
 
+def with_scales(network: Network, scales: tuple[int, ...]) -> Network:
+    """The network with the upsampler branches of `scales` alone; its values are copied.
+
+    Raises ValueError if `scales` is not an ascending choice of 2, 3, 4, KeyError if the network lacks one of them.
+    """
+    fewer = build(replace(network.config, scales=scales))
+    values = network.state_dict()
+    fewer.load_state_dict({name: values[name] for name in fewer.state_dict()})
+    return fewer
+
+
 def parameter_count(network: Network) -> int:
     """Trainable values; the papers' programs also count 24 fixed ones that hold the mean."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -49,4 +60,5 @@ __all__ = [
     "NetworkConfig",
     "build",
     "parameter_count",
+    "with_scales",
 ]

@@ -19,8 +19,8 @@ ONES = [1, 1]
 
 
 def pays(x: Tensor) -> bool:
-    """Whether these forms are the faster ones for training on activations `x`: bf16 on a CPU, and oneDNN at hand."""
-    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and torch.is_grad_enabled() and onednn()
+    """Whether these forms are the faster ones for training on activations `x`: bf16 on a CPU that oneDNN has it for."""
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and torch.is_grad_enabled() and HAS_BF16
 
 
 def conv_relu(conv: nn.Module, x: Tensor) -> Tensor:
@@ -162,3 +162,7 @@ def onednn() -> bool:
     """Whether this PyTorch was built with oneDNN and offers its fused convolutions."""
     found: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return found and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+
+
+HAS_BF16: bool = onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""Without AVX-512 oneDNN refuses bf16 (PyTorch's own convolutions then take it, slowly)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from superfine import checkpoints
 from superfine.errors import TrainingError
-from superfine.nets import Network, build
+from superfine.nets import Network, build, with_scales
 from superfine.nets.layers import channels_last
 from superfine.training import start
 from superfine.training.data import Batch, Samples, scale_of_step
@@ -26,6 +26,7 @@ from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
 from superfine.training.optimizer import Optimizer
 from superfine.training.pack import Pack
+from superfine.training.precision import native_bf16
 from superfine.training.processes import Team
 from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
@@ -80,9 +81,7 @@ def choose_bf16(precision: str, device: torch.device) -> bool:
     """Whether convolutions run in bf16; auto does where the hardware has it."""
     if precision != "auto":
         return precision == "bf16"
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return native_bf16(device)
 
 
 def starting_network(recipe: Recipe) -> Network:
@@ -93,9 +92,12 @@ def starting_network(recipe: Recipe) -> Network:
 
         assert recipe.start.checkpoint is not None
         network = checkpoints.load(weights.find(recipe.start.checkpoint).weights)
-        if network.config != config:
+        if (
+            not set(config.scales) <= set(network.config.scales)
+            or replace(network.config, scales=config.scales) != config
+        ):
             raise TrainingError(f"start.checkpoint holds {network.config}, the recipe wants {config}")
-        return network.train()
+        return with_scales(network, config.scales).train()
     network = build(config)
     (start.interpolator if recipe.start.kind == "interpolator" else start.random)(network, seed=recipe.seed)
     return network

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from superfine.training.precision import native_bf16
+
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration: they bring singular values near 1 fastest, not exactly to 1."""
 ITERATIONS = 5
@@ -70,9 +72,12 @@ class Muon:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(n, rows, columns) → the same with singular values near 1 (0.7 to 1.2), bfloat16: Newton-Schulz, five times."""
+    """(n, rows, columns) → the same with singular values near 1 (0.7 to 1.2): Newton-Schulz, five times.
+
+    In bfloat16 where the hardware has it, as PyTorch's own; else in float32, which is the more exact.
+    """
     a, b, c = QUINTIC
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if native_bf16(matrices.device) else matrices.float()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)
