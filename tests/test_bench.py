@@ -21,13 +21,16 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
     assert "esrgcnn, 16x16 pixels to x3" in done.stdout
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
     measured = {tuple(row[:2]): row[2:] for row in rows}
-    assert {("openvino", "fp32"), ("openvino", "bf16"), ("onnxruntime", "fp32"), ("pytorch", "fp32")} <= set(measured)
+    assert {("openvino", "fp32"), ("onnxruntime", "fp32"), ("pytorch", "fp32"), ("pytorch", "bf16")} <= set(measured)
+    # Either this processor computes in bf16 and was measured in it, or a line says that it does not.
+    without = "not measured: openvino bf16: this CPU has no bf16" in done.stdout
+    assert without != (("openvino", "bf16") in measured)
     # 48x48 pixels a run, and the arithmetic of ESRGCNN at x3. Everything is rounded, seconds to the millisecond.
     for seconds, megapixels, rate, _, _ in measured.values():
         shortest, longest = max(float(seconds) - 0.0006, 1e-9), float(seconds) + 0.0006
         for told, one_run, rounding in ((megapixels, 48 * 48 / 1e6, 0.006), (rate, WORK["esrgcnn"][3] * 512e-6, 0.6)):
             assert one_run / longest - rounding <= float(told) <= one_run / shortest + rounding
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32",) if without else ("fp32", "bf16"):
         assert re.fullmatch(r"\d+%", measured["openvino", precision][3])  # of the peak measured beside it
     chosen = open_engine(find("esrgcnn"), 3)
     marked = [key for key, row in measured.items() if row[-1] == "auto"]
