@@ -1,7 +1,7 @@
 """The middle between two checkpoints: `python -m superfine.export.mix ONE OTHER -o MIX`.
 
 Weights that were trained on from the same weights lie in one valley, and the mean of them is often better than either
-(Wortsman et al., "Model soups", 2022). If one has more scales than the other, the mix has those of both. Judge a mix on
+(Wortsman et al., "Model soups", 2022). The mix has the scales that both have. Judge a mix on
 pictures that are neither trained on nor reported, as any checkpoint.
 """
 
