@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from superfine import checkpoints
+from superfine.nets.precision import native_bf16
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -124,8 +125,7 @@ def choose_precision(precision: str, device: str) -> str:
     else:
         able = ["fp32", "bf16"]  # bf16 on a CPU without it is emulated: correct, slow, never chosen by auto
     if precision == "auto":
-        native = kind == "cuda" or (kind == "cpu" and torch.cpu._is_avx512_bf16_supported())
-        return "bf16" if native and "bf16" in able else "fp32"
+        return "bf16" if "bf16" in able and native_bf16(torch.device(device)) else "fp32"
     if precision not in able:
         raise EngineError(f"PyTorch cannot run {precision} on {device}: choose one of auto, {', '.join(able)}")
     return precision

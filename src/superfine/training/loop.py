@@ -20,13 +20,13 @@ from superfine import checkpoints
 from superfine.errors import TrainingError
 from superfine.nets import Network, build, with_scales
 from superfine.nets.layers import channels_last
+from superfine.nets.precision import native_bf16
 from superfine.training import start
 from superfine.training.data import Batch, Samples, scale_of_step
 from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
 from superfine.training.optimizer import Optimizer
 from superfine.training.pack import Pack
-from superfine.training.precision import native_bf16
 from superfine.training.processes import Team
 from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
