@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ import torch
 from superfine import checkpoints
 from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
-from superfine.nets import Network, with_scales
+from superfine.nets import Network, same_but_for_scales, with_scales
 
 
 def mix(one: Network, other: Network, share: float) -> Network:
@@ -29,7 +28,7 @@ def mix(one: Network, other: Network, share: float) -> Network:
     if not 0 <= share <= 1:
         raise DataError(f"a share of {share} is not between 0 (the first weights) and 1 (the second)")
     scales = tuple(scale for scale in one.config.scales if scale in other.config.scales)
-    if replace(one.config, scales=other.config.scales) != other.config or not scales:
+    if not same_but_for_scales(one.config, other.config) or not scales:
         raise CheckpointError(f"{one.config} and {other.config} have nothing in common to mix")
     mixed, towards = with_scales(one, scales), dict(with_scales(other, scales).named_parameters())
     with torch.no_grad():

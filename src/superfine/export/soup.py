@@ -15,7 +15,6 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from torch.nn import functional as F
 from superfine import checkpoints, weights
 from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
-from superfine.nets import Network
+from superfine.nets import Network, same_but_for_scales
 from superfine.nets.layers import channels_last
 from superfine.nets.precision import native_bf16
 from superfine.training.data import PatchSampler
@@ -39,7 +38,6 @@ RATE = 0.02
 """Of Adam, highest: a share moves about so much a step at first."""
 SMOOTHING = 0.98
 """Decay a step of the averaged shares, of which KEPT is kept."""
-
 KEPT = 0.5
 """How far from the first shares to the learned ones the soup is."""
 
@@ -53,8 +51,8 @@ class Soup:
     def __init__(self, base: Network, others: Sequence[Network], share: float) -> None:
         """share: of every other at first. Raises CheckpointError for an other that differs in more than its scales."""
         for other in others:
-            same = replace(other.config, scales=base.config.scales) == base.config
-            if not same or not set(other.config.scales) & set(base.config.scales):
+            common = set(other.config.scales) & set(base.config.scales)
+            if not same_but_for_scales(other.config, base.config) or not common:
                 raise CheckpointError(f"{other.config} cannot be mixed into {base.config}")
         self.network, self.first = base, share
         named = [dict(other.named_parameters()) for other in others]

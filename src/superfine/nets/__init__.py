@@ -34,6 +34,11 @@ def build(config: NetworkConfig) -> Network:
     return ESRGCNN(config) if isinstance(config, ESRGCNNConfig) else CFSRCNN(config)
 
 
+def same_but_for_scales(one: NetworkConfig, other: NetworkConfig) -> bool:
+    """Whether two configurations are of one network with one width and depth, whatever scales they have."""
+    return replace(one, scales=other.scales) == other
+
+
 def with_scales(network: Network, scales: tuple[int, ...]) -> Network:
     """The network with the upsampler branches of `scales` alone; its values are copied.
 

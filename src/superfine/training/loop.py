@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from superfine import checkpoints
 from superfine.errors import TrainingError
-from superfine.nets import Network, build, with_scales
+from superfine.nets import Network, build, same_but_for_scales, with_scales
 from superfine.nets.layers import channels_last
 from superfine.nets.precision import native_bf16
 from superfine.training import start
@@ -92,10 +92,7 @@ def starting_network(recipe: Recipe) -> Network:
 
         assert recipe.start.checkpoint is not None
         network = checkpoints.load(weights.find(recipe.start.checkpoint).weights)
-        if (
-            not set(config.scales) <= set(network.config.scales)
-            or replace(network.config, scales=config.scales) != config
-        ):
+        if not set(config.scales) <= set(network.config.scales) or not same_but_for_scales(network.config, config):
             raise TrainingError(f"start.checkpoint holds {network.config}, the recipe wants {config}")
         return with_scales(network, config.scales).train()
     network = build(config)
