@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from superfine import checkpoints
 from superfine.errors import TrainingError
@@ -25,6 +24,7 @@ from superfine.training import start
 from superfine.training.data import Batch, Samples, scale_of_step
 from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
+from superfine.training.losses import LOSSES
 from superfine.training.optimizer import Optimizer
 from superfine.training.pack import Pack
 from superfine.training.processes import Team
@@ -60,11 +60,6 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
-Losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": F.l1_loss,
-    "mse": F.mse_loss,
-    "charbonnier": lambda sr, hr: torch.sqrt((sr - hr) ** 2 + 1e-6).mean(),
-}
 
 
 def choose_device(name: str) -> torch.device:
@@ -260,7 +255,7 @@ class Run:
     def loss(self, stage: Stage, batch: Batch) -> Tensor:
         """What the stage makes small, of one batch (a scalar on the device)."""
         sr = self.program(batch.lr, batch.scale)
-        return Losses[stage.loss](sr, batch.hr.float() / 255)
+        return LOSSES[stage.loss](sr, batch.hr.float() / 255)
 
     def step(self, stage: Stage, scale: int, share: float) -> Tensor:
         """One step on one batch, at `share` of the highest rate; returns the loss (on the device, unread)."""

@@ -27,7 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Decay = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
 Scale = Literal[2, 3, 4]
-Loss = Literal["l1", "mse", "charbonnier"]
+Loss = Literal["l1", "mse", "charbonnier", "psnr"]
 
 
 class _Section(BaseModel):
@@ -125,7 +125,7 @@ class OptimizerSection(_Section):
     clip: Amount = 0.0
     """Largest gradient norm; 0 for no limit."""
     loss: Loss = "l1"
-    """What is made small, over RGB in 0..1: "l1", "mse" or "charbonnier" (l1 rounded off at 0.001)."""
+    """Made small, over RGB in 0..1: "l1", "mse", "charbonnier" (l1 rounded off at 0.001), "psnr" (patch by patch)."""
     ema: Decay = 0.999
     """Decay a step of the averaged weights, which are the ones validated and released; 0 for none."""
 
@@ -176,7 +176,7 @@ class StageSection(_Section):
     batch: Positive | None = None
     """Patches a step (on every device)."""
     loss: Loss | None = None
-    """What is made small: "l1", "mse" or "charbonnier"."""
+    """What is made small: "l1", "mse", "charbonnier" or "psnr"."""
     scale_odds: tuple[Amount, ...] | None = None
     """How often each of network.scales is trained; 0 leaves one out of this stage."""
 
