@@ -73,7 +73,7 @@ def message(raw: dict[str, Any]) -> str:
         ("optimizer.eps", 0),
         ("optimizer.weight_decay", -0.1),
         ("optimizer.clip", -1),
-        ("optimizer.loss", "psnr"),
+        ("optimizer.loss", "ssim"),
         ("optimizer.ema", 1.0),
         ("schedule.steps", 0),
         ("schedule.warmup", -1),

@@ -21,7 +21,7 @@ from superfine.quality.benchmark.result import Result, Row
 from superfine.weights.catalogue import FOLDER
 from upstream_files import read_golden
 
-SHIPPED = ["esrgcnn", "cfsrcnn"]
+SHIPPED = ["esrgcnn", "cfsrcnn", "esrgcnn-x2"]
 
 
 def saved(folder: Path, name: str = "mine.safetensors") -> Path:
@@ -39,10 +39,13 @@ def test_both_networks_are_shipped_and_esrgcnn_comes_first() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_is_found_by_name_with_a_graph_and_a_halo_a_scale(name: str) -> None:
     model = weights.find(name)
-    assert (model.name, model.network, model.scales) == (name, name, (2, 3, 4))
-    assert set(model.graphs) == set(model.halo) == {2, 3, 4}
+    network, *alone = name.split("-x")
+    scales = tuple(map(int, alone)) or (2, 3, 4)
+    assert (model.name, model.network, model.scales) == (name, network, scales)
+    assert set(model.graphs) == set(scales)
     # the receptive radius rounded up: test_nets measures it
-    assert model.halo == {"esrgcnn": {2: 40, 3: 40, 4: 40}, "cfsrcnn": {2: 27, 3: 26, 4: 26}}[name]
+    halo = {"esrgcnn": {2: 40, 3: 40, 4: 40}, "cfsrcnn": {2: 27, 3: 26, 4: 26}}[network]
+    assert model.halo == {scale: halo[scale] for scale in scales}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -104,8 +107,8 @@ def test_a_file_wins_over_nothing_but_a_shipped_name(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn"]),
-        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn"]),
+        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
+        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
         ("", ModelError, ["no model ''"]),
         ("gone.pth", CheckpointError, ["gone.pth", "check the path"]),
         ("no/such", CheckpointError, ["no/such"]),
