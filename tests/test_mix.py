@@ -25,7 +25,7 @@ def test_every_weight_is_so_far_on_the_way_and_only_common_scales_stay(
     paths = [str(tmp_path / name) for name in ("one.safetensors", "other.safetensors", "mix.safetensors")]
     one = saved(Path(paths[0]), (2, 3), seed=1)
     other = saved(Path(paths[1]), (3, 4), seed=2)
-    for share, more in ((0.25, []), (0.5, ["--half"])):
+    for share, more in ((0.25, []), (0.5, ["--dtype", "fp16"])):
         assert main([paths[0], paths[1], "-o", paths[2], "--share", str(share), *more]) == 0
         assert capsys.readouterr().out.strip() == f"wrote {paths[2]}, scales x3"
         mixed = checkpoints.load(paths[2])

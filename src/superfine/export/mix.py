@@ -14,10 +14,12 @@ from pathlib import Path
 
 import torch
 
-from superfine import checkpoints
+from superfine import checkpoints, weights
 from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
 from superfine.nets import Network, same_but_for_scales, with_scales
+
+DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
 def mix(one: Network, other: Network, share: float) -> Network:
@@ -40,16 +42,17 @@ def mix(one: Network, other: Network, share: float) -> Network:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("one", type=Path)
-    parser.add_argument("other", type=Path)
+    parser.add_argument("one", help="a file, or the name of a shipped model")
+    parser.add_argument("other", help="the same")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.5, help="of the other's weights, 0 to 1 (default: half)")
-    parser.add_argument("--half", action="store_true", help="write float16, which takes half the room")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="how the weights are stored (default: fp32)")
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        mixed = mix(checkpoints.load(options.one), checkpoints.load(options.other), options.share)
-        checkpoints.save(mixed, options.out, dtype=torch.float16 if options.half else torch.float32, metadata={})
+        one, other = (checkpoints.load(weights.find(name).weights) for name in (options.one, options.other))
+        mixed = mix(one, other, options.share)
+        checkpoints.save(mixed, options.out, dtype=DTYPES[options.dtype], metadata={})
         print(f"wrote {options.out}, scales {', '.join(f'x{scale}' for scale in mixed.config.scales)}")
 
     return exit_code(work)

@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-p", "--pack", type=Path, required=True, help="training pictures: what superfine pack made")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=500, help="each on one batch at one scale (default: 500)")
-    parser.add_argument("--share", type=float, default=0.2, help="of every other at first (default: 0.2)")
+    parser.add_argument("--share", type=float, default=0.13, help="of every other at first (default: 0.13)")
     options = parser.parse_args(arguments)
 
     def progress(done: int, loss: float) -> None:
