@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from superfine.checkpoints.files import halo, load, save
 
-__all__ = ["halo", "load", "save"]
+__all__ = ["DTYPES", "halo", "load", "save"]
+
+DTYPES = {"fp16": "float16", "fp32": "float32"}
+"""How weights may be stored: what a user says → PyTorch's name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from superfine.cli import options as shared
+
 
 def bench(
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME", help="esrgcnn, cfsrcnn, or the path of a weights file.")
-    ] = "esrgcnn",
+    model: shared.Model = "esrgcnn",
     scale: Annotated[int, typer.Option("--scale", "-s", metavar="2|3|4", help="How many times as large.")] = 2,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of the square picture.", min=16, max=4096)] = 256,
     repeat: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.", min=1)] = 5,

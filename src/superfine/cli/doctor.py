@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or esrgcnn, cfsrcnn.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name superfine models lists.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not the first ten.")] = False,
 ) -> int:

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from superfine.checkpoints import DTYPES
 from superfine.cli.messages import size_of
 from superfine.errors import ModelError
 
-TYPES = {"fp16": "float16", "fp32": "float32"}
-
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or esrgcnn, cfsrcnn.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name superfine models lists.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go; made if need be.")],
     scale: Annotated[
         list[int] | None, typer.Option("--scale", "-s", metavar="2|3|4", help="Only this scale; may be repeated.")
@@ -31,7 +32,7 @@ def export(
     The graphs take pictures of any height and width, and any number at once. Each is compared with the PyTorch
     network in OpenVINO (and ONNX Runtime, where it is installed) before it appears. Needs superfine\\[export].
     """
-    if dtype not in TYPES:
+    if dtype not in DTYPES:
         raise ModelError(f"weights are stored as fp16 or fp32, not {dtype!r}")
     try:
         import torch
@@ -43,7 +44,7 @@ def export(
 
     source = find(model)
     written = write(
-        source.weights, out, name=name, scales=scale, dtype=getattr(torch, TYPES[dtype]), overwrite=overwrite
+        source.weights, out, name=name, scales=scale, dtype=getattr(torch, DTYPES[dtype]), overwrite=overwrite
     )
     print(f"{written.weights}  {size_of(written.weights.stat().st_size)}, {dtype}")
     for each, graph in written.graphs.items():

@@ -39,7 +39,8 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, its pixels, memory and time; write nothing.")
 ]
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME", help="esrgcnn, cfsrcnn, or the path of a weights file.")
+    str,
+    typer.Option("--model", "-m", metavar="NAME", help="A name superfine models lists, or the path of a weights file."),
 ]
 
 # Sizes: see read_target.

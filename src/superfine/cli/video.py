@@ -30,9 +30,7 @@ def video(
         str | None,
         typer.Option("--scale", "-s", metavar="N", help="How many times as wide and high.", show_default="2"),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME|FILE", help="esrgcnn, cfsrcnn, or a weights file.")
-    ] = "esrgcnn",
+    model: shared.Model = "esrgcnn",
     width: shared.Width = None,
     height: shared.Height = None,
     long_edge: shared.LongEdge = None,

@@ -19,8 +19,6 @@ from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
 from superfine.nets import Network, same_but_for_scales, with_scales
 
-DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
-
 
 def mix(one: Network, other: Network, share: float) -> Network:
     """A new network whose every weight is `share` (0..1) of the way from `one`'s to `other`'s.
@@ -46,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("other", help="the same")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.5, help="of the other's weights, 0 to 1 (default: half)")
-    parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="how the weights are stored (default: fp32)")
+    parser.add_argument(
+        "--dtype", choices=checkpoints.DTYPES, default="fp32", help="how the weights are stored (default: fp32)"
+    )
     options = parser.parse_args(arguments)
 
     def work() -> None:
         one, other = (checkpoints.load(weights.find(name).weights) for name in (options.one, options.other))
         mixed = mix(one, other, options.share)
-        checkpoints.save(mixed, options.out, dtype=DTYPES[options.dtype], metadata={})
+        checkpoints.save(mixed, options.out, dtype=getattr(torch, checkpoints.DTYPES[options.dtype]), metadata={})
         print(f"wrote {options.out}, scales {', '.join(f'x{scale}' for scale in mixed.config.scales)}")
 
     return exit_code(work)

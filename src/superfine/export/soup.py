@@ -12,7 +12,6 @@ The soup has the scales of the base. An other may have fewer; the branches it la
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +29,8 @@ from superfine.nets.layers import channels_last
 from superfine.nets.precision import native_bf16
 from superfine.training.data import PatchSampler
 from superfine.training.pack import Pack
+from superfine.training.recipe import ScheduleSection
+from superfine.training.schedule import rate_share
 
 BATCH, PATCH = 4, 48
 """Patches of LR pixels a step sees."""
@@ -83,9 +84,10 @@ class Soup:
         progress: called with (steps done, mean loss so far) now and then.
         """
         optimizer = torch.optim.Adam(self.shares.values(), lr=RATE, betas=(0.9, 0.99))
+        schedule = ScheduleSection(steps=steps, warmup=0)
         scales, total = self.network.config.scales, 0.0
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
+            optimizer.param_groups[0]["lr"] = RATE * rate_share(schedule, step, step / steps)
             batch = sampler.draw(step, scales[step % len(scales)])
             loss = self.loss(batch.lr, batch.hr, batch.scale)
             optimizer.zero_grad()

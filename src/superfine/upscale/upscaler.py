@@ -33,7 +33,7 @@ class Upscaler:
     >>> larger = upscale("photo.jpg")  # a PIL image
     >>> larger.save("larger.png")
 
-    model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
+    model: a shipped name ("esrgcnn", "cfsrcnn", "esrgcnn-x2") or the path of a weights file.
     scale: 2, 3 or 4.
     engine: "auto", "openvino", "pytorch" (or "pytorch:cuda", ...), "nearest", or an `Engine` of your own.
     precision: "auto" (bfloat16 where the hardware computes in it), "fp32", "bf16", "fp16" or "int8".

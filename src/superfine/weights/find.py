@@ -36,7 +36,7 @@ class Model:
 
 
 def find(name_or_path: str | Path) -> Model:
-    """The model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
+    """The model of a shipped name ("esrgcnn", "cfsrcnn", "esrgcnn-x2") or of a weights file.
 
     Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
     CheckpointError for a file that is missing, damaged or foreign.
