@@ -18,6 +18,7 @@ LAYERS = [
     {"upscale"},
     {"engines", "weights", "checkpoints"},
     {"nets"},
+    {"native"},
     {"quality.metrics", "quality.protocols", "quality", "images"},
     {"atomic", "cache", "digest", "errors", "version"},
 ]

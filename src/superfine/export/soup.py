@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from superfine import checkpoints, weights
+from superfine import checkpoints, native, weights
 from superfine.errors import CheckpointError, DataError
 from superfine.export.commands import exit_code
-from superfine.nets import Network, same_but_for_scales
+from superfine.nets import Network, same_but_for_scales, winograd
 from superfine.nets.layers import channels_last
 from superfine.nets.precision import native_bf16
 from superfine.training.data import PatchSampler
@@ -74,7 +74,9 @@ class Soup:
 
     def loss(self, lr: Tensor, hr: Tensor, scale: int) -> Tensor:
         """L1 over uint8 patches (NCHW), in 0..1."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=native_bf16(torch.device("cpu"))):
+        bf16 = native_bf16(torch.device("cpu"))
+        functions = None if bf16 else native.winograd.load()[0]
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), winograd.using(functions):
             sr = functional_call(self.network, self.weights(self.shares), (lr.float() / 255, scale))
         return F.l1_loss(sr, hr.float() / 255)
 

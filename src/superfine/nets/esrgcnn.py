@@ -62,9 +62,9 @@ class GroupEnhancementBlock(nn.Module):
         self.conv6 = conv3x3(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        if fused.pays(x):
-            convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
-            return fused.group_enhancement(x, *(conv.weight for conv in convs))
+        convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
+        if fused.takes(x, *(weights := [conv.weight for conv in convs])):
+            return fused.group_enhancement(x, *weights)
         d1, r1 = torch.split(self.conv1(x), self.parts, dim=1)
         r1 = F.relu(r1)
         d2, q2 = torch.split(self.conv2(r1), self.parts, dim=1)

@@ -14,19 +14,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from superfine.nets import winograd
+
 ONES = [1, 1]
 """Strides and dilations."""
 
 
 def pays(x: Tensor) -> bool:
-    """Whether these forms are the faster ones for training on activations `x`: bf16 on a CPU that oneDNN has it for."""
+    """Whether a fused form is the faster one for training on activations `x`: on a CPU, in bf16 or by Winograd."""
+    return bf16_pays(x) or winograd.pays(x)
+
+
+def bf16_pays(x: Tensor) -> bool:
+    """Whether the forms of this file are: bf16 on a CPU that oneDNN has it for."""
     return x.device.type == "cpu" and x.dtype == torch.bfloat16 and torch.is_grad_enabled() and HAS_BF16
+
+
+def takes(x: Tensor, *weights: Tensor) -> bool:
+    """Whether convolutions with these weights, (outputs, inputs, k, k), have a fused form that pays on `x`."""
+    return bf16_pays(x) or winograd.takes(x, *weights)
 
 
 def conv_relu(conv: nn.Module, x: Tensor) -> Tensor:
     """relu(conv(x)), for an nn.Conv2d that keeps height and width. x: (n, inputs, h, w)."""
     assert isinstance(conv, nn.Conv2d)
-    return active_conv(x, conv.weight, conv.bias) if pays(x) else F.relu(conv(x))
+    return active_conv(x, conv.weight, conv.bias) if takes(x, conv.weight) else F.relu(conv(x))
 
 
 def active_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -35,6 +47,8 @@ def active_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x: (n, inputs, h, w), channels last. weight: (outputs, inputs, k, k), k odd; bias: (outputs,); both of any float
     type, and used in x's. Returns (n, outputs, h, w) in x's type.
     """
+    if winograd.takes(x, weight):
+        return winograd.conv(x, weight, bias, relu=True)
     active: Tensor = _ConvReLU.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return active
 
@@ -45,6 +59,8 @@ def group_enhancement(x: Tensor, *weights: Tensor) -> Tensor:
     Returns (n, width, h, w) in x's type. What conv2 to conv4 hand on and what they refine are convolutions of their
     own here: 16 and 48 channels take no longer than 64, and nothing needs splitting.
     """
+    if winograd.takes(x, *weights):
+        return winograd.group_enhancement(x, *weights)
     out: Tensor = _GroupEnhancement.apply(x, *weights)  # type: ignore[no-untyped-call]
     return out
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import fused
+from superfine.nets import fused, winograd
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of DIV2K's pictures, R, G, B in 0..1: both papers take it off first and add it last."""
@@ -24,9 +24,23 @@ def channels_last(module: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
+class Conv3x3(nn.Conv2d):
+    """3x3 convolution that keeps height and width (zero padding 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return plain_conv(x, self.weight, self.bias)
+
+
+def plain_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """conv(x, weight) + bias, zero padding 1. x: (n, inputs, h, w); weight: (outputs, inputs, 3, 3)."""
+    if winograd.takes(x, weight):
+        return winograd.conv(x, weight, bias, relu=False)
+    return F.conv2d(x, weight, bias, padding=1)
+
+
 def conv3x3(inputs: int, outputs: int, *, bias: bool = False) -> nn.Conv2d:
     """3x3 convolution that keeps height and width (zero padding 1)."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
+    return Conv3x3(inputs, outputs, 3, padding=1, bias=bias)
 
 
 def conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
@@ -67,7 +81,7 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
         for weight, bias in self._stages(scale, bias_times):
-            x = F.pixel_shuffle(F.conv2d(x, weight, bias, padding=1), self.step(scale))
+            x = F.pixel_shuffle(plain_conv(x, weight, bias), self.step(scale))
         return x
 
     def phases(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
@@ -75,7 +89,7 @@ class Upsampler(nn.Module):
         *before, (weight, bias) = self._stages(scale, bias_times)
         step = self.step(scale)
         for first, first_bias in before:
-            x = F.pixel_shuffle(F.conv2d(x, first, first_bias, padding=1), step)
+            x = F.pixel_shuffle(plain_conv(x, first, first_bias), step)
         weight = weight.view(-1, step * step, *weight.shape[1:]).transpose(0, 1).flatten(0, 1)
         bias = bias.view(-1, step * step).t().flatten()
         return fused.active_conv(x, weight, bias)

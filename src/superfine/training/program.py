@@ -7,19 +7,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from superfine import native
 from superfine.errors import TrainingError
-from superfine.nets import Network
+from superfine.nets import Network, winograd
 
 PASSES = 3
 """Passes until a step is compiled and, on CUDA, recorded as a graph."""
 
 
 class Program:
-    """(lr, scale) → sr: uint8 NCHW patches in, float 0..1 out; convolutions in bf16 if asked, the tail in float32."""
+    """(lr, scale) → sr: uint8 NCHW patches in, float 0..1 out; convolutions in bf16 if asked, the tail in float32.
+
+    Where that is neither asked nor compiled, a CPU's convolutions are superfine's own (`nets/winograd.py`).
+    """
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
         self._network, self._device, self._bf16, self._compiled = network, device, bf16, compile
         self._call = self._forward
+        self._winograd, self._slow = None, ""
+        if device.type == "cpu" and not bf16 and not compile:
+            self._winograd, why_not = native.winograd.load()
+            self._call = self._by_winograd
+            if why_not:
+                self._slow = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
         if compile:
             # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
             # The loss stays outside, or a stage with another one would compile all of them anew.
@@ -33,14 +43,18 @@ class Program:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             return self._network(lr.float() / 255, scale)  # type: ignore[no-any-return]
 
+    def _by_winograd(self, lr: Tensor, scale: int) -> Tensor:
+        with winograd.using(self._winograd):
+            return self._forward(lr, scale)
+
     def warm_up(self, work: Callable[[], None]) -> str:
-        """Compile what `work` calls, by doing it; gives a line to be shown if that failed and all goes on uncompiled.
+        """Compile what `work` calls, by doing it; gives a line to be shown if that failed and all goes on more slowly.
 
         On CUDA it is done uncompiled too: a batch too large for the memory is found out now, not in a late stage.
         Raises TrainingError if there is one.
         """
         if not self._compiled and self._device.type != "cuda":
-            return ""
+            return self._slow
         try:
             for _ in range(PASSES):
                 work()
