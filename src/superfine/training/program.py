@@ -9,6 +9,7 @@ from torch import Tensor
 
 from superfine import native
 from superfine.errors import TrainingError
+from superfine.native.winograd import Winograd
 from superfine.nets import Network, winograd
 
 PASSES = 3
@@ -23,14 +24,11 @@ class Program:
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
         self._network, self._device, self._bf16, self._compiled = network, device, bf16, compile
-        self._call = self._forward
-        self._winograd, self._slow = None, ""
-        if device.type == "cpu" and not bf16 and not compile:
-            self._winograd, why_not = native.winograd.load()
-            self._call = self._by_winograd
-            if why_not:
-                self._slow = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
-        if compile:
+        self._winograd: Winograd | None = None
+        self._note = ""
+        if not compile:
+            self._call = self._uncompiled()
+        else:
             # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
             # The loss stays outside, or a stage with another one would compile all of them anew.
             mode = "reduce-overhead" if device.type == "cuda" else "default"
@@ -43,6 +41,15 @@ class Program:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             return self._network(lr.float() / 255, scale)  # type: ignore[no-any-return]
 
+    def _uncompiled(self) -> Callable[[Tensor, int], Tensor]:
+        """The network as it is called where nothing is compiled."""
+        if self._device.type != "cpu" or self._bf16:
+            return self._forward
+        self._winograd, why_not = native.winograd.load()
+        if why_not:
+            self._note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
+        return self._by_winograd
+
     def _by_winograd(self, lr: Tensor, scale: int) -> Tensor:
         with winograd.using(self._winograd):
             return self._forward(lr, scale)
@@ -54,7 +61,7 @@ class Program:
         Raises TrainingError if there is one.
         """
         if not self._compiled and self._device.type != "cuda":
-            return self._slow
+            return self._note
         try:
             for _ in range(PASSES):
                 work()
@@ -65,7 +72,7 @@ class Program:
         except Exception as error:  # whatever a compiler may meet on a machine
             if not self._compiled:
                 raise
-            self._call, self._compiled = self._forward, False
+            self._call, self._compiled = self._uncompiled(), False
             why = (str(error).strip().splitlines() or ["no reason given"])[0]
             return f"compiling failed ({type(error).__name__}: {why}): training goes on without, more slowly"
         return ""
