@@ -60,9 +60,8 @@ const float ZEROS[CHUNK] = {};  // what lies outside of a picture
 const float G[6][3] = {{1 / 4.f, 0, 0}, {-1 / 6.f, -1 / 6.f, -1 / 6.f}, {-1 / 6.f, 1 / 6.f, -1 / 6.f},
                        {1 / 24.f, 1 / 12.f, 1 / 6.f}, {1 / 24.f, -1 / 12.f, 1 / 6.f}, {0, 0, 1}};
 
-// B' d, A' m and A g of one column or row.
-
-template <class T> inline void input_1d(const T (&d)[6], T (&o)[6]) {
+// B' d (of 6), A' m and A g (of 4) of one column or row.
+template <class T> inline void points_1d(const T (&d)[6], T (&o)[6]) {
   T a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
   o[0] = 4 * d[0] - 5 * d[2] + d[4];
   o[1] = a + b; o[2] = a - b; o[3] = c + e; o[4] = c - e;
@@ -74,63 +73,35 @@ template <class T> inline void output_1d(const T (&m)[6], T (&o)[4]) {
   o[0] = m[0] + a + c; o[1] = b + 2 * e; o[2] = a + 4 * c; o[3] = b + 8 * e + m[5];
 }
 
-template <class T> inline void gradient_1d(const T (&g)[4], T (&o)[6]) {
+template <class T> inline void points_1d(const T (&g)[4], T (&o)[6]) {
   T a = g[0] + g[2], b = g[1] + g[3], c = g[0] + 4 * g[2], e = 2 * g[1] + 8 * g[3];
   o[0] = g[0]; o[1] = a + b; o[2] = a - b; o[3] = c + e; o[4] = c - e; o[5] = g[3];
 }
 
-// V[point][tile][channel] = B' d B
-void input_tiles(const Plane& p, View x, int channels, int64_t first, int count, float* V) {
+// to[point][tile][channel]: B' d B of an input's tiles (SIDE 6: with the pixels around them), A g A' of a gradient's (4).
+template <int SIDE> void tiles_to_points(const Plane& p, View x, int channels, int64_t first, int count, float* to) {
+  constexpr int AROUND = (SIDE - 4) / 2;
   for (int t = 0; t < count; ++t) {
     Place at = place(p, first + t);
-    const float* from[6][6];
-    for (int i = 0; i < 6; ++i)
-      for (int j = 0; j < 6; ++j) {
-        int y = at.y + i - 1, c = at.x + j - 1;
+    const float* from[SIDE][SIDE];
+    for (int i = 0; i < SIDE; ++i)
+      for (int j = 0; j < SIDE; ++j) {
+        int y = at.y + i - AROUND, c = at.x + j - AROUND;
         bool in = y >= 0 && y < p.h && c >= 0 && c < p.w;
         from[i][j] = in ? x.data + ((int64_t(at.n) * p.h + y) * p.w + c) * x.pixel : ZEROS;
       }
     for (int c = 0; c < channels; c += LANES) {
-      vec half[6][6];
-      for (int j = 0; j < 6; ++j) {
-        vec d[6], o[6];
-        for (int i = 0; i < 6; ++i) d[i] = load(from[i][j] + c);
-        input_1d(d, o);
+      vec half[6][SIDE];
+      for (int j = 0; j < SIDE; ++j) {
+        vec d[SIDE], o[6];
+        for (int i = 0; i < SIDE; ++i) d[i] = load(from[i][j] + c);
+        points_1d(d, o);
         for (int i = 0; i < 6; ++i) half[i][j] = o[i];
       }
-      float* to = V + t * channels + c;
       for (int i = 0; i < 6; ++i) {
         vec o[6];
-        input_1d(half[i], o);
-        for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * STRIDE, o[j]);
-      }
-    }
-  }
-}
-
-// Z[point][tile][channel] = A g A'
-void gradient_tiles(const Plane& p, View g, int channels, int64_t first, int count, float* Z) {
-  for (int t = 0; t < count; ++t) {
-    Place at = place(p, first + t);
-    const float* from[4][4];
-    for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < 4; ++j) {
-        int y = at.y + i, c = at.x + j;
-        from[i][j] = y < p.h && c < p.w ? g.data + ((int64_t(at.n) * p.h + y) * p.w + c) * g.pixel : ZEROS;
-      }
-    for (int c = 0; c < channels; c += LANES) {
-      vec half[6][4];
-      for (int j = 0; j < 4; ++j) {
-        vec d[4], o[6];
-        for (int i = 0; i < 4; ++i) d[i] = load(from[i][j] + c);
-        gradient_1d(d, o);
-        for (int i = 0; i < 6; ++i) half[i][j] = o[i];
-      }
-      float* to = Z + t * channels + c;
-      for (int i = 0; i < 6; ++i) {
-        vec o[6];
-        gradient_1d(half[i], o);
-        for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * STRIDE, o[j]);
+        points_1d(half[i], o);
+        for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * STRIDE + t * channels + c, o[j]);
       }
     }
   }
@@ -254,7 +225,7 @@ void winograd_conv(int n, int h, int w, const float* x, int64_t x_pixel, int inp
         int some = std::min(CHUNK, outputs - o);
         for (int c = 0; c < inputs; c += CHUNK) {
           int depth = std::min(CHUNK, inputs - c);
-          if (inputs > CHUNK || o == 0) input_tiles(p, {x + c, x_pixel}, depth, first, count, V);
+          if (inputs > CHUNK || o == 0) tiles_to_points<6>(p, {x + c, x_pixel}, depth, first, count, V);
           for (int point = 0; point < POINTS; ++point)
             for (int q = 0; q < some; q += PANEL) {
               const float* panel = u + ((int64_t(point) * (outputs / PANEL) + (o + q) / PANEL) * inputs + c) * PANEL;
@@ -292,8 +263,8 @@ void winograd_to_kernels(int n, int h, int w, const float* x, int64_t x_pixel, i
         for (int64_t block = 0; block < blocks; ++block) {
           int64_t first = block * TILES;
           int count = int(std::min<int64_t>(TILES, p.tiles - first));
-          input_tiles(p, {x + c, x_pixel}, depth, first, count, V);
-          gradient_tiles(p, {g + o, g_pixel}, some, first, count, Z);
+          tiles_to_points<6>(p, {x + c, x_pixel}, depth, first, count, V);
+          tiles_to_points<4>(p, {g + o, g_pixel}, some, first, count, Z);
           for (int point = 0; point < POINTS; ++point) {
             const float *a = V + point * STRIDE, *b = Z + point * STRIDE;
             float* to = sum + point * some * depth;

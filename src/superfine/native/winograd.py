@@ -74,9 +74,7 @@ class Winograd:
         x, to_out = _pixels(x), _pixels(to_out)
         outputs = to_out.shape[1]
         result = torch.empty(3, 3, inputs, outputs)
-        self._library.winograd_to_kernels(
-            n, h, w, *_place(x), inputs, *_place(to_out), outputs, result.data_ptr()
-        )  # fmt: skip
+        self._library.winograd_to_kernels(n, h, w, *_place(x), inputs, *_place(to_out), outputs, result.data_ptr())
         return result.permute(3, 2, 0, 1)
 
     def _conv(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from superfine.nets import winograd
+from superfine.nets.gradients import last, through_relu
 
 ONES = [1, 1]
 """Strides and dilations."""
@@ -77,7 +78,7 @@ class _ConvReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         x, w, active = ctx.saved_tensors
-        to_conv = _through_relu(gradients[0], active)
+        to_conv = through_relu(gradients[0], active)
         to_weight, to_bias = _to_parameters(to_conv, x, w, bias=ctx.needs_input_grad[2])
         return _to_input(to_conv, w), to_weight.to(ctx.kind), None if to_bias is None else to_bias.to(ctx.kind)
 
@@ -102,18 +103,18 @@ class _GroupEnhancement(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, r1, r2, r3, y, a5, a6, w1, w2, w3, w4, w5, w6 = ctx.saved_tensors
-        to_out = _last(gradients[0])
+        to_out = last(gradients[0])
         to_weights = []
-        to_conv = _through_relu(to_out, a6)
+        to_conv = through_relu(to_out, a6)
         for w, active in ((w6, a5), (w5, y)):
             to_weights.append(_to_weight(to_conv, active, w))
-            to_conv = _through_relu(_to_input(to_conv, w), active)
+            to_conv = through_relu(_to_input(to_conv, w), active)
         distilled = w1.shape[0] - w2.shape[1]
         # The same gradient reaches what each of the four convolutions hands on: their sum has no weights.
-        to_handed, to_refined = _last(to_conv[:, :distilled]), _last(to_conv[:, distilled:])
+        to_handed, to_refined = last(to_conv[:, :distilled]), last(to_conv[:, distilled:])
         for w, active in ((w4, r3), (w3, r2), (w2, r1)):
             to_weights.append(_to_weight(to_conv, active, w))
-            to_refined = _through_relu(_to_input(to_conv, w, plus=to_refined), active)
+            to_refined = through_relu(_to_input(to_conv, w, plus=to_refined), active)
             to_conv = torch.cat([to_handed, to_refined], dim=1)
         to_weights.append(_to_weight(to_conv, x, w1))
         return _to_input(to_conv, w1, plus=to_out), *(w.to(ctx.kind) for w in reversed(to_weights))
@@ -159,15 +160,6 @@ def _to_parameters(to_conv: Tensor, x: Tensor, w: Tensor, *, bias: bool) -> tupl
 def _around(w: Tensor) -> list[int]:
     """The zero padding that keeps height and width."""
     return [w.shape[2] // 2, w.shape[3] // 2]
-
-
-def _through_relu(gradient: Tensor, active: Tensor) -> Tensor:
-    masked: Tensor = torch.ops.aten.threshold_backward(_last(gradient), active, 0)
-    return masked
-
-
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _of_kind(weight: Tensor, x: Tensor) -> Tensor:

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from superfine.native.winograd import Winograd
-
-GROUP = 16
-"""Channels are taken by so many."""
+from superfine.native.winograd import GROUP, NEVER, Winograd
+from superfine.nets.gradients import last, through_relu
 
 _functions: Winograd | None = None
 
@@ -82,7 +79,7 @@ class _Conv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
         ctx.functions = functions = _ready()
-        out = functions.conv(x, weight, bias, relu_from=0) if relu else functions.conv(x, weight, bias)
+        out = functions.conv(x, weight, bias, relu_from=0 if relu else NEVER)
         ctx.save_for_backward(x, weight, out if relu else None)
         return out
 
@@ -90,7 +87,7 @@ class _Conv(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         functions: Winograd = ctx.functions
         x, weight, active = ctx.saved_tensors
-        to_conv = gradients[0] if active is None else _through_relu(gradients[0], active)
+        to_conv = gradients[0] if active is None else through_relu(gradients[0], active)
         to_x = functions.to_input(to_conv, weight) if ctx.needs_input_grad[0] else None
         to_bias = to_conv.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         return to_x, functions.to_weight(to_conv, x), to_bias, None
@@ -116,9 +113,9 @@ class _GroupEnhancement(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         functions: Winograd = ctx.functions
         x, s1, s2, s3, y, a5, a6, w1, w2, w3, w4, w5, w6 = ctx.saved_tensors
-        to_out = _last(gradients[0])
+        to_out = last(gradients[0])
         to_weights = []
-        to_conv = _through_relu(to_out, a6)
+        to_conv = through_relu(to_out, a6)
         for w, active in ((w6, a5), (w5, y)):
             to_weights.append(functions.to_weight(to_conv, active))
             to_conv = functions.to_input(to_conv, w, where=active)
@@ -138,12 +135,3 @@ class _GroupEnhancement(torch.autograd.Function):
 def _ready() -> Winograd:
     assert _functions is not None
     return _functions
-
-
-def _through_relu(gradient: Tensor, active: Tensor) -> Tensor:
-    masked: Tensor = torch.ops.aten.threshold_backward(_last(gradient), active, 0)
-    return masked
-
-
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
