@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A process a core, not more than four: each computes with several threads itself.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test lint types check clean
 
@@ -10,7 +12,7 @@ demo: $(VENV)/base.stamp   ## upscale a photograph with both networks; results i
 	$(BIN)/superfine demo -o demo
 
 test: $(VENV)/dev.stamp    ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

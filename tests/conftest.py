@@ -17,6 +17,11 @@ from browser import Browser
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Under pytest-xdist several processes compute on the same cores: their threads must sleep while they wait, not spin.
+# Here, because OpenMP reads it once, when PyTorch is first imported; processes that tests start inherit it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Compiled graphs of tests, and of the processes they start, go to a folder of this run, never to the user's own.
 _cache = tempfile.mkdtemp(prefix="superfine-tests-cache-")
 os.environ["SUPERFINE_CACHE"] = _cache

@@ -140,8 +140,9 @@ sys.exit(main(arguments))
 
 def unprivileged(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The command as somebody who may not read and write everything, even when the tests run as root."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        if folder.owner() == Path.home().owner() or os.getuid() == 0:
+    for folder in (tmp_path, *tmp_path.parents):
+        ours = folder.owner() == Path.home().owner() or os.getuid() == 0
+        if ours and not folder.stat().st_mode & 0o001:
             folder.chmod(0o755)
     warm = picture(tmp_path / "warm.png")
     command = [sys.executable, "-c", UNPRIVILEGED, str(warm), *map(str, arguments)]

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import onnx
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from superfine.checkpoints.header import Header, StoredTensor
-from superfine.nets import Network
+from superfine.nets import Network, NetworkConfig, build
 
 _TYPES = {"F16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16, "F32": TensorProto.FLOAT}
 
@@ -30,10 +31,10 @@ def make_graph(network: Network, scale: int, weights_file: str, header: Header) 
     `header` names our keys; a Cast widens it to float32. The graph names the header's layout, because it would read
     nonsense from a file laid out differently.
     """
-    keys = [key for key in network.state_dict() if key in _used_keys(network, scale)]
-    model = _trace(network, scale, keys)
+    keys = _used_keys(network, scale)
+    model = ModelProto()
+    model.CopyFrom(_traced(network.config, scale))
     graph = model.graph
-    _strip(model)
     for key in keys:
         name = _input_name(key)
         graph.initializer.append(_stored(key, header.tensors[key], weights_file))
@@ -61,8 +62,11 @@ class _AtScale(nn.Module):
         return sr
 
 
-def _trace(network: Network, scale: int, keys: list[str]) -> ModelProto:
-    state = network.state_dict()
+@lru_cache(maxsize=16)
+def _traced(config: NetworkConfig, scale: int) -> ModelProto:
+    """What every network of this configuration computes, its weights inputs. Kept, as tracing takes seconds."""
+    network = build(config)
+    state, keys = network.state_dict(), _used_keys(network, scale)
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
     with _quiet():
         program = torch.onnx.export(
@@ -77,13 +81,14 @@ def _trace(network: Network, scale: int, keys: list[str]) -> ModelProto:
         )
     assert program is not None
     model: ModelProto = program.model_proto
+    _strip(model)
     return model
 
 
-def _used_keys(network: Network, scale: int) -> set[str]:
-    """Every weight but those of the other scales' upsamplers."""
+def _used_keys(network: Network, scale: int) -> list[str]:
+    """Every weight but those of the other scales' upsamplers, in the order of the state."""
     others = tuple(f"upsampler.branches.x{s}." for s in network.config.scales if s != scale)
-    return {key for key in network.state_dict() if not key.startswith(others)}
+    return [key for key in network.state_dict() if not key.startswith(others)]
 
 
 def _input_name(key: str) -> str:
