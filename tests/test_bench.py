@@ -1,11 +1,10 @@
 """`superfine bench`: a real process that measures this machine, on a picture of 16 pixels a side."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
+from processes import superfine
 from superfine.__main__ import main
 from superfine.engines import open_engine
 from superfine.upscale.plan import WORK
@@ -14,8 +13,7 @@ from superfine.weights import find
 
 
 def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
-    command = [sys.executable, "-m", "superfine", "bench", "-m", "esrgcnn", "-s", "3", "--size", "16", "--repeat", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = superfine("bench", "-m", "esrgcnn", "-s", "3", "--size", "16", "--repeat", "1", timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "esrgcnn, 16x16 pixels to x3" in done.stdout

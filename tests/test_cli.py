@@ -15,19 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import processes
 import superfine
 from superfine.__main__ import main
 from superfine.cli import COMMANDS
 
 
-def superfine_command(
-    *arguments: str | Path, cwd: Path | None = None, stdin: bytes | None = None
-) -> tuple[int, str, str]:
+def superfine_command(*arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of a real `superfine` process."""
-    command = [sys.executable, "-m", "superfine", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, env=environment, check=False)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    done = processes.superfine(*arguments, cwd=cwd, env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
+    return done.returncode, done.stdout, done.stderr
 
 
 def nearest(*arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
@@ -39,7 +36,7 @@ def working_process(tmp_path: Path) -> subprocess.Popen[str]:
     """A `superfine upscale` that has begun to write its first result, of many."""
     for number in range(40):
         picture(tmp_path / f"in/{number:03d}.png", (200, 200))
-    command = [sys.executable, "-m", "superfine", "upscale", "in", "-o", "out", "--engine", "nearest"]
+    command = [*processes.SUPERFINE, "upscale", "in", "-o", "out", "--engine", "nearest"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (tmp_path / "out/000.png").exists():
         time.sleep(0.005)
@@ -340,7 +337,7 @@ def test_every_size_option_gives_that_size(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_stream_goes_in_and_out_and_the_summary_stays_out_of_it(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png", (5, 4)).read_bytes()
-    command = [sys.executable, "-m", "superfine", "upscale", "-", "-o", "-", "--engine", "nearest", "-s", "2"]
+    command = [*processes.SUPERFINE, "upscale", "-", "-o", "-", "--engine", "nearest", "-s", "2"]
     for more, format in (
         ([], "PNG"),
         (["--format", "tif"], "TIFF"),

@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import processes
 from superfine.__main__ import main
 from superfine.images.resize import downscale
 from superfine.quality.benchmark.results_page import BEGIN, END
-
-
-def process(*arguments, cwd):
-    command = [sys.executable, "-m", "superfine", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -61,7 +57,7 @@ def test_benchmark_measures_a_network_beside_bicubic_and_writes_every_form(work)
     }
     options = [text for pair in files.items() for text in pair]
     asked = ["-m", "esrgcnn", "-s", "2", "-p", "paper,standard", "--precision", "fp32"]
-    done = process("benchmark", "Set5", *asked, *options, cwd=work)
+    done = processes.superfine("benchmark", "Set5", *asked, *options, cwd=work)
     assert done.returncode == 0, done.stderr
     for text in ("protocol paper", "protocol standard", "bicubic", "esrgcnn", "ESRGCNN (printed)", "37.79 / 0.9589"):
         assert text in done.stdout
@@ -73,7 +69,7 @@ def test_benchmark_measures_a_network_beside_bicubic_and_writes_every_form(work)
 
 
 def test_mistake_in_a_real_process_is_one_line_and_exit_code_2(work):
-    done = process("benchmark", "nowhere", cwd=work)
+    done = processes.superfine("benchmark", "nowhere", cwd=work)
     refused((done.returncode, done.stdout, done.stderr), "nowhere")
 
 

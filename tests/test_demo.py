@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from processes import superfine
 from superfine.demo import PHOTOGRAPH, draw_sheet
 from superfine.demo.compare import Comparison, Contender, compare
 from superfine.demo.sheet import CROP, most_detailed
@@ -26,8 +25,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     command = re.search(r"^\t\$\(BIN\)/superfine (demo .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert command is not None
     folder = tmp_path_factory.mktemp("demo")
-    arguments = [sys.executable, "-m", "superfine", *command[1].split()]
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    done = superfine(*command[1].split(), cwd=folder, timeout=None)
     assert done.returncode == 0, done.stderr
     return folder / "demo", done.stdout
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from processes import assert_refused, superfine
 from superfine import checkpoints
 from superfine.cache import Store
 from superfine.checkpoints.doctor import examine
@@ -25,10 +24,6 @@ from upstream_files import read_golden
 def saved(content: Any, folder: Path) -> Path:
     torch.save(content, folder / "file.pth")
     return folder / "file.pth"
-
-
-def superfine(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "superfine", *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("name", ["esrgcnn", "cfsrcnn", "esrgcnn-x2"])
@@ -123,9 +118,7 @@ def test_the_command_tells_and_its_exit_code_says_whether_it_fits(tmp_path: Path
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert told["healthy"] is False and told["tensors"] == 1
-    done = superfine("doctor", tmp_path / "gone.pth")
-    assert done.returncode == 2
-    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert_refused(superfine("doctor", tmp_path / "gone.pth"), "gone.pth")
 
 
 def test_a_key_with_control_characters_cannot_reach_the_terminal(tmp_path: Path) -> None:

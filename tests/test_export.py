@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import openvino as ov
 import pytest
 import torch
 
+from processes import assert_refused, superfine
 from superfine import checkpoints
 from superfine.checkpoints.header import read_header
 from superfine.engines import open_engine
@@ -182,10 +181,6 @@ def test_an_upstream_checkpoint_exported_runs_as_the_authors_did(tmp_path: Path)
     assert np.abs(sr - golden.sr[2].numpy()).max() <= 1e-5 * np.ptp(golden.sr[2].numpy())
 
 
-def superfine(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "superfine", *map(str, arguments)], capture_output=True, text=True)
-
-
 def test_the_command_writes_files_that_run(tmp_path: Path) -> None:
     torch.save(lively(SMALL["cfsrcnn"]).state_dict(), tmp_path / "mine.pth")
     done = superfine("export", tmp_path / "mine.pth", "-o", tmp_path / "out", "-s", 2)
@@ -207,7 +202,5 @@ def test_the_command_writes_files_that_run(tmp_path: Path) -> None:
 )
 def test_mistakes_get_one_line_and_exit_code_2(arguments: list[str], word: str, tmp_path: Path) -> None:
     arguments = [str(tmp_path / "out") if each == "out" else each for each in arguments]
-    done = superfine("export", *arguments)
-    assert done.returncode == 2
-    assert word in done.stderr and done.stderr.count("\n") == 1
+    assert_refused(superfine("export", *arguments), word)
     assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,12 @@
 """Animations and pages: every frame upscaled, timing kept."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from processes import upscale_nearest
 from superfine.errors import ImageError
 from superfine.images import Picture, read
 from superfine.images.frames import Frames, read_frames, write_frames
@@ -146,8 +145,7 @@ def test_the_command_line_upscales_every_frame_and_page(tmp_path: Path) -> None:
     write_frames(Frames([Picture(frame(0)), Picture(frame(5)[:12])]), tmp_path / "p.tif")
     for name in ("a.png", "p.tif"):
         target = tmp_path / f"large-{name}"
-        command = [sys.executable, "-m", "superfine", "upscale", tmp_path / name, "-o", target, "-s", "2"]
-        done = subprocess.run([*map(str, command), "--engine", "nearest"], capture_output=True, text=True, timeout=120)
+        done = upscale_nearest(tmp_path / name, target)
         assert done.returncode == 0, done.stderr
     large = read_frames(tmp_path / "large-a.png")
     assert large.durations == [100, 250, 40] and large.loop == 2

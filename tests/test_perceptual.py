@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from processes import assert_refused, superfine
 from superfine.errors import DataError
 from superfine.quality import perceptual
 from superfine.quality.benchmark import tables, trust
@@ -154,18 +155,10 @@ def test_a_torchvision_of_another_pytorch_is_one_line_and_exit_code_2(pictures):
         (pictures / "packages" / package).mkdir(parents=True)
         (pictures / "packages" / package / "__init__.py").write_text(text)
     path = os.pathsep.join(filter(None, [str(pictures / "packages"), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "superfine", "benchmark", "Set5", "-m", "bicubic", "-s", "2", "--metric", "psnr,dists"],
-        cwd=pictures,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2 and done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert "does not load beside PyTorch" in line and "nms does not exist" in line and "pytorch.org" in line
+    arguments = ("benchmark", "Set5", "-m", "bicubic", "-s", "2", "--metric", "psnr,dists")
+    done = superfine(*arguments, cwd=pictures, env={**os.environ, "PYTHONPATH": path})
+    for words in ("does not load beside PyTorch", "nms does not exist", "pytorch.org"):
+        assert_refused(done, words)
 
 
 def test_a_lower_distance_wins_the_paired_test():

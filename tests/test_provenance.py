@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from processes import assert_refused, superfine
 from superfine.images import Picture, read, write
 from superfine.images.provenance import Note, embed, read_note
 
@@ -46,11 +45,6 @@ def test_a_picture_without_a_note_has_none() -> None:
     assert read_note(Picture(PIXELS, xmp=FOREIGN)) is None
     for text in ("not JSON", "[]", '{"software": "x"}'):
         assert read_note(Picture(PIXELS, text={"superfine": text})) is None
-
-
-def superfine(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "superfine", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_inspect_tells_what_a_file_holds_as_json_and_as_text(tmp_path: Path) -> None:
@@ -108,5 +102,5 @@ def test_no_note_unless_asked(tmp_path: Path) -> None:
     write(Picture(PIXELS), tmp_path / "a.png")
     done = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png", "-s", 2, "--engine", "nearest")
     assert done.returncode == 0 and read_note(read(tmp_path / "b.png")) is None
-    refused = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "c.png", "--dpi", "double")
-    assert refused.returncode == 2 and "keep or scale" in refused.stderr
+    done = superfine("upscale", tmp_path / "a.png", "-o", tmp_path / "c.png", "--dpi", "double")
+    assert_refused(done, "keep or scale")

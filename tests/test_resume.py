@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from processes import SUPERFINE, superfine
 from superfine.errors import PlanError
 from superfine.upscale.journal import NAME, PARTS, Journal, Stamp
 
 PICTURES, KILLS = 60, 20
-COMMAND = [sys.executable, "-m", "superfine", "upscale", "in", "-s", "4", "--engine", "nearest", "--format", "png"]
+COMMAND = ("upscale", "in", "-s", "4", "--engine", "nearest", "--format", "png")
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -49,7 +49,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = home / "in" / f"folder{number % 3}" / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise.integers(0, 256, (90 + number, 120, 3), dtype=np.uint8)).save(path)
-    subprocess.run([*COMMAND, "-o", "whole"], cwd=home, check=True, capture_output=True)
+    superfine(*COMMAND, "-o", "whole", cwd=home).check_returncode()
     return home
 
 
@@ -61,7 +61,10 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
     interrupted = 0
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [*COMMAND, "-o", "out", "--resume"], cwd=pictures, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*SUPERFINE, *COMMAND, "-o", "out", "--resume"],
+            cwd=pictures,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         # Killed at a random moment at work, not while it is starting up: about its first, second or third picture.
         begun = _begun(out / NAME) + chance.randint(1, 3)
@@ -75,9 +78,7 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
             if not Path(name).name.startswith("."):
                 assert unpacked(content) == unpacked(whole[name]), f"{name} is not complete"
     assert interrupted == KILLS, "the batch was done before it had been killed often enough"
-    done = subprocess.run(
-        [*COMMAND, "-o", "out", "--resume"], cwd=pictures, capture_output=True, text=True, check=False
-    )
+    done = superfine(*COMMAND, "-o", "out", "--resume", cwd=pictures)
     assert (done.returncode, done.stderr) == (0, "")
     assert "there already" in done.stdout
     found = files_in(out)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from processes import SUPERFINE, assert_refused, upscale_nearest
 from superfine.images import read
 
 PIXELS = np.arange(24 * 20 * 3, dtype=np.uint32).astype(np.uint8).reshape(24, 20, 3)
@@ -25,28 +26,6 @@ def fuzz() -> Iterator[ModuleType]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
     yield importlib.import_module("fuzz")
     sys.path.pop(0)
-
-
-def superfine(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "superfine", *(os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        timeout=120,
-        **settings,  # type: ignore
-    )
-
-
-def upscale(source: object, target: object, *more: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    return superfine("upscale", source, "-o", target, "-s", "2", "--engine", "nearest", *more, **settings)
-
-
-def refused(done: subprocess.CompletedProcess[str], words: str) -> None:
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr and "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def picture(path: Path) -> Path:
@@ -91,8 +70,8 @@ def test_absurd_headers_cost_no_memory(fuzz: ModuleType, tmp_path: Path, side: i
 
 def test_pixel_limit_is_an_option(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
-    refused(upscale(source, tmp_path / "b.png", "--max-pixels", 479), "--max-pixels")
-    assert upscale(source, tmp_path / "b.png", "--max-pixels", 480).returncode == 0
+    assert_refused(upscale_nearest(source, tmp_path / "b.png", "--max-pixels", 479), "--max-pixels")
+    assert upscale_nearest(source, tmp_path / "b.png", "--max-pixels", 480).returncode == 0
 
 
 # Names and folders ------------------------------------------------------------------------------
@@ -104,12 +83,12 @@ NAMES = ["with space.png", "new\nline.png", "\N{GRINNING FACE}\N{COMBINING ACUTE
 def test_odd_names_are_only_names(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
     picture(tmp_path / "in" / name)
-    done = upscale(tmp_path / "in", tmp_path / "out")
+    done = upscale_nearest(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert read(tmp_path / "out" / name).width == 40
     assert len(done.stdout.strip().splitlines()) == 1
     (tmp_path / "in" / name).write_bytes(b"broken")
-    refused(upscale(tmp_path / "in" / name, tmp_path / "again.png"), "not a picture")
+    assert_refused(upscale_nearest(tmp_path / "in" / name, tmp_path / "again.png"), "not a picture")
 
 
 def test_symbolic_link_loops_end(tmp_path: Path) -> None:
@@ -119,10 +98,10 @@ def test_symbolic_link_loops_end(tmp_path: Path) -> None:
     (folder / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "self.png").symlink_to(tmp_path / "in" / "self.png")
     (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    done = upscale(tmp_path / "in", tmp_path / "out")
+    done = upscale_nearest(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert [path.name for path in (tmp_path / "out").rglob("*.png")] == ["a.png"]
-    refused(upscale(tmp_path / "in" / "self.png", tmp_path / "b.png"), "self.png")
+    assert_refused(upscale_nearest(tmp_path / "in" / "self.png", tmp_path / "b.png"), "self.png")
 
 
 UNPRIVILEGED = """
@@ -130,7 +109,7 @@ import contextlib, io, os, sys
 from superfine.__main__ import main
 warm, *arguments = sys.argv[1:]
 # Whatever is imported late, the table of failures too, is imported now: nobody may not read a private environment.
-with contextlib.redirect_stderr(io.StringIO()):
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     main(["upscale", warm, warm + ".none", "-o", warm + ".outs", "-s", "2", "--engine", "nearest"])
 if os.getuid() == 0:
     os.setgid(65534), os.setuid(65534)
@@ -188,7 +167,7 @@ def test_folders_that_may_not_be_entered_are_named(tmp_path: Path, source: str, 
 )
 def test_names_too_long_for_the_disk_are_one_line(tmp_path: Path, source: str, target: str) -> None:
     picture(tmp_path / "a.png")
-    refused(upscale(tmp_path / source, tmp_path / target), "too long")
+    assert_refused(upscale_nearest(tmp_path / source, tmp_path / target), "too long")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
@@ -196,18 +175,16 @@ def test_names_too_long_for_the_disk_are_one_line(tmp_path: Path, source: str, t
 def test_standard_output_onto_a_full_disk_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     picture(tmp_path / "a.png")
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "superfine", *arguments]
+        command = [*SUPERFINE, *arguments]
         done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("superfine: ") and "no space left" in line
+    assert_refused(done, "no space left")
 
 
 @pytest.mark.parametrize("empty", ["in", "out"])
 def test_an_empty_argument_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "a.png")
-    refused(upscale("" if empty == "in" else "a.png", "" if empty == "out" else "b"), "empty")
+    assert_refused(upscale_nearest("" if empty == "in" else "a.png", "" if empty == "out" else "b"), "empty")
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="Unix permissions")
@@ -216,7 +193,7 @@ def test_read_only_folder_is_named_and_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "out").chmod(0o555)
     source = picture(tmp_path / "a.png")
     done = unprivileged(tmp_path, "upscale", source, "-o", tmp_path / "out" / "b.png", "-s", 2, "--engine", "nearest")
-    refused(done, "permission denied")
+    assert_refused(done, "permission denied")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -234,8 +211,8 @@ def test_full_disk_is_named_and_nothing_is_left(tmp_path: Path, suffix: str) -> 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = upscale(tmp_path / "a.png", tmp_path / "out" / f"b{suffix}", preexec_fn=limit)
-    refused(done, f"cannot write {tmp_path / 'out' / f'b{suffix}'}")
+    done = upscale_nearest(tmp_path / "a.png", tmp_path / "out" / f"b{suffix}", preexec_fn=limit)
+    assert_refused(done, f"cannot write {tmp_path / 'out' / f'b{suffix}'}")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -244,13 +221,13 @@ def test_output_equal_to_input_is_refused_even_with_overwrite(tmp_path: Path) ->
     before = source.read_bytes()
     (tmp_path / "link.png").symlink_to(source)
     for target in (source, tmp_path / "link.png", tmp_path / "." / "a.png"):
-        refused(upscale(source, target, "--overwrite"), "the picture itself")
+        assert_refused(upscale_nearest(source, target, "--overwrite"), "the picture itself")
     assert source.read_bytes() == before
 
 
 def test_output_folder_inside_the_input_folder_is_not_taken_for_input(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     for _ in range(2):
-        done = upscale(tmp_path, tmp_path / "large", "--overwrite")
+        done = upscale_nearest(tmp_path, tmp_path / "large", "--overwrite")
         assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "large").rglob("*.png")] == ["a.png"]

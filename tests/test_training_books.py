@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from browser import Browser
+from processes import SUPERFINE
 from superfine import checkpoints
 from superfine.__main__ import main
 from superfine.cli.train import resolved
@@ -143,7 +144,7 @@ def test_the_log_goes_on_after_a_resume_and_forgets_what_is_walked_again(place: 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: Path) -> None:
     (place / "long.toml").write_text(RECIPE.replace("steps = 60", "steps = 1_000_000").replace('"tiny"', '"long"'))
-    command = [sys.executable, "-m", "superfine", "train", "long.toml", "--no-tensorboard"]
+    command = [*SUPERFINE, "train", "long.toml", "--no-tensorboard"]
     with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         said = [next(line for line in process.stderr if "images/s" in line or "loss" in line)]

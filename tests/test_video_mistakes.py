@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mutation import mutated
+from processes import assert_refused
 from superfine.errors import VideoError
 from superfine.upscale import Upscaler
 
@@ -102,14 +103,12 @@ def test_the_command_upscales_and_mistakes_get_one_line(clip: Path, tmp_path: Pa
     done = command(clip, tmp_path / "out.mp4", "--engine", "nearest", "-s", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "6 frames of 96x72, h264 yuv420p" in done.stdout
-    for arguments in (
-        [tmp_path / "gone.mp4", tmp_path / "a.mp4"],
-        [clip, tmp_path / "a.xyz"],
-        [clip, tmp_path / "a.mp4", "-s", "70"],
+    for arguments, words in (
+        ([tmp_path / "gone.mp4", tmp_path / "a.mp4"], "gone.mp4"),
+        ([clip, tmp_path / "a.xyz"], ".xyz"),
+        ([clip, tmp_path / "a.mp4", "-s", "70"], "70"),
     ):
-        done = command(*arguments)
-        assert done.returncode == 2
-        assert done.stdout == "" and done.stderr.count("\n") == 1
+        assert_refused(command(*arguments), words)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 

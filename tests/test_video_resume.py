@@ -6,13 +6,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from processes import SUPERFINE, superfine
 from superfine.upscale import Upscaler
 
 av = pytest.importorskip("av")
@@ -73,16 +73,16 @@ def test_a_damaged_piece_is_made_again(tmp_path: Path) -> None:
 def test_killed_at_random_moments_a_process_ends_with_the_same_video(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mkv", 6 * FRAMES, codec="libx264", pixel_format="yuv420p")
     out, randomly = tmp_path / "out.mkv", random.Random(5)
-    command = [sys.executable, "-m", "superfine", "video", str(source), str(out), "--engine", "nearest", "-s", "4"]
+    arguments = ("video", str(source), str(out), "--engine", "nearest", "-s", "4")
     for pieces in (1, 2, 3):  # there are seven: a kill after this many leaves work to do
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen([*SUPERFINE, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         while process.poll() is None and len(list(work_folder(out).glob("*.piece"))) < pieces:
             time.sleep(0.002)
         time.sleep(randomly.random() * 0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         assert not out.exists()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = superfine(*arguments)
     assert done.returncode == 0 and "frames were there from an earlier run" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
     upscale_video(source, tmp_path / "whole.mkv", nearest(4))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from processes import superfine
 from superfine.engines.nearest import NearestEngine
 from superfine.upscale import Upscaler
 from superfine.video.source import Source
@@ -89,8 +89,7 @@ def packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "superfine", "video", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True)
+    return superfine("video", *arguments)
 
 
 def write_film(path: Path, frames: int = 30) -> Path:

@@ -1,0 +1,28 @@
+"""`superfine` as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+SUPERFINE = (sys.executable, "-m", "superfine")
+"""The program, for tests that need more than its end: to kill it, or to feed it."""
+
+
+def superfine(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, at most two minutes; `settings` are subprocess.run's and come before ours."""
+    ours = {"capture_output": True, "text": True, "errors": "surrogateescape", "timeout": 120}
+    return subprocess.run([*SUPERFINE, *map(str, arguments)], check=False, **(ours | settings))
+
+
+def upscale_nearest(source: object, target: object, *more: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """`superfine upscale` to x2 with the engine that needs no weights and no time."""
+    return superfine("upscale", source, "-o", target, "-s", "2", "--engine", "nearest", *more, **settings)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """Exit code 2 and one line with `words` in it: no traceback, and nothing on standard output."""
+    assert done.returncode == 2 and not done.stdout, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("superfine: ") and words in line and "Traceback" not in line, line
