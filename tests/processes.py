@@ -21,8 +21,16 @@ def upscale_nearest(source: object, target: object, *more: object, **settings: A
     return superfine("upscale", source, "-o", target, "-s", "2", "--engine", "nearest", *more, **settings)
 
 
+def one_clear_line(stderr: str) -> str:
+    """The only line of what a refusal printed."""
+    lines = stderr.splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("superfine: ")
+    assert "Traceback" not in stderr
+    return lines[0]
+
+
 def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
     """Exit code 2 and one line with `words` in it: no traceback, and nothing on standard output."""
     assert done.returncode == 2 and not done.stdout, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("superfine: ") and words in line and "Traceback" not in line, line
+    assert words in one_clear_line(done.stderr)

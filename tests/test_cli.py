@@ -17,6 +17,7 @@ from PIL import Image
 
 import processes
 import superfine
+from processes import one_clear_line
 from superfine.__main__ import main
 from superfine.cli import COMMANDS
 
@@ -49,14 +50,6 @@ def picture(path: Path, size: tuple[int, int] = (12, 8), mode: str = "RGB") -> P
     shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)).save(path)
     return path
-
-
-def one_clear_line(stderr: str) -> str:
-    lines = stderr.splitlines()
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("superfine: ")
-    assert "Traceback" not in stderr
-    return lines[0]
 
 
 def test_one_picture_becomes_one_file_and_a_summary_line(tmp_path: Path) -> None:

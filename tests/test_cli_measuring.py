@@ -43,8 +43,8 @@ def work(tmp_path):
 
 def refused(told, *words):
     code, _, errors = told
-    assert code == 2 and len(errors.strip().splitlines()) == 1
-    assert all(word in errors for word in words), errors
+    line = processes.one_clear_line(errors)
+    assert code == 2 and all(word in line for word in words), errors
 
 
 def test_benchmark_measures_a_network_beside_bicubic_and_writes_every_form(work):
@@ -69,8 +69,7 @@ def test_benchmark_measures_a_network_beside_bicubic_and_writes_every_form(work)
 
 
 def test_mistake_in_a_real_process_is_one_line_and_exit_code_2(work):
-    done = processes.superfine("benchmark", "nowhere", cwd=work)
-    refused((done.returncode, done.stdout, done.stderr), "nowhere")
+    processes.assert_refused(processes.superfine("benchmark", "nowhere", cwd=work), "nowhere")
 
 
 @pytest.mark.parametrize(
