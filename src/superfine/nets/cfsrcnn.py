@@ -57,6 +57,8 @@ class CFSRCNN(nn.Module):
     """
 
     name = "cfsrcnn"
+    parts = ("shallow", "first_unit", "unit", "sum_up", "convolve", "enlarge", "to_rgb")
+    """What `forward` calls, in order."""
 
     def __init__(self, config: CFSRCNNConfig | None = None) -> None:
         super().__init__()
@@ -75,25 +77,59 @@ class CFSRCNN(nn.Module):
 
     mean: Tensor
 
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f0 and the enhanced features e, both (n, width, h, w)."""
-        f0 = F.relu(self.head(x - self.mean))
-        last = self.extract[0](fused.conv_relu(self.compress[0], f0))  # f1 ... f16 carry no activation
-        total, seen = f0 + last, [f0, F.relu(last)]
-        for compress, extract in zip(self.compress[1:], self.extract[1:], strict=True):
-            last = extract(fused.conv_relu(compress, torch.cat(seen, dim=1)))  # (n, 2·width, h, w) → (n, width, h, w)
-            total, seen = total + last, [seen[1], F.relu(last)]
-        e = F.relu(total + self.gather(torch.cat(seen, dim=1)))
-        for conv in self.enhance:
-            e = fused.conv_relu(conv, e)
-        return f0, e
-
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         scale = choose_scale(self.config.scales, scale)
         f0, e = self.features(x)
-        y = F.relu(self.upsampler(e + f0, scale, bias_times=2))  # (n, width, h·scale, w·scale)
+        y = self.enlarge(e, f0, scale)  # (n, width, h·scale, w·scale)
         for conv in self.refine:
-            y = fused.conv_relu(conv, y)
+            y = self.convolve(conv, y)
+        return self.to_rgb(y)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f0 and the enhanced features e, both (n, width, h, w)."""
+        f0 = self.shallow(x)
+        last, total = self.first_unit(f0)
+        seen = (f0, last)
+        for compress, extract in zip(self.compress[1:], self.extract[1:], strict=True):
+            last, total = self.unit(compress, extract, *seen, total)
+            seen = (seen[1], last)
+        e = self.sum_up(*seen, total)
+        for conv in self.enhance:
+            e = self.convolve(conv, e)
+        return f0, e
+
+    def shallow(self, x: Tensor) -> Tensor:
+        """f0: (n, 3, h, w) → (n, width, h, w)."""
+        return F.relu(self.head(x - self.mean))
+
+    def first_unit(self, f0: Tensor) -> tuple[Tensor, Tensor]:
+        """relu(f1), which the next units read, and the sum f0 + f1."""
+        last = self.extract[0](fused.conv_relu(self.compress[0], f0))  # f1 ... f16 carry no activation
+        return F.relu(last), f0 + last
+
+    @staticmethod
+    def unit(
+        compress: nn.Module, extract: nn.Module, older: Tensor, newer: Tensor, total: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A feature extraction unit: from the two units before it, relu of its own features, and the sum with them."""
+        last = extract(fused.conv_relu(compress, torch.cat([older, newer], dim=1)))  # (n, 2·width, h, w) → width
+        return F.relu(last), total + last
+
+    def sum_up(self, older: Tensor, newer: Tensor, total: Tensor) -> Tensor:
+        """The start of the enhancement block: every unit's features, and the last two mixed once more."""
+        return F.relu(total + self.gather(torch.cat([older, newer], dim=1)))
+
+    @staticmethod
+    def convolve(conv: nn.Module, x: Tensor) -> Tensor:
+        """relu(conv(x))."""
+        return fused.conv_relu(conv, x)
+
+    def enlarge(self, e: Tensor, f0: Tensor, scale: int) -> Tensor:
+        """Both the deep and the shallow features, upsampled: (n, width, h, w) → (n, width, h·scale, w·scale)."""
+        return F.relu(self.upsampler(e + f0, scale, bias_times=2))
+
+    def to_rgb(self, y: Tensor) -> Tensor:
+        """(n, width, h, w) → (n, 3, h, w), about 0..1."""
         if fused.pays(y):
             return wide_tail.tail(y, self.tail.weight, 1) + self.mean
         sr: Tensor = self.tail(y) + self.mean

@@ -85,6 +85,8 @@ class ESRGCNN(nn.Module):
     """
 
     name = "esrgcnn"
+    parts = ("shallow", "blocks", "reconstruct")
+    """What `forward` calls, in order: methods, and lists of blocks that are all alike."""
 
     def __init__(self, config: ESRGCNNConfig | None = None) -> None:
         super().__init__()
@@ -103,9 +105,17 @@ class ESRGCNN(nn.Module):
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         scale = choose_scale(self.config.scales, scale)
-        y = F.relu(self.head(x - self.mean))
+        y = self.shallow(x)
         for block in self.blocks:
             y = block(y)
+        return self.reconstruct(y, scale)
+
+    def shallow(self, x: Tensor) -> Tensor:
+        """The picture as `width` channels: (n, 3, h, w) → (n, width, h, w)."""
+        return F.relu(self.head(x - self.mean))
+
+    def reconstruct(self, y: Tensor, scale: int) -> Tensor:
+        """The enlarged picture from the last block's channels: (n, width, h, w) → (n, 3, h·scale, w·scale)."""
         y = fused.conv_relu(self.fuse, y)
         if fused.pays(y):
             step = self.upsampler.step(scale)

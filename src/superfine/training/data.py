@@ -67,6 +67,14 @@ class PatchSampler:
 
     def draw(self, step: int, scale: int) -> Batch:
         """The batch of one step. Raises DataError if the pack has been cut short since it was opened."""
+        return self.cut(self.places(step, scale).to(self.device, non_blocking=True), scale)
+
+    def places(self, step: int, scale: int) -> Tensor:
+        """Where the patches of one step lie: int64 (2, 3, batch), on the CPU.
+
+        For LR and HR each: the first sample, the samples in a row of the picture, and how the patch is turned (bits).
+        Raises DataError if the pack has been cut short since it was opened.
+        """
         if self.flat.device.type == "cpu":
             self.pack.check_alive()
         rng = np.random.default_rng((self.seed, step))
@@ -76,25 +84,19 @@ class PatchSampler:
         top = rng.integers(0, chosen[:, 3] - self.patch + 1)[mine]
         left = rng.integers(0, chosen[:, 4] - self.patch + 1)[mine]
         turns = rng.integers(0, 8, everyone)[mine]
-        chosen = chosen[mine]
-        lr = self._gather(chosen[:, 2], chosen[:, 4], top, left, turns, self.patch)
-        hr = self._gather(chosen[:, 0], chosen[:, 1], top * scale, left * scale, turns, self.patch * scale)
+        hr_offset, hr_width, lr_offset, _, lr_width = chosen[mine].T
+        lr = [lr_offset + (top * lr_width + left) * 3, lr_width * 3, turns]
+        hr = [hr_offset + (top * hr_width + left) * 3 * scale, hr_width * 3, turns]
+        return torch.from_numpy(np.array([lr, hr]))
+
+    def cut(self, places: Tensor, scale: int) -> Batch:
+        """The patches at `places`, which must be on the sampler's device."""
+        lr, hr = self._gather(places[0], self.patch), self._gather(places[1], self.patch * scale)
         return Batch(scale, lr, hr)
 
-    def _gather(
-        self,
-        offset: NDArray[np.int64],
-        width: NDArray[np.int64],
-        top: NDArray[np.int64],
-        left: NDArray[np.int64],
-        turns: NDArray[np.int64],
-        side: int,
-    ) -> Tensor:
+    def _gather(self, places: Tensor, side: int) -> Tensor:
         """Cut squares of `side` out of the flat samples, flipped and transposed as the bits of `turns` say."""
-        table = torch.from_numpy(np.stack([offset + (top * width + left) * 3, width * 3, turns])).to(
-            self.device, non_blocking=True
-        )
-        start, row, bits = (table[k].view(-1, 1, 1) for k in range(3))
+        start, row, bits = (places[k].view(-1, 1, 1) for k in range(3))
         line = torch.arange(side, device=self.device)
         i, j = line.view(1, -1, 1), line.view(1, 1, -1)
         i, j = torch.where(bits & 4 != 0, j, i), torch.where(bits & 4 != 0, i, j)

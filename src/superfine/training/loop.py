@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from superfine.training.pack import Pack
 from superfine.training.processes import Team
 from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
+from superfine.training.recorded import RecordedSteps
 from superfine.training.schedule import Deadline, progress, rate_share
 from superfine.training.state import TrainingState
 from superfine.training.validation import ValidationSet
@@ -124,11 +126,13 @@ class Run:
             raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
         self.validation = ValidationSet.of(recipe.validation, recipe.network.scales) if self.team.first else None
         self.program = Program(self.state.network, self.device, bf16=self.bf16, compile=recipe.hardware.compile)
+        self.ema_weight = torch.zeros((), device=self.device)
+        self.recorded: RecordedSteps | None = None
 
     def _fresh_state(self, pack: Pack) -> TrainingState:
         network = starting_network(self.recipe).to(self.device)
         channels_last(network)
-        optimizer = Optimizer(network, self.recipe.optimizer, fused=self.device.type == "cuda")
+        optimizer = Optimizer(network, self.recipe.optimizer)
         ema = {name: p.detach().clone() for name, p in network.named_parameters()}
         belongs = {**self.recipe.decisive(), "pack": pack.identity, "processes": self.team.world}
         return TrainingState(network, optimizer, ema, belongs)
@@ -210,25 +214,49 @@ class Run:
             raise KeyboardInterrupt
 
     def _warm_up(self) -> str:
-        """Run, and so compile, all that will be trained, before the clock starts; what to tell the watcher of it.
+        """Run all that will be trained, and so compile and record it, before the clock starts.
 
-        Raises TrainingError if the device's memory is too small for a batch.
+        Returns a line for the watcher if something makes the run slower than it could be. Raises TrainingError if the
+        device's memory is too small for a batch.
         """
-        kinds = {
-            (stage.patch, stage.batch, scale): stage
-            for stage in self.recipe.stages()
-            for scale, odds in zip(self.recipe.network.scales, stage.scale_odds, strict=True)
-            if odds
-        }
-
-        def work() -> None:
-            for (patch, size, scale), stage in kinds.items():
-                self.loss(stage, self.samples.cut(patch, size).draw(0, scale)).backward()  # type: ignore[no-untyped-call]
-                self.state.optimizer.zero_grad()
-
-        note = self.program.warm_up(work)
+        if self.device.type != "cuda" and not self.program.compiled:
+            return self.program.note
+        before = [tensor.clone() for tensor in self.state.tensors()]
+        note = ""
+        try:
+            self._try_everything()
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"a batch is too large for the memory of this {self.device.type} device: lower batch or patch"
+            ) from error
+        except Exception as error:  # whatever a compiler may meet on a machine
+            if not self.program.compiled:
+                raise
+            self.program.do_without_compiler()
+            why = (str(error).strip().splitlines() or ["no reason given"])[0]
+            note = f"compiling failed ({type(error).__name__}: {why}): training goes on without, more slowly"
+            self._try_everything()
+        for tensor, value in zip(self.state.tensors(), before, strict=True):
+            tensor.copy_(value)
         self.team.wait()
         return note
+
+    def _try_everything(self) -> None:
+        """One step of every kind that the recipe has; on one GPU they are recorded."""
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            self.recorded = RecordedSteps() if self.team.world == 1 else None
+        for stage in self.recipe.stages():
+            for scale, odds in zip(self.recipe.network.scales, stage.scale_odds, strict=True):
+                key = kind_of(stage, scale)
+                if not odds or (self.recorded and key in self.recorded):
+                    continue
+                places = self.samples.cut(stage.patch, stage.batch).places(0, scale)
+                work = partial(self._work, stage, scale)
+                if self.recorded:
+                    self.recorded.record(key, places, work)
+                else:
+                    work(places.to(self.device))
 
     def _begin(self, end: float | None, validated: Callable[[dict[str, Any]], None] | None) -> Deadline | None:
         """The first validation and save, if this run has had none; with an `end`, both are timed for what comes last.
@@ -259,18 +287,30 @@ class Run:
 
     def step(self, stage: Stage, scale: int, share: float) -> Tensor:
         """One step on one batch, at `share` of the highest rate; returns the loss (on the device, unread)."""
-        state, chosen = self.state, self.recipe.optimizer
-        batch = self.samples.cut(stage.patch, stage.batch).draw(state.step, scale)
+        places = self.samples.cut(stage.patch, stage.batch).places(self.state.step, scale)
+        self.state.optimizer.set_share(share)
+        self.ema_weight.fill_(self.state.ema_weight(self.recipe.optimizer.ema))
+        key = kind_of(stage, scale)
+        if self.recorded and key in self.recorded:
+            loss = self.recorded.replay(key, places)
+        else:
+            loss = self._work(stage, scale, places.to(self.device))
+        self.state.step += 1
+        return loss
+
+    def _work(self, stage: Stage, scale: int, places: Tensor) -> Tensor:
+        """What the device does in a step: cut patches, enlarge, compare, and move the weights."""
+        batch = self.samples.cut(stage.patch, stage.batch).cut(places, scale)
+        self.program.begin()
         loss = self.loss(stage, batch)
-        state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.team.average_gradients(state.network.parameters())
-        if chosen.clip:
-            torch.nn.utils.clip_grad_norm_(state.network.parameters(), chosen.clip)
-        state.optimizer.step(share)
-        state.step += 1
-        if chosen.ema:
-            state.update_ema(chosen.ema)
+        self.program.collect()
+        self.team.average_gradients(self.state.network.parameters())
+        if self.recipe.optimizer.clip:
+            torch.nn.utils.clip_grad_norm_(self.state.network.parameters(), self.recipe.optimizer.clip)
+        self.state.optimizer.step()
+        if self.recipe.optimizer.ema:
+            self.state.update_ema(self.ema_weight)
         return loss.detach()
 
     def _agree_healthy(self, health: LossWatch) -> bool:
@@ -315,6 +355,11 @@ class Run:
         """The averaged weights as a float32 file of ours."""
         about = {"recipe": self.recipe.name, "step": str(self.state.step), "seconds": f"{self.state.seconds:.0f}"}
         checkpoints.save(self.averaged(), path, dtype=torch.float32, metadata=about)
+
+
+def kind_of(stage: Stage, scale: int) -> tuple[int, int, str, int]:
+    """What makes one step another program than the next: patch, batch, loss, scale."""
+    return stage.patch, stage.batch, stage.loss, scale
 
 
 def mean_psnr(entry: dict[str, Any]) -> float:

@@ -47,8 +47,11 @@ class Muon:
                 self._alike.append(_Alike(kernels, torch.zeros_like(_stacked(kernels))))
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Move every kernel by `rate` times a nearly orthogonal matrix (times √(rows/columns), if that is above 1)."""
+    def step(self, rate: float | Tensor) -> None:
+        """Move every kernel by `rate` times a nearly orthogonal matrix (times √(rows/columns), if that is above 1).
+
+        rate: a number, or a scalar on the kernels' device, which a recorded step reads anew each time.
+        """
         for alike in self._alike:
             if alike.kernels[0].grad is None:
                 continue
@@ -56,10 +59,11 @@ class Muon:
             alike.momentum.lerp_(gradient, 1 - self.decay)
             turned = orthogonal(gradient.lerp(alike.momentum, self.decay)).to(alike.momentum.dtype)
             rows, columns = turned.shape[1:]
-            size = rate * max(1.0, rows / columns) ** 0.5
+            turned = turned * (rate * max(1.0, rows / columns) ** 0.5)
             kernels = [_matrix(kernel) for kernel in alike.kernels]
-            torch._foreach_mul_(kernels, 1 - rate * self.weight_decay)
-            torch._foreach_add_(kernels, list(turned.unbind()), alpha=-size)
+            if self.weight_decay:
+                torch._foreach_mul_(kernels, 1 - rate * self.weight_decay)
+            torch._foreach_sub_(kernels, list(turned.unbind()))
 
     def state(self) -> list[Tensor]:
         """What `restore` wants back."""

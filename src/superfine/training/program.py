@@ -1,78 +1,65 @@
-"""The network as the function a training step calls: compiled where the recipe says so, and tried beforehand."""
+"""The network as the function a training step calls, in the form that the device computes fastest."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from superfine import native
-from superfine.errors import TrainingError
 from superfine.native.winograd import Winograd
 from superfine.nets import Network, winograd
-
-PASSES = 3
-"""Passes until a step is compiled and, on CUDA, recorded as a graph."""
+from superfine.training.working_copy import WorkingCopy, compile_parts
 
 
 class Program:
     """(lr, scale) → sr: uint8 NCHW patches in, float 0..1 out; convolutions in bf16 if asked, the tail in float32.
 
-    Where that is neither asked nor compiled, a CPU's convolutions are superfine's own (`nets/winograd.py`).
+    On CUDA a working copy computes, compiled part by part if asked. On a CPU in float32, not compiled, the convolutions
+    are superfine's own (`nets/winograd.py`).
     """
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
-        self._network, self._device, self._bf16, self._compiled = network, device, bf16, compile
+        self._network, self._device, self._bf16 = network, device, bf16
         self._winograd: Winograd | None = None
-        self._note = ""
-        if not compile:
-            self._call = self._uncompiled()
-        else:
-            # dynamic=False: one fixed program a scale. On CUDA it is replayed as a graph, so the host launches once.
-            # The loss stays outside, or a stage with another one would compile all of them anew.
-            mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._call = torch.compile(self._forward, dynamic=False, mode=mode)
+        self.note = ""
+        """A line to be shown if this machine trains more slowly than it could."""
+        self.copy: WorkingCopy | None = None
+        self.compiled = compile
+        if device.type == "cuda":
+            self.copy = WorkingCopy(network, bf16=bf16)
+            if compile:
+                compile_parts(self.copy.network)
+        elif compile:
+            self._compiled = torch.compile(self._forward, dynamic=False)
+        elif device.type == "cpu" and not bf16:
+            self._winograd, why_not = native.winograd.load()
+            if why_not:
+                self.note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
 
     def __call__(self, lr: Tensor, scale: int) -> Tensor:
-        return self._call(lr, scale)
+        if self.copy:
+            return self.copy.network(lr.float() / 255, scale)  # type: ignore[no-any-return]
+        if self.compiled:
+            return self._compiled(lr, scale)
+        with winograd.using(self._winograd):
+            return self._forward(lr, scale)
 
     def _forward(self, lr: Tensor, scale: int) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             return self._network(lr.float() / 255, scale)  # type: ignore[no-any-return]
 
-    def _uncompiled(self) -> Callable[[Tensor, int], Tensor]:
-        """The network as it is called where nothing is compiled."""
-        if self._device.type != "cpu" or self._bf16:
-            return self._forward
-        self._winograd, why_not = native.winograd.load()
-        if why_not:
-            self._note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
-        return self._by_winograd
+    def begin(self) -> None:
+        """Make ready for a step: forget the last one's gradients, take the weights as they are now."""
+        for parameter in self._network.parameters():
+            parameter.grad = None
+        if self.copy:
+            self.copy.refresh()
 
-    def _by_winograd(self, lr: Tensor, scale: int) -> Tensor:
-        with winograd.using(self._winograd):
-            return self._forward(lr, scale)
+    def collect(self) -> None:
+        """Give the weights their gradients, after `backward`."""
+        if self.copy:
+            self.copy.collect()
 
-    def warm_up(self, work: Callable[[], None]) -> str:
-        """Compile what `work` calls, by doing it; gives a line to be shown if that failed and all goes on more slowly.
-
-        On CUDA it is done uncompiled too: a batch too large for the memory is found out now, not in a late stage.
-        Raises TrainingError if there is one.
-        """
-        if not self._compiled and self._device.type != "cuda":
-            return self._note
-        try:
-            for _ in range(PASSES):
-                work()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"a batch is too large for the memory of this {self._device.type} device: lower batch or patch"
-            ) from error
-        except Exception as error:  # whatever a compiler may meet on a machine
-            if not self._compiled:
-                raise
-            self._call, self._compiled = self._uncompiled(), False
-            why = (str(error).strip().splitlines() or ["no reason given"])[0]
-            return f"compiling failed ({type(error).__name__}: {why}): training goes on without, more slowly"
-        return ""
+    def do_without_compiler(self) -> None:
+        """Go on uncompiled."""
+        self.__init__(self._network, self._device, bf16=self._bf16, compile=False)  # type: ignore[misc]

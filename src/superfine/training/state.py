@@ -41,11 +41,20 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry a validation: step, seconds, loss, PSNR by scale."""
 
-    def update_ema(self, decay: float) -> None:
-        """Move the average towards the weights; a young run trusts its weights more."""
-        decay = min(decay, (1 + self.step) / (10 + self.step))
-        weights = [p.detach() for p in self.network.parameters()]
-        torch._foreach_lerp_(list(self.ema.values()), weights, 1 - decay)
+    def ema_weight(self, decay: float) -> float:
+        """The share of the weights in their next average; a young run trusts its weights more."""
+        return 1 - min(decay, (1 + self.step) / (10 + self.step))
+
+    def update_ema(self, weight: float | Tensor) -> None:
+        """Move the average towards the weights. weight: a share, or a scalar on the weights' device."""
+        averages = list(self.ema.values())
+        apart = torch._foreach_sub([p.detach() for p in self.network.parameters()], averages)
+        torch._foreach_mul_(apart, weight)
+        torch._foreach_add_(averages, apart)
+
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes."""
+        return [*(p.detach() for p in self.network.parameters()), *self.ema.values(), *self.optimizer.tensors()]
 
     def save(self, path: Path, *, split_mib: float = 0.0) -> None:
         """Write everything, atomically: a reader finds the old state or the new one, never half of one.
