@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from superfine import native
 from superfine.errors import TrainingError
-from superfine.native.winograd import Winograd
-from superfine.nets import Network, winograd
+from superfine.nets import Network
+from superfine.nets.kernels import winograd, winograd_build
+from superfine.nets.kernels.winograd_build import Winograd
 
 PASSES = 3
 """Passes until a step is compiled and, on CUDA, recorded as a graph."""
@@ -19,7 +19,7 @@ PASSES = 3
 class Program:
     """(lr, scale) → sr: uint8 NCHW patches in, float 0..1 out; convolutions in bf16 if asked, the tail in float32.
 
-    Where that is neither asked nor compiled, a CPU's convolutions are superfine's own (`nets/winograd.py`).
+    Where that is neither asked nor compiled, a CPU's convolutions are superfine's own (`nets/kernels/winograd.py`).
     """
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
@@ -45,7 +45,7 @@ class Program:
         """The network as it is called where nothing is compiled."""
         if self._device.type != "cpu" or self._bf16:
             return self._forward
-        self._winograd, why_not = native.winograd.load()
+        self._winograd, why_not = winograd_build.load()
         if why_not:
             self._note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
         return self._by_winograd
