@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superfine import images
-from superfine.upscale.batch import plan_batch
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.plan import Target
-from superfine.upscale.run import run_jobs
-from superfine.upscale.source import Settings
+from superfine.upscaling.batch.jobs import plan_batch
+from superfine.upscaling.batch.run import run_jobs
+from superfine.upscaling.batch.source import Settings
+from superfine.upscaling.plan import Target
+from superfine.upscaling.upscaler import Enlarger
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ BYTES = 1 << 30
 def seeds() -> dict[str, bytes]:
     """Sound files to damage: name with suffix → content."""
     from superfine.images import Picture, write
-    from superfine.images.frames import Frames, write_frames
+    from superfine.images.formats.frames import Frames, write_frames
 
     rows, columns = np.mgrid[:40, :52]
     colour = np.stack([np.sin(rows / 9), np.cos(columns / 7), np.sin((rows + columns) / 5)], axis=2) * 0.4 + 0.5

@@ -12,9 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
-from superfine.quality.benchmark import sets
-from superfine.quality.benchmark.methods import Interpolation
-from superfine.quality.benchmark.run import figures_of
+from superfine.benchmark import sets
+from superfine.benchmark.methods import Interpolation
+from superfine.benchmark.run import figures_of
 from superfine.quality.protocols import PROTOCOLS
 
 

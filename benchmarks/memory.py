@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from superfine.images.bands import Scroll, head_of
 from superfine.images.files import write
 from superfine.images.picture import Picture
-from superfine.images.scroll import Scroll, head_of
 
 WHOLE = """
 import sys

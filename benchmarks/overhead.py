@@ -19,11 +19,11 @@ import numpy as np
 
 from superfine.demo import PHOTOGRAPH
 from superfine.images.files import Picture, read, write
-from superfine.upscale.batch import Job
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.plan import Target, parse_size
-from superfine.upscale.run import run_jobs
-from superfine.upscale.source import Settings
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.batch.run import run_jobs
+from superfine.upscaling.batch.source import Settings
+from superfine.upscaling.plan import Target, parse_size
+from superfine.upscaling.upscaler import Enlarger
 
 
 def main() -> None:

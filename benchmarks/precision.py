@@ -15,9 +15,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from superfine.digest import sha256_of
-from superfine.quality.benchmark import Request, run
-from superfine.quality.benchmark.result import Result, load, machine, now, save, versions
+from superfine.atomic import sha256_of
+from superfine.benchmark import Request, run
+from superfine.benchmark.result import Result, load, machine, now, save, versions
 from superfine.weights import find
 
 BEGIN, END = "<!-- precision: written by benchmarks/precision.py; do not edit -->", "<!-- /precision -->"

@@ -20,7 +20,7 @@ import numpy as np
 
 from superfine.demo import PHOTOGRAPH
 from superfine.images.files import Picture, read, write
-from superfine.upscale.plan import parse_size
+from superfine.upscaling.plan import parse_size
 
 PLANS = (["-s", "2"], ["-s", "4"], ["-s", "1.5"], ["-s", "5"], ["--size", "1920x1080", "--fit", "cover"])
 

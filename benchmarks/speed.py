@@ -11,7 +11,6 @@ machine that other programs share. Needs PyTorch for the baseline.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -23,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from superfine import checkpoints
+from superfine.cores import cores
 from superfine.errors import EngineError
 from superfine.nets import CFSRCNN
-from superfine.upscale import Upscaler
-from superfine.weights import find
+from superfine.upscaling import Upscaler
+from superfine.weights import find, network_file
 
 Times = tuple[float, float]
 """Seconds by the clock, and of processor time."""
@@ -42,7 +41,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
     options = parser.parse_args()
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     picture = np.random.default_rng(0).integers(0, 256, (options.size, options.size, 3), dtype=np.uint8)
     size, threads = f"{options.size}x{options.size}", torch.get_num_threads()
     print(f"{size}, x{options.scale}, {threads} threads, median of {options.repeat}")
@@ -66,7 +65,7 @@ def main() -> None:
 
 def eager(model: str, scale: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """The published programs' form: NCHW float32, the whole picture at once, CFSRCNN's upsampler used twice."""
-    network: Any = checkpoints.load(find(model).weights).eval()
+    network: Any = network_file.load(find(model).weights).eval()
     forward = two_upsamplings if isinstance(network, CFSRCNN) else type(network).forward
 
     def run(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

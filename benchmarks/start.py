@@ -3,17 +3,14 @@
     python benchmarks/start.py [--size 64] [--scale 4] [--repeat 7] [--profile]
 
 Wall and processor time, median of several processes, of an empty interpreter, `import superfine`, `superfine --help`,
-and `superfine upscale` of a small picture, file to file: without the cache of compiled graphs, with an empty one (which
-notes the size), with one that it fills, and with a full one. The cache is one of its own, not the user's; only
-`--profile`, which adds what each step of the upscaling takes in one process, goes to a full one.
+and `superfine upscale` of a small picture, file to file. `--profile` adds what each step of the upscaling takes in one
+process.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -40,19 +37,14 @@ def main() -> None:
         Image.fromarray(levels).save(source)
         chosen = ["-m", options.model, "-s", str(options.scale), "--precision", options.precision]
         upscale = ["-m", "superfine", "upscale", str(source), "-o", str(target), *chosen]
-        kept = str(Path(folder, "cache"))
         forms = {
-            "empty interpreter": (["-c", "pass"], "off"),
-            "import superfine": (["-c", "import superfine"], "off"),
-            "superfine --help": (["-m", "superfine", "--help"], "off"),
-            f"upscale {options.size}x{options.size}, no cache": (upscale, "off"),
-            "  the first time": (upscale, f"{kept}/first"),
-            "  the second": (upscale, f"{kept}/second"),
-            "  and again": (upscale, kept),
+            "empty interpreter": ["-c", "pass"],
+            "import superfine": ["-c", "import superfine"],
+            "superfine --help": ["-m", "superfine", "--help"],
+            f"upscale {options.size}x{options.size}": upscale,
         }
         print(f"{'':26} {'wall':>8} {'processor':>10}   seconds, median of {options.repeat}")
-        for name, (arguments, cache) in forms.items():
-            os.environ["SUPERFINE_CACHE"] = cache
+        for name, arguments in forms.items():
             runs = [process(arguments, target) for _ in range(options.repeat + 2)][2:]  # the first two warm the caches
             wall, cpu = (statistics.median(each) for each in zip(*runs, strict=True))
             print(f"{name:26} {wall:8.3f} {cpu:10.3f}", flush=True)
@@ -73,13 +65,6 @@ def main() -> None:
 def process(arguments: list[str], target: Path) -> tuple[float, float]:
     """Wall and processor seconds of one process; `target` is not there when it starts."""
     target.unlink(missing_ok=True)
-    cache = Path(os.environ["SUPERFINE_CACHE"])
-    if cache.name == "first":
-        shutil.rmtree(cache, ignore_errors=True)
-    if cache.name == "second":
-        for file in cache.glob("graphs/*.kept"):
-            if file.stat().st_size > 10_000:  # the graph, not the note that it was asked for
-                file.unlink()
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
+from superfine.benchmark.result import machine
 from superfine.nets import Network, build
-from superfine.quality.benchmark.result import machine
+from superfine.training.data.pack import Pack, PackOptions, write_pack
 from superfine.training.heap import keep_heap
 from superfine.training.loop import Run, choose_bf16, choose_device
-from superfine.training.pack import Pack, PackOptions, write_pack
 from superfine.training.recipe import Recipe, parse_recipe
 
 

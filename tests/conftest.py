@@ -1,10 +1,7 @@
 """Fixtures for every test file."""
 
-import atexit
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +18,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Here, because OpenMP reads it once, when PyTorch is first imported; processes that tests start inherit it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# Compiled graphs of tests, and of the processes they start, go to a folder of this run, never to the user's own.
-_cache = tempfile.mkdtemp(prefix="superfine-tests-cache-")
-os.environ["SUPERFINE_CACHE"] = _cache
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from superfine.errors import PlanError
 from superfine.images import Picture
 from superfine.images.alpha import extend_edges, steady
 from superfine.images.convert import flatten
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 
 def disc(size: int, soft: float) -> np.ndarray:

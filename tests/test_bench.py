@@ -6,9 +6,9 @@ import pytest
 
 from processes import superfine
 from superfine.__main__ import main
+from superfine.benchmark.speed import measure_all, median_seconds
 from superfine.engines import open_engine
-from superfine.upscale.plan import WORK
-from superfine.upscale.speed import measure_all, median_seconds
+from superfine.upscaling.plan import WORK
 from superfine.weights import find
 
 
@@ -45,7 +45,7 @@ def test_an_engine_that_cannot_do_a_precision_is_named_and_the_rest_measured():
 
 def test_the_median_leaves_the_warm_up_out(monkeypatch):
     clock = iter([0.0, 3.0, 10.0, 11.0, 20.0, 25.0])
-    monkeypatch.setattr("superfine.upscale.speed.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("superfine.benchmark.speed.perf_counter", lambda: next(clock))
     runs = []
     assert median_seconds(lambda: runs.append(None), 3) == 3.0
     assert len(runs) == 4

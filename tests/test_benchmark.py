@@ -1,4 +1,4 @@
-"""quality/benchmark/: every layout, every mistake in a set, and figures that can be had another way."""
+"""benchmark/: every layout, every mistake in a set, and figures that can be had another way."""
 
 import json
 import math
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from superfine.benchmark import Request, from_json, load, run, save, sets, tables, to_json
 from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale, resize
-from superfine.quality.benchmark import Request, from_json, load, run, save, sets, tables, to_json
 from superfine.quality.protocols import measure
 
 
@@ -133,12 +133,6 @@ def test_network_is_marked_against_what_its_paper_prints(tmp_path, psnr, mark):
     ours = replace(result, rows=rows, models=[result.models[0] | {"name": "mine", "network": "esrgcnn"}])
     paper, standard = tables.grids(ours)
     assert paper.ours[0][1][0].mark == mark and standard.ours[0][1][0].mark == ""
-
-
-def test_printed_fsim_stands_beside_the_kind_it_is(tmp_path):
-    save_picture(photo(48, 36), tmp_path / "B100" / "a.png")
-    result = run(Request([tmp_path / "B100"], ["bicubic"], [2], ["paper"], ["psnr", "fsim-unit", "fsim"]))
-    assert "| ESRGCNN (printed) | 32.08 / 0.9980 / – |" in tables.markdown(result, all_printed=True)
 
 
 def test_other_bytes_give_another_data_hash(srf):

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from superfine.errors import DataError
-from superfine.quality.benchmark import Request, run
-from superfine.quality.benchmark.gallery import Gallery
-from superfine.quality.benchmark.page import html
-from superfine.quality.benchmark.pictures import (
+from superfine.benchmark import Request, run
+from superfine.benchmark.page import html
+from superfine.benchmark.pictures import (
     Box,
+    Gallery,
     Shot,
     crop_sheet,
     error_map,
@@ -21,6 +20,7 @@ from superfine.quality.benchmark.pictures import (
     stacked_sheet,
     where_methods_differ,
 )
+from superfine.errors import DataError
 from superfine.quality.protocols import PROTOCOLS
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from superfine.training.chart import Line, chart
+from superfine.training.report.chart import Line, chart
 
 
 def test_a_chart_places_its_points_where_the_numbers_say() -> None:

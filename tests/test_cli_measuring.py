@@ -13,8 +13,8 @@ from PIL import Image
 
 import processes
 from superfine.__main__ import main
+from superfine.benchmark.results_page import BEGIN, END
 from superfine.images.resize import downscale
-from superfine.quality.benchmark.results_page import BEGIN, END
 
 
 @pytest.fixture

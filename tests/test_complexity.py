@@ -1,11 +1,11 @@
-"""quality/benchmark/complexity.py: counts that can be had by arithmetic, and timings of a real process."""
+"""benchmark/complexity.py: counts that can be had by arithmetic, and timings of a real process."""
 
 from dataclasses import replace
 
 import pytest
 
+from superfine.benchmark.complexity import FIXED, UNCOUNTED, against_papers, count, record, time_runs
 from superfine.errors import EngineError, ModelError
-from superfine.quality.benchmark.complexity import FIXED, UNCOUNTED, against_papers, count, record, time_runs
 from superfine.weights import find
 
 # The reference's table: parameters with the fixed mean values, multiply-adds per LR pixel. CFSRCNN's upsampler runs

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from superfine import datasets
+from superfine.benchmark import Request, run
 from superfine.datasets.catalogue import DataSet, RemoteFile, catalogue
 from superfine.datasets.fetch import MANIFEST, unpack
 from superfine.errors import DataError
 from superfine.images.resize import downscale
-from superfine.quality.benchmark import Request, run
 
 
 def picture(seed, size=24):

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 import pytest
 
-from superfine.images import deflate
-from superfine.images.deflate import RAW, WRAPPED, Effort, choose_effort, deflated
+from superfine.images.formats import deflate
+from superfine.images.formats.deflate import RAW, WRAPPED, Effort, choose_effort, deflated
 
 NOISE = np.random.default_rng(0).integers(0, 256, 60_000, dtype=np.uint8).tobytes()
 PATTERN = NOISE[:192] * 300

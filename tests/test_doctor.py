@@ -11,13 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from processes import assert_refused, superfine
-from superfine import checkpoints
-from superfine.cache import Store
-from superfine.checkpoints.doctor import examine
-from superfine.checkpoints.keys import MEAN_KEYS
 from superfine.cli.doctor import describe
 from superfine.errors import CheckpointError
-from superfine.weights import find
+from superfine.weights import find, network_file
+from superfine.weights.doctor import examine
+from superfine.weights.key_names import MEAN_KEYS
 from upstream_files import read_golden
 
 
@@ -128,18 +126,10 @@ def test_a_key_with_control_characters_cannot_reach_the_terminal(tmp_path: Path)
 
 
 def test_the_same_weights_make_the_same_file_every_time(tmp_path: Path) -> None:
-    network = checkpoints.load(find("cfsrcnn").weights)
+    network = network_file.load(find("cfsrcnn").weights)
     contents = set()
     for i in range(4):
         path = tmp_path / f"{i}.safetensors"
-        checkpoints.save(network, path, metadata={"step": "1", "recipe": "a", "seconds": "2", "licence": "MIT"})
+        network_file.save(network, path, metadata={"step": "1", "recipe": "a", "seconds": "2", "licence": "MIT"})
         contents.add(path.read_bytes())
     assert len(contents) == 1
-
-
-def test_the_doctor_says_where_compiled_graphs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Store(tmp_path / "graphs").write("key", [bytes(3_000_000)])
-    monkeypatch.setenv("SUPERFINE_CACHE", str(tmp_path))
-    assert f"compiled     1 files, 3.0 MB, kept in {tmp_path / 'graphs'}" in superfine("doctor", "esrgcnn").stdout
-    monkeypatch.setenv("SUPERFINE_CACHE", "off")
-    assert "compiled     graphs are not kept (SUPERFINE_CACHE is off" in superfine("doctor", "esrgcnn").stdout

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import superfine
-from superfine import checkpoints
 from superfine.engines import Engine, open_engine
-from superfine.engines.base import _has_kernels, round_to_uint8, widen
+from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.nearest import NearestEngine
+from superfine.engines.open import _has_kernels
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, core, strips
 from superfine.engines.pytorch import PyTorchEngine
 from superfine.errors import EngineError, ModelError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
-from superfine.upscale.stitch import run_tiles, run_tiles_float
-from superfine.upscale.tiles import plan_tiles
-from superfine.weights import Model, find
+from superfine.upscaling.stitch import run_tiles, run_tiles_float
+from superfine.upscaling.tiles import plan_tiles
+from superfine.weights import Model, find, network_file
 
 SMALL = {
     "small esrgcnn": ESRGCNNConfig(width=16, distilled=4, blocks=1),
@@ -43,7 +43,7 @@ all_scales = pytest.mark.parametrize("scale", [2, 3, 4])
 def network(name: str) -> Network:
     """A small network with random weights, or a shipped one."""
     if name in SHIPPED:
-        return checkpoints.load(find(name).weights).eval()
+        return network_file.load(find(name).weights).eval()
     torch.manual_seed(0)
     return build(SMALL[name]).eval()
 
@@ -213,7 +213,7 @@ def test_nearest_repeats_pixels() -> None:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A small network's file of ours, without graphs beside it."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    checkpoints.save(network("small cfsrcnn"), path, dtype=torch.float32)
+    network_file.save(network("small cfsrcnn"), path, dtype=torch.float32)
     return find(path)
 
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from superfine.demo import PHOTOGRAPH
 from superfine.engines.nearest import NearestEngine
 from superfine.images.files import Picture, read
-from superfine.images.frames import Frames, write_frames
-from superfine.upscale.batch import Job
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.estimate import Estimator, peak_of_batch
-from superfine.upscale.plan import Target
-from superfine.upscale.run import run_jobs
-from superfine.upscale.source import Settings, load_frames
-from superfine.upscale.upscaler import Upscaler
+from superfine.images.formats.frames import Frames, write_frames
+from superfine.upscaling.batch.estimate import Estimator, peak_of_batch
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.batch.run import run_jobs
+from superfine.upscaling.batch.source import Settings, load_frames
+from superfine.upscaling.plan import Target
+from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.upscaler import Enlarger
 
 PAUSE = 1.0
 """Seconds a window takes on the tests' own clock, on which nothing else takes any: machines are noisy."""
@@ -56,7 +56,7 @@ class Slow(NearestEngine):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock dry runs look at."""
     clock = Clock()
-    monkeypatch.setattr("superfine.upscale.estimate.perf_counter", clock)
+    monkeypatch.setattr("superfine.upscaling.batch.estimate.perf_counter", clock)
     return clock
 
 

@@ -1,4 +1,4 @@
-"""quality/benchmark/explain.py: every kind of difference is found, and measured steps add up to the whole."""
+"""benchmark/explain.py: every kind of difference is found, and measured steps add up to the whole."""
 
 import itertools
 from dataclasses import replace
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from superfine.benchmark import Request, run
+from superfine.benchmark.explain import Laboratory, explain, measure_steps
 from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale, resize
-from superfine.quality.benchmark import Request, run
-from superfine.quality.benchmark.explain import Laboratory, explain, measure_steps
 
 
 def write(folder, *, gray=False, pictures=3, seed=0, lr=True, spoil=0):

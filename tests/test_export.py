@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from processes import assert_refused, superfine
-from superfine import checkpoints
-from superfine.checkpoints.header import read_header
 from superfine.engines import open_engine
 from superfine.errors import CheckpointError, EngineError, ModelError
 from superfine.export import Exported, export
 from superfine.export.parity import check_parity
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
-from superfine.weights import find
+from superfine.weights import find, network_file
+from superfine.weights.header import read_header
 from upstream_files import read_golden
 
 SMALL: dict[str, NetworkConfig] = {
@@ -61,7 +60,7 @@ def test_openvino_reads_graph_and_weights_for_any_batch_height_and_width(
     lr = np.random.default_rng(1).random(shape, dtype=np.float32)
     graph = ov.Core().compile_model(str(exported.graphs[scale]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.no_grad():
-        wanted = checkpoints.load(exported.weights)(torch.from_numpy(lr), scale).numpy()
+        wanted = network_file.load(exported.weights)(torch.from_numpy(lr), scale).numpy()
     assert np.ptp(wanted) > 0.1
     assert np.abs(graph([lr])[0] - wanted).max() <= 1e-4
 
@@ -72,7 +71,7 @@ def test_onnx_runtime_reads_graph_and_weights(exported: Exported, scale: int) ->
     lr = np.random.default_rng(1).random((2, 3, 7, 11), dtype=np.float32)
     session = onnxruntime.InferenceSession(str(exported.graphs[scale]), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        wanted = checkpoints.load(exported.weights)(torch.from_numpy(lr), scale).numpy()
+        wanted = network_file.load(exported.weights)(torch.from_numpy(lr), scale).numpy()
     assert np.abs(session.run(["sr"], {"lr": lr})[0] - wanted).max() <= 1e-4
 
 
@@ -114,17 +113,17 @@ def test_other_numbers_of_the_same_shape_need_no_new_graph(exported: Exported, t
     for path in exported.graphs.values():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     network = lively(SMALL[exported.weights.stem], seed=5)
-    checkpoints.save(network, tmp_path / exported.weights.name)
+    network_file.save(network, tmp_path / exported.weights.name)
     model = find(tmp_path / exported.weights.name)
     assert set(model.graphs) == {2, 3, 4}
-    check_parity(checkpoints.load(model.weights), model.graphs[2], 2)
+    check_parity(network_file.load(model.weights), model.graphs[2], 2)
 
 
 def test_a_graph_of_another_layout_does_not_count(exported: Exported, tmp_path: Path) -> None:
     for path in exported.graphs.values():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     wider = ESRGCNNConfig(width=10, distilled=2, blocks=1)
-    checkpoints.save(build(wider), tmp_path / exported.weights.name)
+    network_file.save(build(wider), tmp_path / exported.weights.name)
     assert find(tmp_path / exported.weights.name).graphs == {}
 
 
@@ -136,14 +135,14 @@ def test_a_graph_of_other_weights_fails_the_parity_check_loudly(exported: Export
 
 def test_a_graph_of_another_scale_fails_the_parity_check(exported: Exported) -> None:
     with pytest.raises(EngineError, match="differs by inf at x3"):
-        check_parity(checkpoints.load(exported.weights), exported.graphs[2], 3)
+        check_parity(network_file.load(exported.weights), exported.graphs[2], 3)
 
 
 def test_a_graph_without_its_weights_is_one_line(exported: Exported, tmp_path: Path) -> None:
     lonely = tmp_path / "lonely.x2.onnx"
     lonely.write_bytes(exported.graphs[2].read_bytes())
     with pytest.raises(EngineError) as caught:
-        check_parity(checkpoints.load(exported.weights), lonely, 2)
+        check_parity(network_file.load(exported.weights), lonely, 2)
     assert "cannot run" in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -14,9 +14,9 @@ from superfine.engines.nearest import NearestEngine
 from superfine.images import Picture, read, write
 from superfine.images.convert import flatten
 from superfine.images.depth import as_float32, as_type
-from superfine.images.frames import Frames, read_frames, write_frames
+from superfine.images.formats.frames import Frames, read_frames, write_frames
 from superfine.images.provenance import Note, embed, read_note
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
 PROFILE = Path(__file__).parent / "golden" / "profiles" / "compatibleWithAdobeRGB1998.icc"

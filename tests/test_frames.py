@@ -9,7 +9,7 @@ from PIL import Image
 from processes import upscale_nearest
 from superfine.errors import ImageError
 from superfine.images import Picture, read
-from superfine.images.frames import Frames, read_frames, write_frames
+from superfine.images.formats.frames import Frames, read_frames, write_frames
 
 
 def frame(shift: int, alpha: bool = False) -> np.ndarray:

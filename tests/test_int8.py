@@ -1,4 +1,4 @@
-"""engines/int8.py, export/calibrate.py, rounding.py, narrow.py: what runs in eight bits, and what it costs."""
+"""engines/int8.py, quantization/: what runs in eight bits, and what it costs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import superfine
-from superfine import checkpoints
 from superfine.__main__ import main
-from superfine.digest import sha256_of
+from superfine.atomic import sha256_of
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
@@ -21,13 +20,13 @@ from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, r
 from superfine.engines.openvino import OpenVINOEngine, core
 from superfine.errors import DataError, EngineError, ModelError
 from superfine.export import export
-from superfine.export.calibrate import CROP, Calibration, calibrate, draw_crops, weights_of
-from superfine.export.narrow import calibrate_scales, write
-from superfine.export.rounding import round_convolution
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
-from superfine.upscale.stitch import run_tiles
-from superfine.upscale.tiles import plan_tiles
-from superfine.weights import Model, find
+from superfine.quantization.calibrate import CROP, Calibration, calibrate, draw_crops, weights_of
+from superfine.quantization.int8_file import calibrate_scales, write
+from superfine.quantization.rounding import round_convolution
+from superfine.upscaling.stitch import run_tiles
+from superfine.upscaling.tiles import plan_tiles
+from superfine.weights import Model, find, network_file
 from superfine.weights.catalogue import FOLDER, catalogue
 
 pytestmark = pytest.mark.skipif(
@@ -53,13 +52,13 @@ def photograph() -> NDArray[np.uint8]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    checkpoints.save(build(ESRGCNNConfig(width=32, distilled=8, blocks=1, scales=(2,))), path, dtype=torch.float32)
+    network_file.save(build(ESRGCNNConfig(width=32, distilled=8, blocks=1, scales=(2,))), path, dtype=torch.float32)
     return find(path)
 
 
 @pytest.fixture(scope="module")
 def graph(small: Model) -> ov.Model:
-    return graph_of_network(checkpoints.load(small.weights), 2)
+    return graph_of_network(network_file.load(small.weights), 2)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +232,7 @@ def test_crops_need_pictures_large_enough() -> None:
 def test_the_command_makes_every_scale_run_in_int8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     network = build(ESRGCNNConfig(width=16, distilled=8, blocks=1, scales=(2, 3)))
-    checkpoints.save(network, tmp_path / "tiny.safetensors", dtype=torch.float32)
+    network_file.save(network, tmp_path / "tiny.safetensors", dtype=torch.float32)
     export(tmp_path / "tiny.safetensors", tmp_path / "out")
     (tmp_path / "photographs").mkdir()
     Image.fromarray(photograph()).save(tmp_path / "photographs" / "one.png")

@@ -1,4 +1,4 @@
-"""export/mix.py: the middle between two checkpoints."""
+"""tools/mix.py: the middle between two checkpoints."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from superfine import checkpoints
-from superfine.export.mix import main
+from mix import main
 from superfine.nets import ESRGCNNConfig, build
+from superfine.weights import network_file
 
 
 def saved(path: Path, scales: tuple[int, ...], *, seed: int, width: int = 8) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     network = build(ESRGCNNConfig(scales, width=width, distilled=2, blocks=1))
-    checkpoints.save(network, path, dtype=torch.float32)
+    network_file.save(network, path, dtype=torch.float32)
     return dict(network.named_parameters())
 
 
@@ -28,7 +28,7 @@ def test_every_weight_is_so_far_on_the_way_and_only_common_scales_stay(
     for share, more in ((0.25, []), (0.5, ["--dtype", "fp16"])):
         assert main([paths[0], paths[1], "-o", paths[2], "--share", str(share), *more]) == 0
         assert capsys.readouterr().out.strip() == f"wrote {paths[2]}, scales x3"
-        mixed = checkpoints.load(paths[2])
+        mixed = network_file.load(paths[2])
         assert mixed.config.scales == (3,)
         for name, weight in mixed.named_parameters():
             wanted = one[name] + share * (other[name] - one[name])

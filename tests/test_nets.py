@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superfine import checkpoints
 from superfine.nets import (
     CFSRCNN,
     ESRGCNN,
@@ -18,13 +17,13 @@ from superfine.nets import (
     ESRGCNNConfig,
     NetworkConfig,
     build,
-    fused,
     parameter_count,
-    wide_tail,
     with_scales,
 )
 from superfine.nets.esrgcnn import GroupEnhancementBlock
+from superfine.nets.kernels import fused, wide_tail
 from superfine.nets.layers import Upsampler
+from superfine.weights import network_file
 from upstream_files import GOLDEN, NAMES, read_golden
 
 SMALL: list[NetworkConfig] = [
@@ -46,7 +45,7 @@ def test_all_eight_golden_files_are_here() -> None:
 def test_output_is_the_authors_to_1e_5_of_its_range_at_every_scale(name: str, tmp_path) -> None:
     golden = read_golden(name)
     torch.save(golden.state, tmp_path / "upstream.pth")
-    network = checkpoints.load(tmp_path / "upstream.pth")
+    network = network_file.load(tmp_path / "upstream.pth")
     assert network.config.scales == golden.scales
     for scale, sr in golden.sr.items():
         with torch.no_grad():
@@ -137,7 +136,7 @@ def test_one_input_pixel_changes_exactly_the_outputs_within_the_receptive_radius
 ) -> None:
     network = reaching(config)
     radius = network.receptive_radius(scale)
-    halo = checkpoints.halo(network, scale)
+    halo = network_file.halo(network, scale)
     side = 2 * halo + 5
     at = side // 2
     lr = torch.zeros(1, 3, side, side, dtype=torch.float64)

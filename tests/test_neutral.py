@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from superfine import checkpoints
+from neutral import main, make_neutral, read_pictures
 from superfine.demo import PHOTOGRAPH
 from superfine.errors import DataError
-from superfine.export.neutral import main, make_neutral, read_pictures
 from superfine.images import read
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
-from superfine.training.start import interpolator
+from superfine.training.init import interpolator
+from superfine.weights import network_file
 
 ESRGCNN = ESRGCNNConfig(scales=(2, 4), width=8, distilled=2, blocks=1)
 CFSRCNN = CFSRCNNConfig(scales=(2, 4), width=8, units=2, enhance=1, refine=1)
@@ -52,7 +52,7 @@ def test_a_round_that_makes_the_cast_worse_is_taken_back(monkeypatch: pytest.Mon
     def cast(*_: object) -> NDArray[np.float64]:
         return np.array([next(reds), 0.0, 0.0])
 
-    monkeypatch.setattr("superfine.export.neutral.cast", cast)
+    monkeypatch.setattr("neutral.cast", cast)
     network = build(ESRGCNNConfig(scales=(2,), width=8, distilled=2, blocks=1)).eval()
     interpolator(network, seed=0)
     found = make_neutral(network, [], precisions=["fp32"])
@@ -65,14 +65,14 @@ def test_a_round_that_makes_the_cast_worse_is_taken_back(monkeypatch: pytest.Mon
 def test_the_command_keeps_what_the_header_says_and_refuses_in_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoints.save(tinted(), tmp_path / "in.safetensors", dtype=torch.float32, metadata={"step": "7", "x": "y"})
+    network_file.save(tinted(), tmp_path / "in.safetensors", dtype=torch.float32, metadata={"step": "7", "x": "y"})
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     Image.open(PHOTOGRAPH).crop((0, 0, 100, 130)).save(photographs / "a.png")
     arguments = [str(tmp_path / "in.safetensors"), str(photographs), "-o", str(tmp_path / "out.safetensors")]
     assert main([*arguments, "--precisions", "fp32"]) == 0
     assert "x2: +" in capsys.readouterr().out
-    assert checkpoints.load(tmp_path / "out.safetensors").config == tinted().config
+    assert network_file.load(tmp_path / "out.safetensors").config == tinted().config
     assert [picture.shape for picture in read_pictures(photographs, 5)] == [(120, 96, 3)]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no pictures in"):

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import superfine
-from superfine import checkpoints
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.errors import EngineError
-from superfine.upscale.stitch import run_tiles_float
-from superfine.upscale.tiles import plan_tiles
-from superfine.weights import find
+from superfine.upscaling.stitch import run_tiles_float
+from superfine.upscaling.tiles import plan_tiles
+from superfine.weights import find, network_file
 
 pytest.importorskip("onnxruntime")
 
@@ -40,7 +39,7 @@ def test_it_agrees_with_pytorch_to_1e_4_on_noise_and_on_a_photograph(name: str, 
     assert isinstance(engine, Engine)
     assert (engine.name, engine.precision, engine.device, engine.scale) == ("onnxruntime", "fp32", "cpu", scale)
     assert engine.halo == find(name).halo[scale]
-    network = checkpoints.load(find(name).weights)
+    network = network_file.load(find(name).weights)
     noise = np.random.default_rng(0).random((1, 3, 21, 34), dtype=np.float32)
     for lr in (noise, widen(photograph(32))):
         with torch.inference_mode():

@@ -12,8 +12,8 @@ from PIL import Image
 
 from superfine.errors import DataError
 from superfine.images.resize import downscale, resize
-from superfine.training.pack import MAGIC, Pack, PackOptions, write_pack
-from superfine.training.pictures import find_pictures
+from superfine.training.data.pack import MAGIC, Pack, PackOptions, write_pack
+from superfine.training.data.pictures import find_pictures
 
 SMALL = PackOptions(smallest_side=24)
 

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from processes import assert_refused, superfine
+from superfine.benchmark import significance, tables
+from superfine.benchmark.result import PictureFigures, Result, Row
 from superfine.errors import DataError
 from superfine.quality import perceptual
-from superfine.quality.benchmark import tables, trust
-from superfine.quality.benchmark.result import PictureFigures, Result, Row
 
 # torchvision's ordinary wheel needs CUDA's libraries. Beside a PyTorch without them its operators are missing, and it
 # gives up on import; the two networks need none of them, so saying what they would look like is enough.
@@ -167,6 +167,6 @@ def test_a_lower_distance_wins_the_paired_test():
         return Row("Set5", 2, model, "rgb", {"lpips": value}, pictures, 0.0)
 
     result = Result([row("ours", 0.1), row("theirs", 0.2)], [], [], {}, {}, {}, "")
-    (line,) = trust.comparison(result, "ours", "theirs")
+    (line,) = significance.comparison(result, "ours", "theirs")
     assert "ours beats theirs" in line and "better on 8 of 8, worse on 0" in line
     assert tables.heading(["psnr", "lpips"]) == "PSNR / LPIPS ↓"

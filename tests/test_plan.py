@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superfine.errors import PlanError
-from superfine.upscale.plan import (
+from superfine.upscaling.plan import (
     WORK,
     Target,
     cheapest_passes,

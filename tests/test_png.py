@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from superfine.images import deflate, png
+from superfine.images.bands import Scroll
+from superfine.images.formats import deflate, png
 from superfine.images.picture import Picture
-from superfine.images.scroll import Scroll
 
 
 def written(pixels: np.ndarray, alpha: np.ndarray | None = None) -> bytes:

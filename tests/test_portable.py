@@ -20,10 +20,10 @@ from superfine.cli.pack import parse_size
 from superfine.errors import DataError
 from superfine.images.resize import downscale
 from superfine.quality.metrics import psnr
-from superfine.training.pack import Pack, PackOptions
-from superfine.training.pictures import decode, find_pictures
-from superfine.training.portable import is_portable, read_portable, write_portable
-from superfine.training.prepare import pack_of
+from superfine.training.data.open_pack import pack_of
+from superfine.training.data.pack import Pack, PackOptions
+from superfine.training.data.pictures import decode, find_pictures
+from superfine.training.data.portable import is_portable, read_portable, write_portable
 from superfine.training.recipe import Recipe, parse_recipe
 
 

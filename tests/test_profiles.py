@@ -12,7 +12,7 @@ from superfine.images import Picture, from_pil, read, write
 from superfine.images.convert import to_srgb
 from superfine.images.depth import as_float32
 from superfine.images.profile import decode_linear, encode_linear, is_linear
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 REAL = Path(__file__).parent / "golden" / "profiles"
 ADOBE = (REAL / "compatibleWithAdobeRGB1998.icc").read_bytes()

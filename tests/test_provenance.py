@@ -89,7 +89,7 @@ def test_upscale_keeps_or_scales_the_resolution_and_leaves_a_note_when_asked(
 
 
 def test_the_note_names_the_weights_by_their_hash(tmp_path: Path) -> None:
-    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscaling.upscaler import Enlarger
     from superfine.weights import find
 
     weights = find("esrgcnn").weights

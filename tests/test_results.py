@@ -1,4 +1,4 @@
-"""quality/benchmark/results_page.py: the pages hold the files' figures, and the committed ones are what it writes."""
+"""benchmark/results_page.py: the pages hold the files' figures, and the committed ones are what it writes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from superfine.benchmark import Request, load, results_page, run
+from superfine.benchmark.results_page import BEGIN, END, merged, page, put_block, readme_block
 from superfine.errors import DataError
-from superfine.quality.benchmark import Request, load, results_page, run
-from superfine.quality.benchmark.results_page import BEGIN, END, merged, page, put_block, readme_block
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from processes import SUPERFINE, superfine
 from superfine.errors import PlanError
-from superfine.upscale.journal import NAME, PARTS, Journal, Stamp
+from superfine.upscaling.batch.journal import NAME, PARTS, Journal, Stamp
 
 PICTURES, KILLS = 60, 20
 COMMAND = ("upscale", "in", "-s", "4", "--engine", "nearest", "--format", "png")

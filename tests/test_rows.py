@@ -14,10 +14,11 @@ from PIL import Image, PngImagePlugin
 
 from icc_files import DISPLAY_P3, gamma, rgb_profile
 from superfine.errors import ImageError
-from superfine.images import png_rows, read, tiff_rows, write
+from superfine.images import read, write
+from superfine.images.bands import Scroll, head_of, joined
+from superfine.images.formats import png_rows, tiff_rows
 from superfine.images.picture import Picture, array_of
 from superfine.images.rows import PictureRows, open_rows
-from superfine.images.scroll import Scroll, head_of, joined
 
 HEIGHT, WIDTH = 53, 37
 PROFILE = rgb_profile(DISPLAY_P3, gamma(2.2))

@@ -17,21 +17,22 @@ from PIL import Image
 from box_filter import BoxFilter
 from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
-from superfine.engines.ensemble import SelfEnsembleEngine
 from superfine.errors import ImageError, PlanError
-from superfine.images import png, png_rows, read, tiff_rows, write
+from superfine.images import read, write
+from superfine.images.formats import png, png_rows, tiff_rows
 from superfine.images.picture import Picture
 from superfine.images.rows import PictureRows, open_rows
-from superfine.upscale import source as sources
-from superfine.upscale.batch import Job
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.estimate import Estimator
-from superfine.upscale.memory import fit, parse_memory
-from superfine.upscale.plan import Target
-from superfine.upscale.run import Outcome, run_jobs
-from superfine.upscale.source import Settings
-from superfine.upscale.tiles import choose_tile, plan_bands, plan_tiles
-from superfine.upscale.upscaler import Upscaler
+from superfine.upscaling.batch import source as sources
+from superfine.upscaling.batch.estimate import Estimator
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.batch.run import Outcome, run_jobs
+from superfine.upscaling.batch.source import Settings
+from superfine.upscaling.memory import fit, parse_memory
+from superfine.upscaling.plan import Target
+from superfine.upscaling.self_ensemble import SelfEnsembleEngine
+from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.tiles import choose_tile, plan_bands, plan_tiles
+from superfine.upscaling.upscaler import Enlarger
 
 TWICE = Target(scale=Fraction(2))
 LINEAR = rgb_profile(SRGB, gamma(None), "linear")
@@ -221,7 +222,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BY_ROWS", 0)
     monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
-    monkeypatch.setattr("superfine.images.tiff._STRIP_BYTES", 1 << 16)
+    monkeypatch.setattr("superfine.images.formats.tiff._STRIP_BYTES", 1 << 16)
     monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)
     monkeypatch.setattr(tiff_rows, "_BAND_BYTES", 1 << 16)
     peaks = []
@@ -265,7 +266,7 @@ def test_windows_and_bands_keep_to_the_limit_and_what_cannot_is_refused() -> Non
 
 def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     # A test process that has run all the others is larger than this test's limit.
-    monkeypatch.setattr("superfine.upscale.enlarge.resident", lambda: 100_000_000)
+    monkeypatch.setattr("superfine.upscaling.upscaler.resident", lambda: 100_000_000)
     whole = Picture(np.zeros((2000, 2000, 3), np.uint8))
     enlarger = Enlarger(engine="nearest", memory=400_000_000)
     with pytest.raises(PlanError, match="GiB is the limit"):

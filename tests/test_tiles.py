@@ -1,11 +1,11 @@
-"""upscale/tiles.py: plans are integers, so they are tested without a picture."""
+"""upscaling/tiles.py: plans are integers, so they are tested without a picture."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superfine.errors import PlanError
-from superfine.upscale.tiles import Box, Tile, choose_tile, plan_tiles
+from superfine.upscaling.tiles import Box, Tile, choose_tile, plan_tiles
 
 lengths = st.integers(1, 200)
 halos = st.sampled_from([0, 1, 7, 26, 40])

@@ -20,18 +20,18 @@ from rich.console import Console
 
 from browser import Browser
 from processes import SUPERFINE
-from superfine import checkpoints
 from superfine.__main__ import main
 from superfine.cli.train import resolved
-from superfine.cli.watching import Show
+from superfine.cli.train_output import Show
 from superfine.errors import RecipeError, TrainingError
-from superfine.training.board import Board
+from superfine.training.data.open_pack import pack_of
 from superfine.training.estimate import estimate
-from superfine.training.journal import read_log
 from superfine.training.loop import Progress, Run
-from superfine.training.prepare import pack_of
 from superfine.training.recipe import read_recipe
-from superfine.training.report import report, write_report
+from superfine.training.report.page import report, write_report
+from superfine.training.report.run_log import read_log
+from superfine.training.report.tensorboard import Board
+from superfine.weights import network_file
 
 RECIPE = """
 name = "tiny"
@@ -87,7 +87,7 @@ def train(place: Path, out: str, *options: str) -> int:
 def done(place: Path) -> Path:
     """The folder of a finished run."""
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("superfine.training.journal.ROW_EVERY", 0.05)
+    monkey.setattr("superfine.training.report.run_log.ROW_EVERY", 0.05)
     try:
         assert train(place, "runs/tiny") == 0
     finally:
@@ -105,7 +105,7 @@ def test_a_run_leaves_weights_books_events_and_a_report(done: Path) -> None:
     names = {path.name for path in done.iterdir()}
     wanted = {"best.safetensors", "last.safetensors", "state.pt", "run.json", "recipe.toml", "history.json", "log.csv"}
     assert wanted | {"report.html", "tensorboard"} == names
-    assert checkpoints.load(done / "best.safetensors").config.width == 12
+    assert network_file.load(done / "best.safetensors").config.width == 12
 
 
 def test_run_json_says_what_was_trained_on_what_by_what_and_how_it_ended(done: Path) -> None:

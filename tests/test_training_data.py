@@ -9,8 +9,8 @@ from PIL import Image
 
 from superfine.errors import DataError
 from superfine.images.resize import downscale
-from superfine.training.data import PatchSampler, scale_of_step
-from superfine.training.pack import Pack, PackOptions, write_pack
+from superfine.training.data.pack import Pack, PackOptions, write_pack
+from superfine.training.data.sampler import PatchSampler, scale_of_step
 
 CPU = torch.device("cpu")
 

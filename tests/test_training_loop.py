@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from superfine import checkpoints
 from superfine.errors import TrainingError
+from superfine.training.data.pack import Pack, PackOptions, write_pack
 from superfine.training.loop import Progress, Run, mean_psnr
-from superfine.training.pack import Pack, PackOptions, write_pack
 from superfine.training.recipe import Recipe, parse_recipe
+from superfine.weights import network_file
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -58,7 +58,7 @@ def pack(pictures: Path) -> Pack:
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    return dict(checkpoints.load(path).state_dict())
+    return dict(network_file.load(path).state_dict())
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -104,7 +104,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from superfine.training.loop import Run
-from superfine.training.pack import Pack
+from superfine.training.data.pack import Pack
 from superfine.training.recipe import Recipe
 recipe = Recipe.model_validate_json(sys.argv[1])
 def watch(now):
@@ -206,7 +206,7 @@ def test_a_run_starts_warm_from_any_checkpoint(pack: Pack, tmp_path: Path) -> No
     Run(tiny(schedule={"steps": 5}), pack, tmp_path / "first", resume=False).train()
     made = tmp_path / "first" / "last.safetensors"
     again = Run(tiny(start={"kind": "checkpoint", "checkpoint": str(made)}), pack, tmp_path / "second", resume=False)
-    ours, theirs = dict(again.state.network.named_parameters()), dict(checkpoints.load(made).named_parameters())
+    ours, theirs = dict(again.state.network.named_parameters()), dict(network_file.load(made).named_parameters())
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     with pytest.raises(TrainingError, match=r"start\.checkpoint holds ESRGCNNConfig"):
         Run(
@@ -226,7 +226,7 @@ def test_a_run_goes_on_with_one_scale_of_a_checkpoint_that_has_several(pack: Pac
     assert set(ours) == {name for name in theirs if "branches.x" not in name or "x3" in name} < set(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     alone.train()
-    done = checkpoints.load(tmp_path / "alone" / "last.safetensors")
+    done = network_file.load(tmp_path / "alone" / "last.safetensors")
     assert done.config.scales == (3,)
     wanted["start"]["checkpoint"] = str(tmp_path / "alone" / "last.safetensors")
     with pytest.raises(TrainingError, match=r"holds .*scales=\(3,\).*, the recipe wants .*scales=\(2, 3, 4\)"):
@@ -331,7 +331,7 @@ import os, sys
 from pathlib import Path
 import torch
 from superfine.training.loop import Run
-from superfine.training.pack import Pack
+from superfine.training.data.pack import Pack
 from superfine.training.recipe import Recipe
 run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
 stage = run.recipe.stages()[0]

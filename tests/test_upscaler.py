@@ -1,191 +1,149 @@
-"""upscale/upscaler.py: every kind of picture in, the same kind out; and the package's public names."""
+"""Any size, exactly; self-ensemble and back-projection."""
 
-import subprocess
-import sys
-from pathlib import Path
+from __future__ import annotations
+
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
-import superfine
-from box_filter import BoxFilter
-from superfine.errors import EngineError, ImageError, ModelError, PlanError
-from superfine.images import Picture
-from superfine.upscale import Upscaler
-from superfine.upscale.stitch import magnify_alpha
-
-
-class ShortOfMemory(BoxFilter):
-    """An engine that has memory for windows of so many pixels, and says so the way a runtime does."""
-
-    def __init__(self, scale: int, pixels: int, error: Exception) -> None:
-        super().__init__(scale)
-        self.pixels, self.error = pixels, error
-
-    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        if tile.shape[2] * tile.shape[3] > self.pixels:
-            raise self.error
-        return super().run(tile)
+from superfine.demo import PHOTOGRAPH
+from superfine.engines import open_engine
+from superfine.engines.base import Engine
+from superfine.images.depth import as_type
+from superfine.images.files import Picture, read
+from superfine.images.resize import downscale, shrink
+from superfine.quality.protocols import measure
+from superfine.upscaling import back_projection
+from superfine.upscaling.back_projection import project_back
+from superfine.upscaling.plan import Target
+from superfine.upscaling.self_ensemble import SelfEnsembleEngine
+from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.upscaler import Enlarger
+from superfine.weights import find
 
 
-def nearest(scale: int = 2, tile: int | None = None) -> Upscaler:
-    return Upscaler(engine="nearest", scale=scale, tile=tile)
+@pytest.fixture(scope="module")
+def photograph() -> NDArray[np.uint8]:
+    return read(PHOTOGRAPH).pixels[96:288, 288:480]
 
 
-def levels(shape: tuple[int, ...], dtype: type = np.uint8) -> NDArray[np.generic]:
-    random = np.random.default_rng(1)
-    if np.dtype(dtype).kind == "f":
-        return random.random(shape).astype(dtype)
-    return random.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine(find("esrgcnn"), 2, "openvino", "fp32")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3)])
-def test_an_array_comes_back_as_an_array_of_its_type_and_shape(shape: tuple[int, ...], dtype: type) -> None:
-    array = levels(shape, dtype)
-    larger = nearest(3)(array)
-    assert larger.dtype == array.dtype
-    repeated = array.repeat(3, axis=0).repeat(3, axis=1)
-    assert larger.shape == repeated.shape
-    # Whole levels survive; floats pass through float32, gray ones through a mean of three equal numbers.
-    tolerance = 0 if array.dtype.kind == "u" else 1e-6
-    assert np.abs(larger.astype(np.float64) - repeated).max() <= tolerance
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_alpha_of_an_array_is_magnified_and_comes_back_last(channels: int) -> None:
-    array = levels((6, 5, channels))
-    array[:, :, -1] = 77
-    larger = nearest(2)(array)
-    assert larger.shape == (12, 10, channels)
-    assert (larger[:, :, -1] == 77).all()
-    assert np.array_equal(larger[:, :, :-1], array[:, :, :-1].repeat(2, axis=0).repeat(2, axis=1))
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_a_pil_image_comes_back_in_its_mode(mode: str) -> None:
-    image = Image.fromarray(levels((6, 8, 4)), "RGBA").convert(mode)
-    larger = nearest(2)(image)
-    assert isinstance(larger, Image.Image) and larger.mode == mode and larger.size == (16, 12)
-
-
-def test_a_path_gives_a_pil_image_with_its_profile(tmp_path: Path) -> None:
-    path = tmp_path / "in.png"
-    Image.fromarray(levels((6, 8, 3))).save(path, icc_profile=b"a profile")
-    for given in (path, str(path)):
-        larger = nearest(4)(given)
-        assert larger.size == (32, 24) and larger.info["icc_profile"] == b"a profile"
-
-
-def test_a_picture_keeps_what_is_not_pixels() -> None:
-    picture = Picture(levels((4, 4, 3)), icc=b"profile", exif=b"exif", dpi=(72.0, 72.0), mode="RGB")
-    larger = nearest(2)(picture)
-    assert (larger.icc, larger.exif, larger.dpi, larger.mode) == (b"profile", b"exif", (72.0, 72.0), "RGB")
-    assert (larger.height, larger.width) == (8, 8)
-    assert (picture.height, picture.width) == (4, 4)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("tile", [1, 3, 4, 10, 100])
-def test_the_tile_size_changes_nothing(dtype: type, channels: int, tile: int) -> None:
-    array = levels((13, 17, channels), dtype)
-    whole = Upscaler(engine=BoxFilter(2))(array)
-    assert np.array_equal(Upscaler(engine=BoxFilter(2), tile=tile)(array), whole)
+@pytest.mark.parametrize("alpha", [False, True])
+def test_every_kind_of_picture_comes_out_at_the_exact_size(kind: str, channels: int, alpha: bool) -> None:
+    noise = np.random.default_rng(0).random((21, 34, channels + 1), dtype=np.float32)
+    values = as_type(noise, np.dtype(kind))
+    picture = Picture(values[:, :, :channels], alpha=values[:, :, -1] if alpha else None, dpi=(72.0, 72.0))
+    enlarger = Enlarger(engine="nearest")
+    for target, size in (
+        (Target(scale=Fraction(3, 2)), (51, 32)),
+        (Target(width=100), (100, 62)),
+        (Target(size=(64, 64), fit="cover"), (64, 64)),
+        (Target(scale=Fraction(5)), (170, 105)),
+        (Target(width=10), (10, 6)),
+    ):
+        done = enlarger(picture, target).picture
+        assert (done.width, done.height) == size
+        assert done.pixels.dtype == np.dtype(kind) and done.pixels.shape[2] == channels
+        assert (done.alpha is not None) == alpha
+        if done.alpha is not None:
+            assert done.alpha.shape == done.pixels.shape[:2]
 
 
-def test_gray_is_rgb_with_equal_channels() -> None:
-    gray = levels((9, 9))
-    upscale = Upscaler(engine=BoxFilter(2))
-    assert np.array_equal(upscale(gray), upscale(np.dstack([gray] * 3))[:, :, 0])
+def test_passes_follow_one_another_and_progress_ends_at_one(photograph: NDArray[np.uint8]) -> None:
+    shares: list[float] = []
+    enlarged = Enlarger(engine="nearest", tile=50)(Picture(photograph), Target(scale=Fraction(6)), shares.append)
+    assert len(enlarged.plan.passes) == 2 and np.prod(enlarged.plan.passes) == 6
+    assert np.array_equal(enlarged.picture.pixels, photograph.repeat(6, 0).repeat(6, 1))
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
 
 
-def test_float_output_is_not_rounded() -> None:
-    rgb = levels((9, 9, 3))
-    used = Upscaler(engine=BoxFilter(2), tile=4)
-    exact = used.upscale_float(rgb)
-    assert exact.dtype == np.float32
-    assert np.array_equal(np.rint(np.clip(exact, 0, 1) * np.float32(255)).astype(np.uint8), used(rgb))
-    assert not np.array_equal(exact * 255, np.rint(exact * 255))
+def test_a_whole_scale_is_the_upscalers_own_result(photograph: NDArray[np.uint8], engine: Engine) -> None:
+    small = photograph[:40, :50]
+    enlarged = Enlarger(engine="openvino", precision="fp32")(Picture(small), Target(scale=Fraction(2)))
+    assert np.array_equal(enlarged.picture.pixels, Upscaler(engine=engine)(small))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (530, 520)])
-def test_alpha_in_tiles_equals_alpha_at_once(shape: tuple[int, int]) -> None:
-    from superfine.images.resize import resize
-
-    alpha = levels(shape)
-    assert np.array_equal(magnify_alpha(alpha, 2), resize(alpha, (shape[0] * 2, shape[1] * 2)))
-
-
-def test_float_alpha_stays_within_its_range() -> None:
-    alpha = np.zeros((8, 8), np.float32)
-    alpha[2:5, 2:5] = 1
-    larger = magnify_alpha(alpha, 3)
-    assert larger.min() >= 0 and larger.max() <= 1 and 0 < larger.mean() < 1
+def test_a_print_is_marked_with_its_resolution_and_others_keep_theirs(photograph: NDArray[np.uint8]) -> None:
+    picture = Picture(photograph, dpi=(72.0, 72.0), icc=b"profile")
+    enlarger = Enlarger(engine="nearest")
+    printed = enlarger(picture, Target(size=(300, 300), dpi=300)).picture
+    assert (printed.dpi, printed.icc) == ((300.0, 300.0), b"profile")
+    assert enlarger(picture, Target(width=300)).picture.dpi == (72.0, 72.0)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")])
-@pytest.mark.parametrize("shape", [(60, 50, 3), (60, 50), (60, 50, 4)])
-def test_when_memory_runs_out_the_tile_shrinks_and_no_bit_changes(shape: tuple[int, ...], error: Exception) -> None:
-    array = levels(shape)
-    used = Upscaler(engine=ShortOfMemory(2, 400, error), tile=40)
-    assert np.array_equal(used(array), Upscaler(engine=BoxFilter(2))(array))
-    window = used.plan(60, 50)[0].read
-    assert window.height * window.width <= 400
+def test_shrinking_keeps_even_areas_even_and_stays_in_range() -> None:
+    for kind, top in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
+        even = np.full((50, 70, 3), 0.25 * top).astype(kind)
+        assert np.unique(shrink(even, (33, 21))).size == 1
+        steps = np.zeros((60, 60, 1), kind)
+        steps[:, 30:] = top
+        small = shrink(steps, (37, 41))
+        assert small.dtype == np.dtype(kind) and small.min() == 0 and small.max() == top
 
 
-def test_when_no_window_is_small_enough_one_line_says_so() -> None:
-    with pytest.raises(EngineError, match="out of memory"):
-        Upscaler(engine=ShortOfMemory(2, 8, MemoryError()))(levels((60, 50, 3)))
+def test_self_ensemble_is_the_same_for_a_turned_or_mirrored_picture(
+    photograph: NDArray[np.uint8], engine: Engine
+) -> None:
+    upscaler = Upscaler(engine=SelfEnsembleEngine(engine))
+    small = photograph[:24, :40]
+    straight = upscaler(small).astype(int)
+    for turned, back in (
+        (np.rot90(small), lambda sr: np.rot90(sr, -1)),
+        (small[:, ::-1], lambda sr: sr[:, ::-1]),
+        (small.transpose(1, 0, 2), lambda sr: sr.transpose(1, 0, 2)),
+    ):
+        again = back(upscaler(np.ascontiguousarray(turned))).astype(int)
+        assert np.abs(again - straight).max() <= 1  # the order of eight sums may move a half
 
 
-def test_an_engine_that_fails_for_another_reason_is_not_asked_again() -> None:
-    with pytest.raises(RuntimeError, match="broken"):
-        Upscaler(engine=ShortOfMemory(2, 400, RuntimeError("broken")))(levels((60, 50, 3)))
+def test_self_ensemble_measures_better_and_is_tiled_exactly(photograph: NDArray[np.uint8], engine: Engine) -> None:
+    lr = downscale(photograph, 2)
+    plain = measure(Upscaler(engine=engine)(lr), photograph, 2, "standard")["psnr"]
+    ensemble = SelfEnsembleEngine(engine)
+    assert measure(Upscaler(engine=ensemble)(lr), photograph, 2, "standard")["psnr"] > plain
+    corner = lr[:30, :40]  # three by four tiles, the last ones narrow
+    assert np.array_equal(Upscaler(engine=ensemble, tile=13)(corner), Upscaler(engine=ensemble)(corner))
 
 
-def test_progress_counts_the_tiles() -> None:
-    seen: list[tuple[int, int]] = []
-    nearest(2, tile=5)(levels((10, 12, 3)), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 6) for done in range(1, 7)]
+def test_back_projection_makes_the_downscaled_result_the_input_and_does_not_hurt(
+    photograph: NDArray[np.uint8], engine: Engine
+) -> None:
+    lr = downscale(photograph, 2)
+    sr = Upscaler(engine=engine)(lr)
+    done, agreement = project_back(sr, lr, 2)
+    assert agreement.after > agreement.before + 6
+    off = downscale(done, 2).astype(int) - lr
+    assert np.abs(off).max() <= 1 and (off == 0).mean() > 0.97
+    assert (downscale(sr, 2) == lr).mean() < 0.9  # before, it was not so
+    assert measure(done, photograph, 2, "standard")["psnr"] >= measure(sr, photograph, 2, "standard")["psnr"]
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros(4), np.zeros((4, 4), np.int64)]
-)
-def test_an_array_that_is_no_picture_is_refused(wrong: NDArray[np.generic]) -> None:
-    with pytest.raises(ImageError, match="want"):
-        nearest()(wrong)
+def test_back_projection_in_tiles_equals_the_whole(
+    photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lr = downscale(photograph, 2)
+    sr = photograph.copy()
+    sr[::3] //= 2
+    whole, _ = project_back(sr, lr, 2)
+    monkeypatch.setattr(back_projection, "_TILE", 17)
+    monkeypatch.setattr(back_projection, "ROUNDS", 2)
+    tiled, one = project_back(sr, lr, 2)
+    monkeypatch.setattr(back_projection, "_TILE", 1000)
+    whole, other = project_back(sr, lr, 2)
+    assert np.abs(tiled.astype(int) - whole).max() <= 1 and (tiled == whole).mean() > 0.9999
+    assert one.after == pytest.approx(other.after, abs=0.01)
 
 
-def test_other_mistakes_have_names() -> None:
-    with pytest.raises(ImageError):
-        nearest()(42)  # type: ignore[call-overload]
-    with pytest.raises(ImageError):
-        nearest()("no such picture.png")
-    with pytest.raises(PlanError):
-        Upscaler(engine="nearest", tile=0)
-    with pytest.raises(ModelError):
-        Upscaler("no-such-model")
-
-
-def test_the_package_is_called_and_imported_by_one_name() -> None:
-    import superfine.upscale.tiles  # binds the room over whatever else has its name
-
-    larger = superfine.upscale(levels((4, 5, 3)), 3, engine="nearest")
-    assert larger.shape == (12, 15, 3)
-    assert superfine.upscale.tiles.plan_tiles is superfine.upscale.plan_tiles
-
-
-def test_importing_superfine_imports_neither_torch_nor_openvino() -> None:
-    program = "import superfine, sys; print([m for m in ('torch', 'openvino', 'numpy', 'PIL') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
-
-
-def test_the_public_names_are_there() -> None:
-    assert set(superfine.__all__) <= set(dir(superfine))
-    assert superfine.Upscaler is Upscaler and superfine.__version__
-    with pytest.raises(AttributeError, match="no attribute"):
-        superfine.no_such_name  # noqa: B018
+def test_back_projection_is_reported_for_every_pass(photograph: NDArray[np.uint8]) -> None:
+    picture = Picture(photograph[:20, :20])
+    enlarged = Enlarger(engine="nearest", back_projection=True)(picture, Target(scale=Fraction(5)))
+    assert len(enlarged.consistency) == 2
+    assert all(each.after > each.before for each in enlarged.consistency)

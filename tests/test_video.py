@@ -15,7 +15,7 @@ from PIL import Image
 import superfine
 from superfine.images.resize import downscale, resize
 from superfine.quality.metrics import psnr
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 from mutation import mutated
 from processes import assert_refused
 from superfine.errors import VideoError
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from processes import SUPERFINE, superfine
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402

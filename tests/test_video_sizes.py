@@ -13,9 +13,9 @@ from processes import assert_refused
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import PlanError
 from superfine.images.picture import Picture
-from superfine.upscale import Upscaler
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.plan import Target
+from superfine.upscaling import Upscaler
+from superfine.upscaling.plan import Target
+from superfine.upscaling.upscaler import Enlarger
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402

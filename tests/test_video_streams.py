@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from superfine.errors import VideoError
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402

@@ -12,20 +12,21 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from superfine import checkpoints, weights
-from superfine.checkpoints.header import read_header
+import release
+from superfine import weights
+from superfine.benchmark.result import Result, Row
 from superfine.errors import CheckpointError, DataError, ModelError
-from superfine.export import release
 from superfine.nets import NETWORKS, CFSRCNNConfig, ESRGCNNConfig, build, parameter_count
-from superfine.quality.benchmark.result import Result, Row
+from superfine.weights import network_file
 from superfine.weights.catalogue import FOLDER
+from superfine.weights.header import read_header
 from upstream_files import read_golden
 
 SHIPPED = ["esrgcnn", "cfsrcnn", "esrgcnn-x2"]
 
 
 def saved(folder: Path, name: str = "mine.safetensors") -> Path:
-    checkpoints.save(build(CFSRCNNConfig((2, 3), width=4, units=2)), folder / name)
+    network_file.save(build(CFSRCNNConfig((2, 3), width=4, units=2)), folder / name)
     return folder / name
 
 
@@ -51,7 +52,7 @@ def test_a_shipped_model_is_found_by_name_with_a_graph_and_a_halo_a_scale(name: 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_catalogue_says_what_the_shipped_files_are(name: str) -> None:
     entry = next(entry for entry in weights.catalogue() if entry.name == name)
-    network = checkpoints.load(FOLDER / entry.weights)
+    network = network_file.load(FOLDER / entry.weights)
     assert entry.network == network.name and entry.network in NETWORKS
     assert entry.scales == network.config.scales
     assert entry.parameters == parameter_count(network)
@@ -87,8 +88,8 @@ def test_finding_needs_neither_pytorch_nor_openvino(tmp_path: Path) -> None:
 def test_our_own_file_is_found_by_path(tmp_path: Path) -> None:
     model = weights.find(saved(tmp_path))
     assert (model.name, model.network, model.scales, model.graphs) == ("mine", "cfsrcnn", (2, 3), {})
-    network = checkpoints.load(model.weights)
-    assert model.halo == {scale: checkpoints.halo(network, scale) for scale in (2, 3)}
+    network = network_file.load(model.weights)
+    assert model.halo == {scale: network_file.halo(network, scale) for scale in (2, 3)}
 
 
 def test_a_foreign_checkpoint_is_found_by_path(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_offsets_point_at_the_values(tmp_path: Path) -> None:
 
 def test_layout_is_the_same_for_other_numbers_and_another_for_other_shapes(tmp_path: Path) -> None:
     paths = [saved(tmp_path, "a.safetensors"), saved(tmp_path, "b.safetensors")]
-    checkpoints.save(build(CFSRCNNConfig((2, 3), width=5, units=2)), tmp_path / "c.safetensors")
+    network_file.save(build(CFSRCNNConfig((2, 3), width=5, units=2)), tmp_path / "c.safetensors")
     assert paths[0].read_bytes() != paths[1].read_bytes()
     a, b, c = (read_header(tmp_path / f"{name}.safetensors").layout() for name in "abc")
     assert a == b != c
@@ -200,7 +201,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("two", CFSRCNNConfig((2,), width=4, units=2)),
     ]:
         checkpoint = folder.parent / f"{name}.safetensors"
-        checkpoints.save(build(config), checkpoint, metadata={"step": "120", "seconds": "61"})
+        network_file.save(build(config), checkpoint, metadata={"step": "120", "seconds": "61"})
         release.release(checkpoint, {**FACTS, "name": name}, folder)
     return folder
 

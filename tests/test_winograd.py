@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superfine import native
-from superfine.native.winograd import Winograd
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build, fused, winograd
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
+from superfine.nets.kernels import fused, winograd, winograd_build
+from superfine.nets.kernels.winograd_build import Winograd
 from superfine.training.program import Program
 
-FUNCTIONS, WHY_NOT = native.winograd.load()
+FUNCTIONS, WHY_NOT = winograd_build.load()
 compiled = pytest.mark.skipif(FUNCTIONS is None, reason=WHY_NOT)
 
 CLOSE = 3e-5
@@ -188,7 +188,7 @@ def test_only_training_in_float32_on_a_cpu_takes_these_forms() -> None:
 @compiled
 def test_a_program_in_float32_trains_by_winograd_and_one_in_bf16_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     counting = Counting(functions()._library)
-    monkeypatch.setattr(native.winograd, "load", lambda: (counting, ""))
+    monkeypatch.setattr(winograd_build, "load", lambda: (counting, ""))
     lr = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     for bf16 in (True, False):
         program = Program(build(ESRGCNNConfig((2,), blocks=1)), torch.device("cpu"), bf16=bf16, compile=False)
@@ -198,7 +198,7 @@ def test_a_program_in_float32_trains_by_winograd_and_one_in_bf16_does_not(monkey
 
 
 def test_a_program_says_why_it_trains_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native.winograd, "load", lambda: (None, "there is no C++ compiler"))
+    monkeypatch.setattr(winograd_build, "load", lambda: (None, "there is no C++ compiler"))
     network = build(ESRGCNNConfig((2,), blocks=1))
     program = Program(network, torch.device("cpu"), bf16=False, compile=False)
     note = program.warm_up(lambda: None)
@@ -209,7 +209,7 @@ def test_a_program_says_why_it_trains_slowly(monkeypatch: pytest.MonkeyPatch) ->
 
 def reason(environment: dict[str, str]) -> str:
     """Why a fresh process has no functions."""
-    code = "from superfine import native; print(*native.winograd.load(), sep='|')"
+    code = "from superfine.nets.kernels import winograd_build; print(*winograd_build.load(), sep='|')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     functions, why_not = done.stdout.strip().split("|")
     assert functions == "None"

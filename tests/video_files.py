@@ -13,7 +13,7 @@ import numpy as np
 
 from processes import superfine
 from superfine.engines.nearest import NearestEngine
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 from superfine.video.source import Source
 
 MS = Fraction(1, 1000)

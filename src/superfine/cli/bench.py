@@ -27,8 +27,8 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
+    from superfine.benchmark.speed import matmul_rate, measure_all
     from superfine.engines import open_engine
-    from superfine.upscale.speed import matmul_rate, measure_all
     from superfine.weights import find
 
     pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]

@@ -12,9 +12,8 @@ import typer
 from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from superfine.quality.benchmark import Request, Result
-    from superfine.quality.benchmark.gallery import Gallery
-    from superfine.quality.benchmark.pictures import Box
+    from superfine.benchmark import Request, Result
+    from superfine.benchmark.pictures import Box, Gallery
 
 _OUTPUT = "What to write"
 _PICTURES = "Pictures"
@@ -61,7 +60,7 @@ _Protocols = Annotated[
 ]
 _Metrics = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="psnr, ssim, ms-ssim, fsim, fsim-unit, consistency, lpips, dists; several: a,b."),
+    typer.Option(metavar="NAME", help="psnr, ssim, ms-ssim, fsim, consistency, lpips, dists; several: a,b."),
 ]
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
@@ -141,8 +140,8 @@ def benchmark(
     - matlab: SR and luma rounded to 8 bits, gray pictures taken as gray, as MATLAB programs do
     - rgb: SR rounded to 8 bits, all three channels
     """
-    from superfine.quality.benchmark import Request
-    from superfine.quality.benchmark.pictures import parse_box
+    from superfine.benchmark import Request
+    from superfine.benchmark.pictures import parse_box
 
     files = _Files(json, csv, markdown, html, sheet)
     refuse_unwritable([json, csv, markdown, html, sheet, save])
@@ -204,8 +203,8 @@ def refuse_unwritable(paths: Sequence[Path | None]) -> None:
 
 
 def _gallery(request: Request, names: list[str] | None, save: Path | None) -> Gallery:
-    from superfine.quality.benchmark import sets
-    from superfine.quality.benchmark.gallery import Gallery
+    from superfine.benchmark import sets
+    from superfine.benchmark.pictures import Gallery
     from superfine.quality.protocols import protocol_named
 
     chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
@@ -223,7 +222,7 @@ def _run(request: Request) -> Result:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from superfine.quality.benchmark import run
+    from superfine.benchmark import run
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -233,8 +232,8 @@ def _run(request: Request) -> Result:
 
 
 def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | None, all_printed: bool) -> None:
-    from superfine.quality.benchmark import save, tables, to_json
-    from superfine.quality.benchmark.page import html
+    from superfine.benchmark import save, tables, to_json
+    from superfine.benchmark.page import html
 
     if files.json is not None:
         save(to_json(result), files.json)
@@ -246,7 +245,7 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
     if files.html is not None:
         save(html(result, shots, box=box, all_printed=all_printed), files.html)
     if files.sheet is not None:
-        from superfine.quality.benchmark.pictures import stacked_sheet
+        from superfine.benchmark.pictures import stacked_sheet
 
         stacked_sheet(shots, box, files.sheet)
 
@@ -254,7 +253,7 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
 def _show(result: Result, all_printed: bool) -> None:
     from rich.console import Console
 
-    from superfine.quality.benchmark import tables
+    from superfine.benchmark import tables
 
     console = Console()
     # A pipe has no width of its own; cells cut short there would be figures lost.
@@ -272,11 +271,11 @@ def _show(result: Result, all_printed: bool) -> None:
 
 
 def _show_trust(result: Result, interval: bool, pair: tuple[str, str] | None) -> None:
-    from superfine.quality.benchmark import trust
+    from superfine.benchmark import significance
 
     if interval:
-        for line in trust.intervals(result):
+        for line in significance.intervals(result):
             typer.echo(line)
     if pair:
-        for line in trust.comparison(result, *pair):
+        for line in significance.comparison(result, *pair):
             typer.echo(line)

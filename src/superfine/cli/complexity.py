@@ -14,7 +14,7 @@ from superfine.errors import DataError, EngineError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from superfine.quality.benchmark.complexity import Cost, Timing
+    from superfine.benchmark.complexity import Cost, Timing
 
 
 def complexity(
@@ -47,8 +47,8 @@ def complexity(
 
     An engine that cannot do one of the precisions is left out there, and named.
     """
-    from superfine.quality.benchmark import save
-    from superfine.quality.benchmark.complexity import against_papers, count, record
+    from superfine.benchmark import save
+    from superfine.benchmark.complexity import against_papers, count, record
     from superfine.weights import find
 
     refuse_unwritable([as_json])
@@ -85,7 +85,7 @@ def _side(text: str) -> int:
 
 def _ways(engines: list[str], precisions: list[str]) -> list[tuple[str, str]]:
     """Every engine with every precision; raises EngineError for a name that is neither."""
-    from superfine.engines.base import ENGINES, PRECISIONS
+    from superfine.engines.open import ENGINES, PRECISIONS
 
     for kind, names, have in (("engine", engines, ENGINES), ("precision", precisions, PRECISIONS)):
         if wrong := [name for name in names if name.partition(":")[0] not in have]:
@@ -101,7 +101,7 @@ def _time(wanted: list[tuple[str, int, str, str]], sides: list[int], runs: int) 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from superfine.quality.benchmark.complexity import time_runs
+    from superfine.benchmark.complexity import time_runs
 
     timings: list[Timing] = []
     missing: list[str] = []
@@ -136,7 +136,7 @@ def _show_costs(costs: list[Cost], size: str) -> None:
 def _show_timings(timings: list[Timing], sides: list[int]) -> None:
     from rich.table import Table
 
-    from superfine.quality.benchmark.published import costs
+    from superfine.benchmark.published import costs
 
     table = Table(title=f"seconds (peak MiB), median of {timings[0].runs}, by HR side in pixels", title_justify="left")
     for head in ("model", "scale", "engine", "precision", *(f"{side}²" for side in sides)):

@@ -11,7 +11,7 @@ from superfine.cli.messages import one_line, size_of
 from superfine.errors import ModelError
 
 if TYPE_CHECKING:
-    from superfine.checkpoints.doctor import Report
+    from superfine.weights.doctor import Report
 
 
 def doctor(
@@ -29,7 +29,7 @@ def doctor(
     beside it. Exit code 0 if it can be used, 1 if it cannot, 2 if it cannot be read. Needs superfine\\[torch].
     """
     try:
-        from superfine.checkpoints.doctor import examine
+        from superfine.weights.doctor import examine
     except ModuleNotFoundError as error:
         raise ModelError(f"doctor needs {error.name}: pip install 'superfine[torch]'") from error
     from superfine.weights import catalogue, verify
@@ -47,8 +47,6 @@ def doctor(
         verify(find(model))
         if not json:
             print("  shipped      its SHA-256 and its graphs' are the catalogue's")
-    if not json:
-        print(one_line(f"  compiled     {_compiled()}"))
     return 0 if report.healthy else 1
 
 
@@ -83,17 +81,6 @@ def describe(report: Report, most: int | None = 10) -> list[str]:
     lines += [f"  remark       {remark}" for remark in report.remarks]
     lines += [f"  fault        {fault}" for fault in report.faults]
     return [*lines, f"  verdict      {_verdict(report)}"]
-
-
-def _compiled() -> str:
-    """What earlier runs have left to make the next ones start faster."""
-    from superfine.cache import VARIABLE, graph_store
-
-    store = graph_store()
-    if store is None:
-        return f"graphs are not kept ({VARIABLE} is off, or there is no home folder)"
-    count, held = store.size()
-    return f"{count} files, {size_of(held)}, kept in {store.folder} ({VARIABLE}=off keeps none)"
 
 
 def _verdict(report: Report) -> str:

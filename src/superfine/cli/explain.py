@@ -12,7 +12,7 @@ import typer
 from superfine.errors import DataError, ModelError, SuperfineError
 
 if TYPE_CHECKING:
-    from superfine.quality.benchmark.explain import Explained, Laboratory
+    from superfine.benchmark.explain import Explained, Laboratory
 
 
 def explain(
@@ -34,8 +34,8 @@ def explain(
 
     - superfine explain paper.json standard.json --data Set5
     """
-    from superfine.quality.benchmark import load
-    from superfine.quality.benchmark.explain import Laboratory, explain
+    from superfine.benchmark import load
+    from superfine.benchmark.explain import Laboratory, explain
 
     a, b = load(first), load(second)
     _refuse_missing(data or [], weights or [])
@@ -87,7 +87,7 @@ def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
 
 
 def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> bool:
-    from superfine.quality.benchmark.explain import measure_steps
+    from superfine.benchmark.explain import measure_steps
 
     told = 0
     last = None

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from superfine.checkpoints import DTYPES
 from superfine.cli.messages import size_of
 from superfine.errors import ModelError
+from superfine.weights import DTYPES
 
 
 def export(

@@ -22,10 +22,10 @@ def inspect(
 
     superfine inspect photo-x4.png
     """
+    from superfine.cli.quiet import hush_codecs
     from superfine.errors import ImageError
-    from superfine.images.describe import describe
     from superfine.images.files import DEFAULT_MAX_PIXELS
-    from superfine.images.quiet import hush_codecs
+    from superfine.images.provenance import describe
 
     hush_codecs()
     failed = 0

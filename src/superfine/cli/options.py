@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from superfine.upscale.plan import Target
+    from superfine.upscaling.plan import Target
 
 SIZE, FILES, COMPUTING = "Another size, exact to the pixel", "Files", "Computing"
 """Panels of the help."""
@@ -106,7 +106,7 @@ def wishes_of(default_scale: int, **wishes: Any) -> dict[str, Any]:
 def read_target(wishes: dict[str, Any], fit: str) -> Target:
     """The one size that was wished for. Raises PlanError."""
     from superfine.errors import PlanError
-    from superfine.upscale.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
+    from superfine.upscaling.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
 
     if len(wishes) > 1:
         names = " and ".join("--" + name.replace("_", "-") for name in wishes)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from superfine.training.portable import Codec, PortableReport
+    from superfine.training.data.portable import Codec, PortableReport
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 SHOWN = 10
@@ -56,7 +56,7 @@ def pack(
     """
     from rich.console import Console
 
-    from superfine.training.pictures import find_pictures
+    from superfine.training.data.pictures import find_pictures
 
     if out.exists() and not overwrite:
         raise DataError(f"{out} is there already: add --overwrite, or name another file")
@@ -83,7 +83,7 @@ def _native(
     console: Console,
 ) -> None:
     from superfine.cli.messages import size_of
-    from superfine.training.pack import PackOptions, write_pack
+    from superfine.training.data.pack import PackOptions, write_pack
 
     with progress_bar(console) as update:
         report = write_pack(
@@ -96,7 +96,7 @@ def _native(
 def _portable(
     out: Path, paths: Sequence[Path], limit: int, codec: str, smallest: int, workers: int, console: Console
 ) -> None:
-    from superfine.training.portable import OPTIONS, write_portable
+    from superfine.training.data.portable import OPTIONS, write_portable
 
     if codec not in OPTIONS:
         raise DataError(f"unknown codec {codec!r}; choose from {', '.join(OPTIONS)}")

@@ -30,7 +30,7 @@ def quantize(
     from rich.console import Console
     from rich.progress import Progress
 
-    from superfine.export.narrow import calibrate_scales, write
+    from superfine.quantization.int8_file import calibrate_scales, write
     from superfine.weights import find
 
     source = find(model)

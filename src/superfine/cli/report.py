@@ -18,6 +18,6 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
 
     The newest best weights are the ones shown.
     """
-    from superfine.training.report import write_report
+    from superfine.training.report.page import write_report
 
     print(write_report(run))

@@ -26,7 +26,7 @@ def results(
 
     - superfine results --readme README.md
     """
-    from superfine.quality.benchmark import load, results_page, save
+    from superfine.benchmark import load, results_page, save
 
     folder = Path("docs/results")
     chosen = files or sorted(folder.glob("benchmark*.json"))

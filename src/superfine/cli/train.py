@@ -15,8 +15,8 @@ from superfine.errors import RecipeError, TrainingError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from superfine.training.data.pack import Pack
     from superfine.training.loop import Progress, Run
-    from superfine.training.pack import Pack
     from superfine.training.recipe import Recipe
 
 
@@ -126,11 +126,11 @@ def _run(
 
 def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console, end: float | None) -> None:
     """Train in the first process: shown, written down, reported."""
-    from superfine.cli.watching import Show
-    from superfine.training.board import Board, installed
-    from superfine.training.journal import Journal
-    from superfine.training.report import write_report
-    from superfine.training.samples import samples
+    from superfine.cli.train_output import Show
+    from superfine.training.report.crops import samples
+    from superfine.training.report.page import write_report
+    from superfine.training.report.run_log import Journal
+    from superfine.training.report.tensorboard import Board, installed
 
     folder = run.folder
     board = None
@@ -223,7 +223,7 @@ def _absolute(path: Path) -> str:
 def _open(recipe: Recipe, packs: Path, console: Console) -> Pack:
     """The recipe's pack, made with a progress bar if it is not there yet."""
     from superfine.cli.pack import progress_bar, show_left_out
-    from superfine.training.prepare import pack_of
+    from superfine.training.data.open_pack import pack_of
 
     left_out: list[str] = []
     with progress_bar(console) as start:

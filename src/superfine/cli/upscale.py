@@ -1,4 +1,4 @@
-"""`superfine upscale`: the options and what they mean. The work is in upscale/, how it shows in showing.py."""
+"""`superfine upscale`: the options and what they mean. The work is in upscaling/, how it shows in upscale_output.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from superfine.cli import options
 from superfine.cli.messages import complain
 
 if TYPE_CHECKING:
-    from superfine.upscale.batch import Batch
-    from superfine.upscale.enlarge import Enlarger
-    from superfine.upscale.journal import Journal
-    from superfine.upscale.plan import Target
-    from superfine.upscale.source import Settings
+    from superfine.upscaling.batch.jobs import Batch
+    from superfine.upscaling.batch.journal import Journal
+    from superfine.upscaling.batch.source import Settings
+    from superfine.upscaling.plan import Target
+    from superfine.upscaling.upscaler import Enlarger
 
 DEFAULT_SCALE = 4
 
@@ -59,12 +59,12 @@ def upscale(
     and a result appears under its name only when it is whole. A picture that fails is named on standard
     error and the rest is done: exit code 1 if some failed, 2 if all did.
     """
+    from superfine.cli.quiet import hush_codecs
     from superfine.images.files import DEFAULT_MAX_PIXELS
-    from superfine.images.quiet import hush_codecs
-    from superfine.upscale.batch import plan_batch
-    from superfine.upscale.enlarge import Enlarger
-    from superfine.upscale.memory import parse_memory
-    from superfine.upscale.source import Settings
+    from superfine.upscaling.batch.jobs import plan_batch
+    from superfine.upscaling.batch.source import Settings
+    from superfine.upscaling.memory import parse_memory
+    from superfine.upscaling.upscaler import Enlarger
 
     hush_codecs()
     wishes = options.wishes_of(
@@ -99,7 +99,7 @@ def upscale(
 
 def estimate(batch: Batch, enlarger: Enlarger, target: Target, settings: Settings) -> int:
     """How many pictures would fail."""
-    from superfine.cli.showing import show_estimates
+    from superfine.cli.upscale_output import show_estimates
 
     return show_estimates(batch.jobs, enlarger, target, settings)
 
@@ -108,7 +108,7 @@ def run(
     batch: Batch, enlarger: Enlarger, target: Target, settings: Settings, told: dict[str, str], *, resume: bool
 ) -> int:
     """How many pictures failed. told: everything that decides the results, for the journal."""
-    from superfine.cli.showing import show_run
+    from superfine.cli.upscale_output import show_run
 
     journal = open_journal(batch, told, resume=resume, restart=settings.overwrite or settings.skip_existing)
     failed = show_run(batch.jobs, enlarger, target, settings, journal)
@@ -144,7 +144,7 @@ def first_scale(enlarger: Enlarger, target: Target) -> int:
 def open_journal(batch: Batch, settings: dict[str, str], *, resume: bool, restart: bool) -> Journal | None:
     """The journal of a batch that goes into a folder, half-written files of an earlier run swept away."""
     from superfine.errors import PlanError
-    from superfine.upscale.journal import Journal
+    from superfine.upscaling.batch.journal import Journal
 
     if batch.folder is None:
         if resume:

@@ -13,8 +13,8 @@ from superfine.cli import options as shared
 from superfine.cli.messages import complain, one_line, time_of
 
 if TYPE_CHECKING:
-    from superfine.upscale.enlarge import Enlarger
-    from superfine.upscale.plan import Target
+    from superfine.upscaling.plan import Target
+    from superfine.upscaling.upscaler import Enlarger
     from superfine.video import Options, Summary
 
 DEFAULT_SCALE = 2
@@ -77,7 +77,7 @@ def video(
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
     again. Needs superfine\\[video].
     """
-    from superfine.upscale.enlarge import Enlarger
+    from superfine.upscaling.upscaler import Enlarger
     from superfine.video import Options
 
     wishes = shared.wishes_of(

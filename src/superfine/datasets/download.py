@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from superfine.atomic import sha256_of
 from superfine.datasets.catalogue import RemoteFile
-from superfine.digest import sha256_of
 from superfine.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]

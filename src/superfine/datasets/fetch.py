@@ -10,10 +10,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from superfine.atomic import replace_file, whole_file
+from superfine.atomic import replace_file, sha256_of, whole_file
 from superfine.datasets.catalogue import DataSet, RemoteFile
 from superfine.datasets.download import Progress, download
-from superfine.digest import sha256_of
 from superfine.errors import DataError
 
 MANIFEST = "superfine-data.json"

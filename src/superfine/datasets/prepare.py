@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from superfine import images
+from superfine.cores import cores
 from superfine.errors import DataError, ImageError
 from superfine.images.resize import crop_to_multiple, downscale
 
@@ -80,7 +80,7 @@ def prepare(
         kept += len(wanted) - len(missing)
         if missing:
             jobs.append(_Job(path, missing))
-    failed = _run(jobs, workers or os.cpu_count() or 1, progress)
+    failed = _run(jobs, workers or cores(), progress)
     written = sum(len(job.targets) for job in jobs) - sum(len(job.targets) for job, _ in failed)
     return Prepared(target, written, kept, [text for _, text in failed])
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from superfine.atomic import sha256_of
+from superfine.benchmark import sets
 from superfine.datasets.catalogue import DataSet
 from superfine.datasets.fetch import read_manifest
-from superfine.digest import sha256_of
 from superfine.errors import DataError
-from superfine.quality.benchmark import sets
 
 
 @dataclass(frozen=True)

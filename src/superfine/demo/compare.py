@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from superfine.errors import ImageError
 from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.quality import protocols
-from superfine.upscale import Upscaler
+from superfine.upscaling import Upscaler
 
 PHOTOGRAPH = Path(__file__).with_name("budgerigar.jpg")
 PHOTOGRAPH_BY = "Photograph: budgie-backgrounds, CC0 1.0 (public domain)."

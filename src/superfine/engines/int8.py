@@ -2,8 +2,8 @@
 
 Neither network has a skip from input to output, so the picture itself travels through the features. Rounding their
 values to 256 levels is harmless (60 to 75 dB a convolution); rounding *weights* to the nearest of 255 is not (47 to
-60 dB), so weights are rounded together, on pictures, each error made good by the others (`export/rounding.py`). The
-sums stay wide always: only what a convolution reads is rounded, not what is added.
+60 dB), so weights are rounded together, on pictures, each error made good by the others
+(`quantization/rounding.py`). The sums stay wide always: only what a convolution reads is rounded, not what is added.
 
 The file NAME.int8.safetensors beside the weights holds those weights, shared by all scales as far as the scales'
 graphs are the same, and the ranges of what they read.
@@ -22,7 +22,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset8 as ops
 
-from superfine.digest import sha256_of
+from superfine.atomic import sha256_of
 from superfine.errors import EngineError
 
 FORMAT = "superfine-int8-3"

@@ -13,8 +13,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from superfine.cache import graph_store
-from superfine.engines.compiled import Kept, settings_of
 from superfine.engines.graphs import (
     graph_of_network,
     split,
@@ -23,7 +21,7 @@ from superfine.engines.graphs import (
     with_uint8_output,
     with_wide_end,
 )
-from superfine.engines.int8 import int8_path, quantized, read_int8
+from superfine.engines.int8 import quantized, read_int8
 from superfine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -63,8 +61,6 @@ class _Ready:
     """The tensor between them, (h, w, channels)."""
     rows: int
     """LR rows of a strip."""
-    keep: bool
-    """Whether it is to be kept for later processes, once it has run."""
 
 
 @dataclass(frozen=True)
@@ -98,31 +94,20 @@ class OpenVINOEngine:
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         self._choose(precision)
-
-        def graph() -> ov.Model:
-            found = _graph_of_model(model, scale)
-            return quantized(found, read_int8(model.weights, scale)) if self.precision == "int8" else found
-
-        self._kept = self._open_kept(model, scale)
-        facts = self._kept.facts() if self._kept else None
-        self._cut: _Cut | None = None
-        self._graph = graph
-        if facts is None:
-            cut = self._read_graph()
-            facts = {"channels": cut.channels, "strip_halo": cut.strip_halo}
-            if self._kept:
-                self._kept.put_facts(facts)
-        self._plan(model.network, scale, model.halo[scale], **facts)
+        graph = _graph_of_model(model, scale)
+        if self.precision == "int8":
+            graph = quantized(graph, read_int8(model.weights, scale))
+        self._cut = _Cut.of(graph, self._wide)
+        self._plan(model.network, scale, model.halo[scale])
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
         """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
         engine = cls.__new__(cls)
         engine._choose(precision)
-        engine._kept = None
-        engine._cut = cut = _Cut.of(graph_of_network(network, scale), engine._wide)
+        engine._cut = _Cut.of(graph_of_network(network, scale), engine._wide)
         halo = -int(-network.receptive_radius(scale) // 1)
-        engine._plan(network.name, scale, halo, cut.channels, cut.strip_halo)
+        engine._plan(network.name, scale, halo)
         return engine
 
     def _choose(self, precision: str) -> None:
@@ -131,10 +116,9 @@ class OpenVINOEngine:
         self._wide = choose_precision("auto") if precision == "int8" else self.precision
         self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
 
-    def _plan(self, network: str, scale: int, halo: int, channels: int, strip_halo: int) -> None:
+    def _plan(self, network: str, scale: int, halo: int) -> None:
         self.scale, self.halo = scale, halo
-        self._channels, self._strip_halo = channels, strip_halo
-        map_bytes = channels * np.dtype(_FEATURES[self._wide][1]).itemsize
+        map_bytes = self._cut.channels * np.dtype(_FEATURES[self._wide][1]).itemsize
         feature_bytes = map_bytes * _LIVE.get(network, 26)
         self.window = int(_MEMORY * 2 / 3 / feature_bytes)
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
@@ -142,27 +126,6 @@ class OpenVINOEngine:
         self.pixel_bytes = int(feature_bytes * 3 / 2)
         self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
         self._lock = threading.Lock()
-
-    def _open_kept(self, model: Model, scale: int) -> Kept | None:
-        """Graphs compiled before, of a model whose own graph is a file; PyTorch's, made on the spot, are not kept."""
-        store = graph_store()
-        if store is None or scale not in model.graphs:
-            return None
-        files = [model.weights, model.graphs[scale], *([int8_path(model.weights)] * (self.precision == "int8"))]
-        try:
-            return Kept(store, files, (scale, self.precision, self._wide), settings_of(core(), self._options))
-        except OSError:  # what is wrong with a file is said where it is opened to be used
-            return None
-
-    def _read_graph(self) -> _Cut:
-        """The graph in its two parts: read when the first window asks for it that was not compiled before."""
-        if self._cut is None:
-            cut = _Cut.of(self._graph(), self._wide)
-            # A picture must not be enlarged by two networks, nor one network kept under the other's key.
-            if self._kept and not self._kept.unchanged():
-                raise EngineError("the weights were replaced while they were in use: open the model again")
-            self._cut = cut
-        return self._cut
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
@@ -191,17 +154,12 @@ class OpenVINOEngine:
 
     def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
         with self._lock:
-            ready = self._compiled(uint8, height, width)
-            self._infer(ready, tile, out, uint8, height)
-            keep, ready.keep = ready.keep, False
-        if keep and self._kept:  # after the result, which must not wait for it
-            models = [each.get_compiled_model() for each in (ready.features, ready.reconstruction)]
-            self._kept.save_soon(models, (uint8, height, width, ready.rows), self._lock)
+            self._infer(self._compiled(uint8, height, width), tile, out, uint8, height)
 
     def _infer(self, ready: _Ready, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int) -> None:
         ready.features.infer([tile], share_inputs=True)
         kind = _FEATURES[self._wide][0]
-        for read, first, last in strips(height, ready.rows, self._strip_halo):
+        for read, first, last in strips(height, ready.rows, self._cut.strip_halo):
             part = ready.middle[read : read + ready.rows]
             ready.reconstruction.set_input_tensor(ov.Tensor(part, ov.Shape([1, *part.shape]), kind))
             ready.reconstruction.infer()
@@ -231,23 +189,21 @@ class OpenVINOEngine:
 
     def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
         kind, memory = _FEATURES[self._wide]
-        rows = min(height, max(2 * self._strip_halo + 1, self._strip // width))
-        window = (uint8, height, width, rows)
-        before = self._kept.load(core(), self._options, window) if self._kept else None
-        models = before or self._compile_parts(uint8, height, width, rows)
+        rows = min(height, max(2 * self._cut.strip_halo + 1, self._strip // width))
+        models = self._compile_parts(uint8, height, width, rows)
         features, reconstruction = (model.create_infer_request() for model in models)
-        middle = np.empty((height, width, self._channels), memory)
+        middle = np.empty((height, width, self._cut.channels), memory)
         features.set_output_tensor(ov.Tensor(middle, ov.Shape([1, *middle.shape]), kind))
-        return _Ready(features, reconstruction, middle, rows, keep=self._kept is not None and not before)
+        return _Ready(features, reconstruction, middle, rows)
 
     def _compile_parts(self, uint8: bool, height: int, width: int, rows: int) -> list[ov.CompiledModel]:
         """The features of a whole window, and the reconstruction of a strip of `rows` of its rows."""
-        kind, cut = _FEATURES[self._wide][0], self._read_graph()
+        kind, cut = _FEATURES[self._wide][0], self._cut
         features = cut.features.clone()
         features.reshape([1, 3, height, width])
         features = with_layout(features, output=kind)
         strip = cut.reconstruction.clone()
-        strip.reshape([1, self._channels, rows, width])
+        strip.reshape([1, cut.channels, rows, width])
         strip = with_layout(strip, input=kind)
         parts = [with_uint8_input(features), with_uint8_output(strip)] if uint8 else [features, strip]
         return [core().compile_model(part, "CPU", self._options) for part in parts]
@@ -289,6 +245,6 @@ def _graph_of_model(model: Model, scale: int) -> ov.Model:
             f"{model.name!r} has no graph for x{scale}, and PyTorch, which could make one, is not installed: "
             "pip install 'superfine[torch]', or run `superfine export` where it is"
         )
-    from superfine import checkpoints
+    from superfine.weights import network_file
 
-    return graph_of_network(checkpoints.load(model.weights), scale)
+    return graph_of_network(network_file.load(model.weights), scale)

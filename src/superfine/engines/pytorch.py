@@ -17,8 +17,8 @@ except ModuleNotFoundError as error:
         "engine 'pytorch' needs PyTorch, which is not installed: pip install 'superfine[torch]'"
     ) from error
 
-from superfine import checkpoints
-from superfine.nets.precision import native_bf16
+from superfine.nets.kernels.precision import native_bf16
+from superfine.weights import network_file
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -43,7 +43,7 @@ class PyTorchEngine:
     name = "pytorch"
 
     def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
-        self._set_up(checkpoints.load(model.weights), scale, precision, device)
+        self._set_up(network_file.load(model.weights), scale, precision, device)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto", device: str = "auto") -> PyTorchEngine:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 
-from superfine import checkpoints
-from superfine.checkpoints.header import read_header
 from superfine.errors import CheckpointError, ModelError
 from superfine.export.graph import make_graph
 from superfine.export.parity import check_parity
 from superfine.nets import Network
-from superfine.weights import graph_path
+from superfine.weights import graph_path, network_file
+from superfine.weights.header import read_header
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def export(
     lacks), EngineError (a graph that is not the network).
     """
     source, folder = Path(checkpoint), Path(folder)
-    network = checkpoints.load(source)
+    network = network_file.load(source)
     chosen = tuple(scales) if scales else network.config.scales
     if lacking := [scale for scale in chosen if scale not in network.config.scales]:
         have = ", ".join(f"x{scale}" for scale in network.config.scales)
@@ -72,8 +71,8 @@ def _write(
     network: Network, weights: Path, scales: Sequence[int], dtype: torch.dtype, metadata: Mapping[str, str] | None
 ) -> dict[int, dict[str, float]]:
     """Write weights and graphs; how far each engine is from the network as it was written."""
-    checkpoints.save(network, weights, dtype=dtype, metadata=metadata)
-    rounded, header = checkpoints.load(weights), read_header(weights)
+    network_file.save(network, weights, dtype=dtype, metadata=metadata)
+    rounded, header = network_file.load(weights), read_header(weights)
     differences = {}
     for scale in scales:
         graph = graph_path(weights, scale)

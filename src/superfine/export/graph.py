@@ -15,8 +15,8 @@ from onnx.helper import make_node
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from superfine.checkpoints.header import Header, StoredTensor
 from superfine.nets import Network, NetworkConfig, build
+from superfine.weights.header import Header, StoredTensor
 
 _TYPES = {"F16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16, "F32": TensorProto.FLOAT}
 

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from superfine.errors import ImageError
-from superfine.images import encode, rare, sixteen
+from superfine.images.bands import Scroll
+from superfine.images.formats import encode, heif_jxl, pillow_16bit
 from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
-from superfine.images.scroll import Scroll
 
 __all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_pil", "write"]
 
@@ -154,20 +154,20 @@ def errors_named(name: str, max_pixels: int) -> Iterator[None]:
 
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
     """Pillow's image of a source, its header read and its size checked; the Picture if Pillow does not know it."""
-    if rare.kind_of(start_of(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
-        return rare.read_rare(content(source), max_pixels)
+    if heif_jxl.kind_of(start_of(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
+        return heif_jxl.read_rare(content(source), max_pixels)
     try:
         image = open_header(source, max_pixels)
     except UnidentifiedImageError:
-        if rare.kind_of(start_of(source)) is not None:
-            return rare.read_rare(content(source), max_pixels)
+        if heif_jxl.kind_of(start_of(source)) is not None:
+            return heif_jxl.read_rare(content(source), max_pixels)
         raise ImageError(
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
         ) from None
-    if sixteen.is_garbled(image):
+    if pillow_16bit.is_garbled(image):
         data = content(source)  # before the close, which takes a stream along
         image.close()
-        return rare.read_rare(data, max_pixels)
+        return heif_jxl.read_rare(data, max_pixels)
     return image
 
 
@@ -185,7 +185,7 @@ def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = before
     try:
-        rare.check_size(*image.size, max_pixels)
+        heif_jxl.check_size(*image.size, max_pixels)
         _check_plausible(image, source)
     except ImageError:
         image.close()
@@ -210,11 +210,11 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
     """The Picture of an opened image that stands at `frame`; the source is opened again where one pass cuts bits."""
-    if not sixteen.is_sixteen(image):
+    if not pillow_16bit.is_sixteen(image):
         return from_pil(image)
     with open_header(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
         again.seek(frame)
-        values = sixteen.read_sixteen(image, again)
+        values = pillow_16bit.read_sixteen(image, again)
     icc = image.info.get("icc_profile") or None
     if values.shape[2] in (2, 4):
         pixels, alpha = np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])

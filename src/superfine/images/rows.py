@@ -9,13 +9,14 @@ from typing import Protocol
 
 from PIL import UnidentifiedImageError
 
-from superfine.images import files, png_rows, tiff_rows
+from superfine.images import files
 from superfine.images.alpha import extend_edges
+from superfine.images.bands import Band, Unpacking, head_of, joined
 from superfine.images.depth import Pixels
+from superfine.images.formats import png_rows, tiff_rows
+from superfine.images.formats.png import SIGNATURE
+from superfine.images.formats.tiff import is_tiff
 from superfine.images.picture import Picture
-from superfine.images.png import SIGNATURE
-from superfine.images.scroll import Band, Unpacking, head_of, joined
-from superfine.images.tiff import is_tiff
 
 _ROWS = 256
 

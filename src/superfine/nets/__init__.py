@@ -1,6 +1,6 @@
 """The networks, as PyTorch modules: the one source of truth every engine is compared with.
 
-No file is read or written here; checkpoints/ and weights/ do that.
+No file is read or written here; weights/ does that.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import fused, wide_tail
+from superfine.nets.kernels import fused, wide_tail
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,

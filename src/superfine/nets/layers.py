@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import fused, winograd
+from superfine.nets.kernels import fused, winograd
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of DIV2K's pictures, R, G, B in 0..1: both papers take it off first and add it last."""

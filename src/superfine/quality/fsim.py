@@ -116,14 +116,6 @@ def _average_down(plane: NDArray[np.float64], factor: int) -> NDArray[np.float64
     return np.asarray(blocks.mean(axis=(1, 3)))
 
 
-def fsim_unit(a: ArrayLike, b: ArrayLike) -> float:
-    """FSIM of the same planes brought to 0..1, whose gradients the constants then swallow: near 1 for any picture.
-
-    It is what table 13 of the ESRGCNN paper prints (B100: 0.998, 0.990, 0.978), and compares with nothing else.
-    """
-    return fsim(np.asarray(a, dtype=np.float64) / 255.0, np.asarray(b, dtype=np.float64) / 255.0)
-
-
 def fsim(a: ArrayLike, b: ArrayLike) -> float:
     """Feature similarity of two planes.
 

@@ -6,7 +6,6 @@ printed without the name of its protocol.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,11 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.cores import cores
 from superfine.errors import DataError
-from superfine.images.colour import rgb_to_y
+from superfine.images.profile import rgb_to_y
 from superfine.images.resize import downscale
 from superfine.quality import metrics
-from superfine.quality.fsim import fsim, fsim_unit
+from superfine.quality.fsim import fsim
 from superfine.quality.perceptual import DISTANCES, open_distance
 
 
@@ -83,7 +83,6 @@ METRICS: dict[str, PlaneMetric] = {
     "ssim": metrics.ssim,
     "ms-ssim": metrics.ms_ssim,
     "fsim": fsim,
-    "fsim-unit": fsim_unit,
 }
 """name → what compares two planes on 0..255; higher is better for all"""
 
@@ -207,7 +206,7 @@ def measure(
         return {name: value(name) for name in names}
     # Metrics spend their time in NumPy, which lets other threads run meanwhile. More of them than cores only get in
     # each other's way: all five on two cores took 10.2 s for B100, two at a time less.
-    with ThreadPoolExecutor(min(len(names), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(names), cores())) as pool:
         return dict(zip(names, pool.map(value, names), strict=True))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from superfine.training.data.pack import Pack
 from superfine.training.loop import Run
-from superfine.training.pack import Pack
 from superfine.training.recipe import Recipe, Stage, ValidationSection
 
 WARM_UP, TIMED = 2, 4

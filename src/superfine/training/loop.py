@@ -16,18 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from superfine import checkpoints
 from superfine.errors import TrainingError
 from superfine.nets import Network, build, same_but_for_scales, with_scales
+from superfine.nets.kernels.precision import native_bf16
 from superfine.nets.layers import channels_last
-from superfine.nets.precision import native_bf16
-from superfine.training import start
-from superfine.training.data import Batch, Samples, scale_of_step
+from superfine.training import init
+from superfine.training.data.pack import Pack
+from superfine.training.data.sampler import Batch, Samples, scale_of_step
 from superfine.training.health import LossWatch
 from superfine.training.interrupt import Interrupts
 from superfine.training.losses import LOSSES
 from superfine.training.optimizer import Optimizer
-from superfine.training.pack import Pack
 from superfine.training.processes import Team
 from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
@@ -35,6 +34,7 @@ from superfine.training.recorded import RecordedSteps
 from superfine.training.schedule import Deadline, progress, rate_share
 from superfine.training.state import TrainingState
 from superfine.training.validation import ValidationSet
+from superfine.weights import network_file
 
 CHECK_EVERY = 25
 """Steps between two looks at the loss: reading it makes the host wait for the device."""
@@ -88,12 +88,12 @@ def starting_network(recipe: Recipe) -> Network:
         from superfine import weights
 
         assert recipe.start.checkpoint is not None
-        network = checkpoints.load(weights.find(recipe.start.checkpoint).weights)
+        network = network_file.load(weights.find(recipe.start.checkpoint).weights)
         if not set(config.scales) <= set(network.config.scales) or not same_but_for_scales(network.config, config):
             raise TrainingError(f"start.checkpoint holds {network.config}, the recipe wants {config}")
         return with_scales(network, config.scales).train()
     network = build(config)
-    (start.interpolator if recipe.start.kind == "interpolator" else start.random)(network, seed=recipe.seed)
+    (init.interpolator if recipe.start.kind == "interpolator" else init.random)(network, seed=recipe.seed)
     return network
 
 
@@ -354,7 +354,7 @@ class Run:
     def _release(self, path: Path) -> None:
         """The averaged weights as a float32 file of ours."""
         about = {"recipe": self.recipe.name, "step": str(self.state.step), "seconds": f"{self.state.seconds:.0f}"}
-        checkpoints.save(self.averaged(), path, dtype=torch.float32, metadata=about)
+        network_file.save(self.averaged(), path, dtype=torch.float32, metadata=about)
 
 
 def kind_of(stage: Stage, scale: int) -> tuple[int, int, str, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from superfine import native
-from superfine.native.winograd import Winograd
-from superfine.nets import Network, winograd
+from superfine.nets import Network
+from superfine.nets.kernels import winograd, winograd_build
+from superfine.nets.kernels.winograd_build import Winograd
 from superfine.training.working_copy import WorkingCopy, compile_parts
 
 
@@ -15,7 +15,7 @@ class Program:
     """(lr, scale) → sr: uint8 NCHW patches in, float 0..1 out; convolutions in bf16 if asked, the tail in float32.
 
     On CUDA a working copy computes, compiled part by part if asked. On a CPU in float32, not compiled, the convolutions
-    are superfine's own (`nets/winograd.py`).
+    are superfine's own (`nets/kernels/winograd.py`).
     """
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
@@ -32,7 +32,7 @@ class Program:
         elif compile:
             self._compiled = torch.compile(self._forward, dynamic=False)
         elif device.type == "cpu" and not bf16:
-            self._winograd, why_not = native.winograd.load()
+            self._winograd, why_not = winograd_build.load()
             if why_not:
                 self.note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
 

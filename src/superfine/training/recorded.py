@@ -27,7 +27,7 @@ class RecordedSteps:
 
         places: where the patches of one step lie, on the CPU (`PatchSampler.places`).
         """
-        fixed, stream = places.cuda(), torch.cuda.Stream()
+        fixed, stream = places.cuda(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM):

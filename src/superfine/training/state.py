@@ -1,6 +1,6 @@
 """The whole state of a run, as one object, saved whole or not at all.
 
-What is not here is not needed: batches are functions of the seed and the step (data.py).
+What is not here is not needed: batches are functions of the seed and the step (data/sampler.py).
 """
 
 from __future__ import annotations

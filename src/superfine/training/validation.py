@@ -15,7 +15,7 @@ from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.nets import Network
 from superfine.nets.layers import channels_last
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training.pictures import decode, find_pictures, spread
+from superfine.training.data.pictures import decode, find_pictures, spread
 from superfine.training.recipe import ValidationSection
 
 SMALLEST_SIDE = 24

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from superfine.errors import PlanError, VideoError
-from superfine.upscale import Upscaler
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.plan import Target
+from superfine.upscaling import Upscaler
+from superfine.upscaling.plan import Target
+from superfine.upscaling.upscaler import Enlarger
 from superfine.video.encode import Encoding, container_of, plan_encoding
 from superfine.video.mux import Report, mux, try_streams
 from superfine.video.pieces import FRAMES, Pieces, file_identity, work_folder

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from superfine.upscale import Upscaler
-from superfine.upscale.enlarge import Enlarger
-from superfine.upscale.plan import Plan, Target
-from superfine.upscale.shrink import shrink
+from superfine.images.resize import shrink
+from superfine.upscaling import Upscaler
+from superfine.upscaling.plan import Plan, Target
+from superfine.upscaling.upscaler import Enlarger
 from superfine.video.colour import Floats, Layout
 
 

@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from superfine.checkpoints.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
-from superfine.digest import sha256_of
+from superfine.atomic import sha256_of
 from superfine.errors import CheckpointError, ModelError
 from superfine.weights.catalogue import FOLDER, catalogue
+from superfine.weights.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 """Endings that make a name a file rather than a shipped model."""
@@ -106,11 +106,11 @@ def _foreign(path: Path, name: str) -> Model:
         raise CheckpointError(
             f"{path} is not a superfine weights file; reading others needs: pip install superfine[torch]"
         )
-    from superfine import checkpoints  # imports torch, which our own files do without
+    from superfine.weights import network_file  # imports torch, which our own files do without
 
-    network = checkpoints.load(path)
+    network = network_file.load(path)
     scales = network.config.scales
-    return Model(name, network.name, scales, path, {}, {scale: checkpoints.halo(network, scale) for scale in scales})
+    return Model(name, network.name, scales, path, {}, {scale: network_file.halo(network, scale) for scale in scales})
 
 
 def _check_hash(path: Path, wanted: str) -> None:

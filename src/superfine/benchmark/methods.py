@@ -1,0 +1,108 @@
+"""What can be measured: a network at one scale, or plain interpolation to compare it with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.images.resize import resize
+
+INTERPOLATIONS = ("bicubic", "lanczos", "nearest")
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a result has to say about the method that made it; the last fields are empty for interpolation."""
+
+    name: str
+    kind: str  # "network" or "interpolation"
+    network: str = ""  # "esrgcnn", "cfsrcnn"
+    weights_sha256: str = ""
+    engine: str = ""
+    precision: str = ""
+    device: str = ""
+
+
+class Method(Protocol):
+    """One way of making a small picture large, at one scale."""
+
+    info: MethodInfo
+
+    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
+        """(h, w, 3) uint8 RGB → (h·scale, w·scale, 3): uint8, or float32 on 0..1, not clamped."""
+        ...
+
+    def release(self) -> None:
+        """Give working memory back; the method stays usable."""
+        ...
+
+
+@dataclass
+class Interpolation:
+    """MATLAB's `imresize` with one of its kernels; whole levels come out of it, as they do in MATLAB."""
+
+    kernel: str
+    scale: int
+    info: MethodInfo = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.info = MethodInfo(self.kernel, "interpolation")
+
+    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
+        return resize(lr, (lr.shape[0] * self.scale, lr.shape[1] * self.scale), self.kernel)
+
+    def release(self) -> None:
+        """There is nothing to give back."""
+
+
+class NetworkMethod:
+    """A network through the Upscaler, exactly as users get it, except that its output is not rounded yet."""
+
+    def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
+        from superfine.atomic import sha256_of
+        from superfine.upscaling import Upscaler
+        from superfine.weights import find
+
+        found = find(model)
+        self._upscaler = Upscaler(model=model, scale=scale, engine=engine, precision=precision, tile=tile)
+        opened = self._upscaler.engine
+        self.info = MethodInfo(
+            name=found.name,
+            kind="network",
+            network=found.network,
+            weights_sha256=sha256_of(found.weights),
+            engine=opened.name,
+            precision=opened.precision,
+            device=opened.device,
+        )
+
+    def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
+        return self._upscaler.upscale_float(lr)
+
+    def release(self) -> None:
+        """Drop what the engine compiled for the sizes it met."""
+        self._upscaler.engine.release()
+
+
+def open_method(
+    name: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None
+) -> Method:
+    """The method called `name`: one of INTERPOLATIONS, a shipped model, or a weights file.
+
+    Raises:
+        ModelError, CheckpointError, EngineError: as `weights.find` and `engines.open_engine` do.
+    """
+    if name in INTERPOLATIONS:
+        return Interpolation(name, scale)
+    return NetworkMethod(name, scale, engine, precision, tile)
+
+
+def timed(method: Method, lr: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
+    """The method's picture, and the wall-clock seconds it took."""
+    start = time.perf_counter()
+    sr = method(lr)
+    return sr, time.perf_counter() - start

@@ -1,0 +1,84 @@
+"""How fast this machine upscales, and how near that is to what its processor can do."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from superfine.errors import EngineError
+from superfine.upscaling.plan import WORK
+from superfine.upscaling.tiled import Upscaler
+from superfine.weights import find
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one engine at one precision."""
+
+    engine: str
+    precision: str
+    device: str
+    seconds: float
+    """Median of the runs of one picture, after a warm-up."""
+    megapixels: float
+    """Of the result, a second."""
+    gigaflops: float
+    """Useful arithmetic a second, two operations a multiply-add; 0 where the network's work is not known."""
+
+
+def measure_speed(name: str, scale: int, engine: str, precision: str, side: int = 256, repeat: int = 5) -> Speed:
+    """Upscales a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
+    model, upscaler = find(name), Upscaler(name, scale, engine, precision)
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    seconds = median_seconds(lambda: upscaler(picture), repeat)
+    work = WORK.get(model.network, {}).get(scale, 0) * 2000 * side * side
+    used = upscaler.engine
+    pixels = (side * scale) ** 2
+    return Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
+
+
+def measure_all(
+    name: str, scale: int, pairs: list[tuple[str, str]], side: int, repeat: int
+) -> tuple[list[Speed], list[str]]:
+    """The (engine, precision) pairs that run here, and a line for each that does not."""
+    speeds: list[Speed] = []
+    missing: list[str] = []
+    for engine, precision in pairs:
+        try:
+            speeds.append(measure_speed(name, scale, engine, precision, side, repeat))
+        except EngineError as error:
+            missing.append(f"{engine} {precision}: {error}")
+    return speeds, missing
+
+
+def matmul_rate(precision: str, repeat: int = 5) -> float:
+    """What this processor reaches in a large matrix product through OpenVINO, GFLOP/s: the measured peak."""
+    import openvino as ov
+    from openvino import opset8 as ops
+
+    from superfine.engines.openvino import choose_precision, core
+
+    rows, inner, columns = 2048, 1024, 1024
+    left = ops.parameter([rows, inner], ov.Type.f32)
+    weights = np.random.default_rng(0).standard_normal((inner, columns), np.float32)
+    graph = ov.Model([ops.matmul(left, ops.constant(weights), False, False)], [left], "peak")
+    hint = {"fp32": "f32"}.get(choose_precision(precision), precision)
+    request = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint}).create_infer_request()
+    values = np.ones((rows, inner), np.float32)
+    seconds = median_seconds(lambda: request.infer([values], share_inputs=True), repeat)
+    return 2 * rows * inner * columns / seconds / 1e9
+
+
+def median_seconds(run: Callable[[], object], repeat: int) -> float:
+    """Median of `repeat` runs, after one to warm up."""
+    run()
+    times = []
+    for _ in range(repeat):
+        start = perf_counter()
+        run()
+        times.append(perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,196 @@
+"""A result as people read it: a table for the terminal, Markdown and CSV. Every table names its protocol."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from superfine.benchmark import published
+from superfine.benchmark.methods import INTERPOLATIONS
+from superfine.benchmark.result import Result, Row
+from superfine.quality.protocols import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BETTER, WORSE, SAME = "▲", "▼", "="
+
+LEGEND = f"{BETTER} better, {WORSE} worse, {SAME} equal: against the PSNR printed for the same network"
+
+DIGITS = {"psnr": 2, "consistency": 2}
+"""metric → digits behind the point; the others are similarities on 0..1 and get four"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed cell: its text, and whether ours is better than the printed figure of the same network."""
+
+    text: str
+    mark: str = ""  # BETTER, WORSE, SAME, or nothing to compare with
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One table, one protocol: a row a method, a column a set and scale."""
+
+    title: str
+    metrics: tuple[str, ...]
+    columns: tuple[str, ...]
+    ours: tuple[tuple[str, tuple[Cell, ...]], ...]
+    printed: tuple[tuple[str, tuple[Cell, ...]], ...]  # the papers' rows; only under their own protocol
+
+
+def number(metric: str, value: float) -> str:
+    """A figure with the digits it is usually given."""
+    return "inf" if math.isinf(value) else f"{value:.{DIGITS.get(metric, 4)}f}"
+
+
+def heading(metrics: Sequence[str]) -> str:
+    """What stands over a table: "PSNR / SSIM", with an arrow at those that are better the lower they are."""
+    return " / ".join(f"{name.upper()} ↓" if name in LOWER_IS_BETTER else name.upper() for name in metrics)
+
+
+def _paper_name(result: Result, model: str) -> str | None:
+    info = next((each for each in result.models if each["name"] == model), None)
+    return published.NETWORKS.get((info["network"] or model) if info else model)
+
+
+def _mark(result: Result, row: Row) -> str:
+    """Ours against the printed figure of the same network, at the printed precision.
+
+    Interpolation gets no mark: the papers took its figures over from older ones, measured otherwise.
+    """
+    name = _paper_name(result, row.model) if row.model not in INTERPOLATIONS else None
+    printed = published.find(name, row.set, row.scale) if name else None
+    if printed is None or row.protocol != published.PROTOCOL or "psnr" not in row.figures:
+        return ""
+    ours = round(row.figures["psnr"], 2)
+    return SAME if ours == printed.psnr else BETTER if ours > printed.psnr else WORSE
+
+
+def grids(result: Result, *, all_printed: bool = False) -> list[Grid]:
+    """One table a protocol.
+
+    Args:
+        result: what was measured.
+        all_printed: show every method the papers print, and not only those that were measured here.
+    """
+    places = list(dict.fromkeys((row.set, row.scale) for row in result.rows))
+    models = list(dict.fromkeys(row.model for row in result.rows))
+    metrics = tuple(result.rows[0].figures)
+    made = []
+    for protocol, fields in result.protocols.items():
+        ours = []
+        for model in models:
+            rows = [result.row(set, scale, model, protocol) for set, scale in places]
+            ours.append((model, tuple(_our_cell(result, row, metrics) for row in rows)))
+        wanted = published.methods() if all_printed else [n for m in models if (n := _paper_name(result, m))]
+        printed: list[tuple[str, tuple[Cell, ...]]] = []
+        if protocol == published.PROTOCOL:
+            for method in dict.fromkeys(wanted):
+                cells = tuple(_printed_cell(method, set, scale, metrics) for set, scale in places)
+                if any(cell.text != "–" for cell in cells):
+                    printed.append((f"{method} (printed)", cells))
+        columns = tuple(f"{set} x{scale}" for set, scale in places)
+        made.append(Grid(f"{protocol}: {describe(fields)}", metrics, columns, tuple(ours), tuple(printed)))
+    return made
+
+
+def describe(fields: dict[str, object]) -> str:
+    """A protocol in a few words, from its fields."""
+    colour = "RGB" if fields["colour"] == "rgb" else f"Y ({fields['y_rounding']})"
+    verb = "truncated" if fields["rounding"] == "truncate" else "rounded"
+    crop = fields["crop"]
+    border = "scale" if crop == 1 else f"{crop} x scale"
+    return f"SR {verb} to 8 bits, {colour}, border of {border} pixels cut"
+
+
+def _our_cell(result: Result, row: Row | None, metrics: Sequence[str]) -> Cell:
+    if row is None:
+        return Cell("–")
+    return Cell(
+        " / ".join(number(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
+        _mark(result, row),
+    )
+
+
+def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> Cell:
+    found = published.find(method, set, scale)
+    if found is None:
+        return Cell("–")
+    values = {"psnr": found.psnr, "ssim": found.ssim}
+    return Cell(" / ".join(number(name, values[name]) if name in values else "–" for name in metrics))
+
+
+def fitted(grid: Grid, width: int) -> list[Grid]:
+    """The grid in parts that each fit a terminal of `width` characters, a few columns a part."""
+    rows = (*grid.ours, *grid.printed)
+    room = width - 4 - max(len(name) for name, _ in rows)
+    ends, used = [], 0
+    for number, column in enumerate(grid.columns):
+        cells = [f"{cells[number].text} {cells[number].mark}".strip() for _, cells in rows]
+        needed = max(len(column), *map(len, cells)) + 3
+        if used and used + needed > room:
+            ends.append(number)
+            used = 0
+        used += needed
+    parts = []
+    for start, end in zip([0, *ends], [*ends, len(grid.columns)], strict=True):
+        ours = tuple((name, cells[start:end]) for name, cells in grid.ours)
+        printed = tuple((name, cells[start:end]) for name, cells in grid.printed)
+        parts.append(Grid(grid.title, grid.metrics, grid.columns[start:end], ours, printed))
+    return parts
+
+
+def rich_table(grid: Grid) -> Table:
+    """The table for a terminal: better in green, worse in red."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("method", no_wrap=True)
+    for column in grid.columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    styles = {BETTER: "green", WORSE: "red"}
+    for name, cells in grid.ours:
+        table.add_row(name, *(Text(f"{c.text} {c.mark}".strip(), style=styles.get(c.mark, "")) for c in cells))
+    if grid.printed:
+        table.add_section()
+    for name, cells in grid.printed:
+        table.add_row(name, *(Text(cell.text, style="dim") for cell in cells))
+    return table
+
+
+def markdown(result: Result, *, all_printed: bool = False) -> str:
+    """Every table as GitHub Markdown."""
+    parts = []
+    for grid in grids(result, all_printed=all_printed):
+        lines = [f"**{heading(grid.metrics)}**, protocol `{grid.title}`", ""]
+        lines.append(f"| method | {' | '.join(grid.columns)} |")
+        lines.append(f"|---|{'---:|' * len(grid.columns)}")
+        for name, cells in (*grid.ours, *grid.printed):
+            lines.append(f"| {name} | {' | '.join(f'{c.text} {c.mark}'.strip() for c in cells)} |")
+        if any(cell.mark for _, cells in grid.ours for cell in cells):
+            lines += ["", f"{LEGEND}."]
+        parts.append("\n".join(lines))
+    if lost := [f"- {each.name} x{each.scale}: {reason}" for each in result.sets for reason in each.left_out]:
+        parts.append("\n".join(["Left out:", "", *lost]))
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(result: Result) -> str:
+    """One line a picture and one a mean (picture "mean"), every figure at full precision."""
+    metrics = list(result.rows[0].figures)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["set", "scale", "model", "protocol", "picture", *metrics])
+    for row in result.rows:
+        key = [row.set, row.scale, row.model, row.protocol]
+        for each in row.pictures:
+            writer.writerow([*key, each.name, *(each.figures[name] for name in metrics)])
+        writer.writerow([*key, "mean", *(row.figures[name] for name in metrics)])
+    return out.getvalue()

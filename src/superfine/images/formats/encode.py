@@ -1,0 +1,292 @@
+"""One function a file format: a Picture into an open file, with everything the format can hold."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import IO, Any, Final
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from superfine.errors import ImageError
+from superfine.images.bands import Band, Scroll
+from superfine.images.convert import eight_bits, flatten, to_srgb
+from superfine.images.depth import as_uint16
+from superfine.images.formats.heif_jxl import write_heif, write_jxl
+from superfine.images.formats.png import write_png
+from superfine.images.formats.tiff import describing_tags, write_tiff
+from superfine.images.metadata import EXIF_PREFIX, mend_exif
+from superfine.images.picture import Picture, to_pil
+
+DEFAULT_QUALITY: Final = 95
+# A JPEG marker holds 64 KiB; EXIF, XMP and comments beyond that cannot be written there.
+_JPEG_MARKER: Final = 65_000
+_INCHES_PER_METRE: Final = 1 / 0.0254
+_FULL_CHROMA_FROM: Final = 90
+_AVIF_SPEED: Final = 8  # of 10; Pillow's 6 takes several seconds a megapixel
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose; each format takes what it understands."""
+
+    quality: int = DEFAULT_QUALITY
+    """1..100."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """RGB 0..255, under transparent pixels in formats without alpha."""
+
+    @property
+    def subsampling(self) -> str:
+        return "4:4:4" if self.quality >= _FULL_CHROMA_FROM else "4:2:0"
+
+
+def options_of(quality: int | None, background: tuple[int, int, int]) -> Options:
+    """Checked options; ImageError for a quality outside 1..100."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise ImageError(f"quality is {quality}; want a whole number from 1 to 100")
+    return Options(DEFAULT_QUALITY if quality is None else quality, background)
+
+
+def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Options) -> None:
+    """Write the picture to an open binary file, able to seek, in the format of a suffix of FORMATS.
+
+    A Scroll is written while its bands come, into PNG and TIFF only.
+    Raises ImageError for a size the format cannot hold and where the encoder fails; OSError from the file itself.
+    """
+    format = FORMATS[suffix]
+    height, width = picture.height, picture.width
+    if max(height, width) > format.longest_side:
+        raise ImageError(
+            f"{width} x {height} is too large for {format.name}, which ends at {format.longest_side} pixels a side; "
+            "write PNG or TIFF"
+        )
+    if isinstance(picture, Scroll):
+        _encode_scroll(picture, file, format)
+        return
+    picture = mended(picture, width, height)
+    if not format.alpha:
+        picture = flatten(picture, options.background)
+    if not format.icc:
+        picture = to_srgb(picture)
+    try:
+        format.write(picture, file, options)
+    except (ValueError, TypeError, RuntimeError, struct.error) as error:
+        raise ImageError(f"{format.name} encoder: {error}") from None
+
+
+def _encode_scroll(scroll: Scroll, file: IO[bytes], format: "Format") -> None:
+    if format.scroll is None:
+        raise ImageError(f"{format.name} is written whole, not by bands of rows; write PNG or TIFF")
+    scroll = replace(scroll, head=mended(scroll.head, scroll.width, scroll.height))
+    try:
+        format.scroll(scroll, file)
+    except struct.error as error:  # the other errors may be those of whoever makes the bands
+        raise ImageError(f"{format.name} encoder: {error}") from None
+
+
+def mended(picture: Picture, width: int, height: int) -> Picture:
+    """With EXIF that is true of its new size."""
+    return replace(picture, exif=None if picture.exif is None else mend_exif(picture.exif, width, height, picture.dpi))
+
+
+def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None:
+    """Through Pillow, with exactly the settings given: nothing slips in by way of `info`."""
+    image = to_pil(picture)
+    image.info = {}
+    image.save(file, kind, **{key: value for key, value in settings.items() if value is not None})
+
+
+def _png(scroll: Scroll, file: IO[bytes]) -> None:
+    head = scroll.head
+    if head.pixels.dtype != np.uint8:
+        scroll = Scroll(_sixteen(head), scroll.height, map(_sixteen_band, scroll.bands))
+    chunks = []
+    if head.icc:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(head.icc)))
+    if head.dpi:
+        x, y = (round(dots * _INCHES_PER_METRE) for dots in head.dpi)
+        chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
+    if head.exif:
+        chunks.append((b"eXIf", head.exif))
+    write_png(file, scroll, chunks + text_chunks(head))
+
+
+def _sixteen(picture: Picture) -> Picture:
+    pixels, alpha = _sixteen_band((picture.pixels, picture.alpha))
+    return replace(picture, pixels=pixels, alpha=alpha)
+
+
+def _sixteen_band(band: Band) -> Band:
+    pixels, alpha = band
+    return as_uint16(pixels), None if alpha is None else as_uint16(alpha)
+
+
+def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
+    """PNG text notes and XMP as iTXt, which is UTF-8; keywords are at most 79 characters of Latin-1."""
+    notes = dict(picture.text)
+    if picture.xmp:
+        notes["XML:com.adobe.xmp"] = picture.xmp.decode("utf-8", "replace")
+    chunks = []
+    for key, value in notes.items():
+        keyword = key.encode("latin-1", "replace").replace(b"\0", b" ").strip()[:79]
+        if keyword:
+            chunks.append((b"iTXt", keyword + b"\0\0\0\0\0" + value.replace("\0", " ").encode("utf-8", "replace")))
+    return chunks
+
+
+def _jpeg(picture: Picture, file: IO[bytes], options: Options) -> None:
+    exif = picture.exif if picture.exif and len(picture.exif) < _JPEG_MARKER else None
+    _save(
+        eight_bits(picture),
+        file,
+        "JPEG",
+        quality=options.quality,
+        subsampling=options.subsampling,
+        icc_profile=picture.icc,
+        exif=EXIF_PREFIX + exif if exif else None,
+        dpi=picture.dpi,
+        xmp=picture.xmp if picture.xmp and len(picture.xmp) < _JPEG_MARKER else None,
+        comment=_comment(picture)[:_JPEG_MARKER] or None,
+    )
+
+
+def _comment(picture: Picture) -> bytes:
+    return picture.text.get("Comment", "").encode("utf-8", "replace")
+
+
+def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
+    lossless = options.quality == 100
+    _save(
+        eight_bits(picture),
+        file,
+        "WEBP",
+        lossless=lossless,
+        exact=lossless,
+        quality=options.quality,
+        icc_profile=picture.icc,
+        exif=picture.exif,
+        xmp=picture.xmp,
+    )
+
+
+def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    _save(
+        eight_bits(picture),
+        file,
+        "AVIF",
+        quality=options.quality,
+        speed=_AVIF_SPEED,
+        subsampling="4:0:0" if picture.is_gray and picture.alpha is None else options.subsampling,
+        icc_profile=picture.icc,
+        exif=picture.exif,
+        xmp=picture.xmp,
+    )
+
+
+def _gif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    image = gif_image(picture)
+    image.save(file, "GIF", **({"comment": _comment(picture)} if _comment(picture) else {}))
+
+
+def gif_image(picture: Picture) -> Image.Image:
+    """At most 256 colours: gray exactly, RGB by an adaptive palette with dithering; alpha is cut at one half."""
+    alpha, plain = picture.alpha, to_pil(eight_bits(replace(picture, alpha=None)))
+    plain.info = {}
+    if alpha is None:
+        return plain if picture.is_gray else plain.convert("P", palette=Image.Palette.ADAPTIVE)
+    image = plain.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=255)
+    clear = eight_bits(Picture(picture.pixels, alpha)).alpha
+    assert clear is not None
+    index = np.where(clear < 128, np.uint8(255), np.asarray(image))
+    palette = (image.getpalette() or [])[: 255 * 3]
+    cut = Image.fromarray(index, mode="P")
+    cut.putpalette(palette + [0] * (256 * 3 - len(palette)))
+    cut.info["transparency"] = 255
+    return cut
+
+
+def _tiff(scroll: Scroll, file: IO[bytes]) -> None:
+    head = scroll.head
+    write_tiff(file, scroll, describing_tags(head.exif, head.xmp), head.icc, head.dpi)
+
+
+def _bmp(picture: Picture, file: IO[bytes], options: Options) -> None:
+    _save(eight_bits(picture), file, "BMP", dpi=picture.dpi)
+
+
+def _ppm(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Portable anymap: P5 for gray, P6 for RGB; 16 bits (and float, as 16) with the high byte first."""
+    pixels = picture.pixels if picture.pixels.dtype == np.uint8 else as_uint16(picture.pixels)
+    peak = np.iinfo(pixels.dtype).max
+    file.write(f"{'P5' if picture.is_gray else 'P6'}\n{picture.width} {picture.height}\n{peak}\n".encode())
+    for top in range(0, picture.height, 256):
+        file.write(pixels[top : top + 256].astype(pixels.dtype.newbyteorder(">")).tobytes())
+
+
+def _heif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    write_heif(picture, file, options.quality)
+
+
+def _jxl(picture: Picture, file: IO[bytes], options: Options) -> None:
+    write_jxl(picture, file, options.quality)
+
+
+def animation_settings(kind: str, first: Picture, options: Options) -> dict[str, Any]:
+    """Pillow's settings for an animation of a kind; what is said beside the pixels is the first frame's."""
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        for chunk, data in text_chunks(first):
+            info.add(chunk, data)
+        found: dict[str, Any] = {"pnginfo": info, "icc_profile": first.icc, "exif": first.exif, "dpi": first.dpi}
+    elif kind == "GIF":
+        found = {"comment": _comment(first) or None, "disposal": 2}
+    else:
+        found = {"quality": options.quality, "icc_profile": first.icc, "exif": first.exif, "xmp": first.xmp}
+        if kind == "AVIF":
+            found["subsampling"], found["speed"] = options.subsampling, _AVIF_SPEED
+        else:
+            found["lossless"] = options.quality == 100
+    return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format is called, what it holds, how far it goes, and how it is written."""
+
+    name: str
+    write: Callable[[Picture, IO[bytes], Options], None]
+    scroll: Callable[[Scroll, IO[bytes]], None] | None = None
+    """The same by bands of rows, where the format can."""
+    alpha: bool = True
+    icc: bool = True
+    longest_side: int = 2**31 - 1
+    """Pixels."""
+
+
+_PNG = Format("PNG", lambda picture, file, _: _png(Scroll.of(picture), file), _png)
+_JPEG = Format("JPEG", _jpeg, alpha=False, longest_side=65_500)
+_WEBP = Format("WebP", _webp, longest_side=16_383)
+_TIFF = Format("TIFF", lambda picture, file, _: _tiff(Scroll.of(picture), file), _tiff)
+_PPM = Format("PPM", _ppm, alpha=False, icc=False)
+_HEIC = Format("HEIC", _heif, longest_side=16_384)
+
+FORMATS: Final[dict[str, Format]] = {
+    ".png": _PNG,
+    ".apng": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _WEBP,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": Format("BMP", _bmp, alpha=False, icc=False, longest_side=32_767),
+    ".gif": Format("GIF", _gif, icc=False, longest_side=65_535),
+    ".avif": Format("AVIF", _avif, longest_side=65_535),
+    ".heic": _HEIC,
+    ".heif": _HEIC,
+    ".jxl": Format("JPEG XL", _jxl, icc=False),
+    ".ppm": _PPM,
+    ".pgm": _PPM,
+    ".pnm": _PPM,
+}
+"""Suffix (lower case, with its dot) to format."""

@@ -1,0 +1,183 @@
+"""Pictures in a row: animations (APNG, WebP, GIF, AVIF) and the pages of a TIFF."""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from superfine.errors import ImageError
+from superfine.images import files
+from superfine.images.convert import to_srgb
+from superfine.images.depth import as_uint8
+from superfine.images.formats import encode, heif_jxl, pillow_16bit
+from superfine.images.picture import Picture, to_pil
+
+ANIMATED: Final = (".png", ".apng", ".webp", ".gif", ".avif")
+PAGED: Final = (".tif", ".tiff")
+_LONGEST: Final = 65_535  # milliseconds that APNG can say
+
+
+@dataclass
+class Frames:
+    """The pictures of one file, in order."""
+
+    pictures: list[Picture]
+    """All of one size for an animation; pages may differ. Each is whole: nothing is left to be laid over another."""
+    durations: list[float] = field(default_factory=list)
+    """How long each is shown, in milliseconds; empty for pages and for a single picture."""
+    loop: int | None = None
+    """How often an animation is played: 0 for ever, None unsaid."""
+
+
+def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = files.DEFAULT_MAX_PIXELS) -> Frames:
+    """All pictures of a file: its frames or pages, or the single one it holds.
+
+    Raises ImageError as `files.read` does; `max_pixels` counts all of them together.
+    """
+    name, source = files.source_of(path)
+    with files.errors_named(name, max_pixels):
+        opened = files.open_picture(source, name, max_pixels)
+        if isinstance(opened, Picture):
+            return _tiff_pages(source, max_pixels) if opened.mode.startswith("TIFF") else Frames([opened])
+        with opened as image:
+            try:
+                count = int(getattr(image, "n_frames", 1))
+            except SyntaxError:  # Pillow counts pages by reading their tags, and one has a mode unknown to it
+                return _tiff_pages(source, max_pixels)
+            if count < 2 or image.format not in ("PNG", "WEBP", "GIF", "AVIF", "TIFF"):
+                return Frames([files.load(image, source, name, max_pixels)])
+            if image.format == "TIFF":
+                return _read_pages(image, source, name, max_pixels, count)
+            return _read_animation(image, source, name, max_pixels, count)
+
+
+def same_pixels(one: Picture, other: Picture) -> bool:
+    """Whether two pictures look the same to the bit: a frame that repeats the one before need not be computed."""
+    if one.pixels.dtype != other.pixels.dtype or (one.alpha is None) != (other.alpha is None):
+        return False
+    same_alpha = one.alpha is None or other.alpha is None or np.array_equal(one.alpha, other.alpha)
+    return same_alpha and np.array_equal(one.pixels, other.pixels)
+
+
+def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
+    pictures: list[Picture] = []
+    durations: list[float] = []
+    for index in range(count):
+        image.seek(index)
+        _check_sum(pictures, image, max_pixels)
+        if image.info.get("default_image") and index == 0:
+            continue  # APNG's still, for viewers that do not play; it is no part of the animation
+        pictures.append(files.load(image, source, name, max_pixels, frame=index))
+        durations.append(float(image.info.get("duration", 0) or 0))
+    # A GIF that says nothing of it is played once; the others' own default is for ever.
+    loop = image.info.get("loop", 1 if image.format == "GIF" else None)
+    return Frames(pictures, durations, int(loop) if isinstance(loop, int) else None)
+
+
+def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
+    """Pages of a TIFF; by tifffile, all of them, if there is one that Pillow would garble."""
+    pictures: list[Picture] = []
+    for index in range(count):
+        image.seek(index)
+        if pillow_16bit.is_garbled(image):
+            return _tiff_pages(source, max_pixels)
+        if index and getattr(image, "tag_v2", {}).get(254, 0) & 1:
+            continue  # a thumbnail
+        _check_sum(pictures, image, max_pixels)
+        pictures.append(files.load(image, source, name, max_pixels, frame=index))
+    return Frames(pictures)
+
+
+def _tiff_pages(source: Path | IO[bytes], max_pixels: int) -> Frames:
+    return Frames(heif_jxl.read_tiff_pages(files.content(source), max_pixels))
+
+
+def _check_sum(before: list[Picture], image: Image.Image, max_pixels: int) -> None:
+    pixels = sum(picture.width * picture.height for picture in before) + image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{len(before) + 1} pictures of it hold {pixels:,} pixels, over the limit of {max_pixels:,}; "
+            "raise it with --max-pixels"
+        )
+
+
+def write_frames(
+    frames: Frames,
+    path: str | os.PathLike[str] | IO[bytes],
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Write an animation, pages, or a single picture; of several, a format that cannot hold them gets the first.
+
+    Pages are no animation: they go into a TIFF only. Animations are of 8 bits; pages keep their depth.
+    Everything else is as in `files.write`.
+    """
+    named = Path(path).suffix if isinstance(path, (str, os.PathLike)) else ".png"
+    suffix = (format or named).lower()
+    held = suffix in PAGED or (suffix in ANIMATED and len(frames.durations) > 0)
+    if len(frames.pictures) < 2 or not held:
+        files.write(frames.pictures[0], path, format=format, quality=quality, background=background)
+        return
+    options = encode.options_of(quality, background)
+
+    def put(file: IO[bytes]) -> None:
+        if suffix in PAGED:
+            _write_pages(frames.pictures, file, options)
+        else:
+            _write_animation(frames, file, encode.FORMATS[suffix].name, options)
+
+    if isinstance(path, (str, os.PathLike)):
+        with files.replacing(Path(path)) as file:
+            put(file)
+    else:
+        put(path)
+
+
+def _write_pages(pictures: Sequence[Picture], file: IO[bytes], options: encode.Options) -> None:
+    with TiffImagePlugin.AppendingTiffWriter(file) as pages:
+        for picture in pictures:
+            encode.encode(picture, pages, ".tif", options)
+            pages.newFrame()
+
+
+def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode.Options) -> None:
+    first = encode.mended(frames.pictures[0], frames.pictures[0].width, frames.pictures[0].height)
+    if max(first.width, first.height) > encode.FORMATS[f".{kind.lower()}"].longest_side:
+        raise ImageError(f"{first.width} x {first.height} is too large for {kind}; write the pages of a TIFF")
+    alpha = any(picture.alpha is not None for picture in frames.pictures)
+    gray = all(picture.is_gray for picture in frames.pictures) and not alpha
+    pictures = frames.pictures
+    if kind == "GIF":
+        pictures = [to_srgb(picture) for picture in pictures]
+        images = [encode.gif_image(picture) for picture in pictures]
+    else:
+        images = [to_pil(_alike(picture, alpha, gray)) for picture in pictures]
+    settings: dict[str, Any] = encode.animation_settings(kind, first, options)
+    if frames.durations:
+        settings["duration"] = [min(round(duration), _LONGEST) for duration in frames.durations]
+    if frames.loop is not None and kind != "AVIF" and (kind, frames.loop) != ("GIF", 1):
+        settings["loop"] = frames.loop
+    for image in images:
+        image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    try:
+        images[0].save(file, kind.upper(), save_all=True, append_images=images[1:], **settings)
+    except (ValueError, TypeError, RuntimeError, struct.error) as error:
+        raise ImageError(f"{kind} encoder: {error}") from None
+
+
+def _alike(picture: Picture, alpha: bool, gray: bool) -> Picture:
+    """One mode for all frames: RGBA if any has alpha, gray only if all are."""
+    pixels = as_uint8(picture.pixels)
+    if picture.is_gray and not gray:
+        pixels = np.repeat(pixels, 3, axis=2)
+    mask = None if picture.alpha is None else as_uint8(picture.alpha)
+    if alpha and mask is None:
+        mask = np.full(pixels.shape[:2], 255, np.uint8)
+    return replace(picture, pixels=pixels, alpha=mask)

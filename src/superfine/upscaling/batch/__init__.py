@@ -1,0 +1,1 @@
+"""Many pictures, from file to file."""

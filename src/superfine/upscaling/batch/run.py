@@ -1,0 +1,281 @@
+"""Jobs, one after the other, from file to file: what can fail fails alone, and before the network runs if possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+from superfine.errors import ImageError, SuperfineError
+from superfine.images.bands import Band, Scroll
+from superfine.images.files import write
+from superfine.images.formats.encode import FORMATS
+from superfine.images.formats.frames import Frames, same_pixels, write_frames
+from superfine.images.picture import Picture
+from superfine.images.provenance import embed
+from superfine.images.rows import PictureRows, Rows
+from superfine.upscaling.back_projection import Consistency
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.batch.journal import Journal, Stamp
+from superfine.upscaling.batch.source import Settings, load_frames, open_source
+from superfine.upscaling.memory import bytes_of
+from superfine.upscaling.plan import Target
+from superfine.upscaling.upscaler import Enlarged, Enlarger
+
+Size = tuple[int, int]
+"""Width and height, pixels."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job; `error` and `skipped` exclude each other and everything after them."""
+
+    job: Job
+    error: SuperfineError | None = None
+    skipped: bool = False
+    before: Size = (0, 0)
+    after: Size = (0, 0)
+    passes: tuple[int, ...] = ()
+    consistency: tuple[Consistency, ...] = ()
+
+
+Progress = Callable[[int, float], None]
+"""Called with the number of a job, from 0, and how much of it is done, 0..1."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    enlarger: Enlarger,
+    target: Target,
+    settings: Settings,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Does the jobs in order; an Outcome of each as it is settled.
+
+    The next picture is read, and the last result written, while the network runs: on a GPU that is most of
+    the time there is. No SuperfineError leaves this function.
+    """
+    if not jobs:
+        return
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(_load, jobs[0], enlarger, settings, journal)
+        writing: Future[Outcome] | None = None
+        for number, job in enumerate(jobs):
+            loaded = ahead.result()
+            # A large picture is alone in memory.
+            alone = isinstance(loaded, _Loaded) and (enlarger.memory is not None or loaded.is_large)
+            more = number + 1 < len(jobs)
+            if more and not alone:
+                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
+            if alone and writing is not None:
+                yield writing.result()
+                writing = None
+
+            def report(share: float, number: int = number) -> None:
+                if progress is not None:
+                    progress(number, share)
+
+            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, settings, report)
+            if writing is not None:
+                yield writing.result()
+                writing = None
+            if isinstance(made, _Made) and (alone or made.is_large):
+                yield _store(job, made, settings, journal)  # here, where Ctrl-C reaches it: the network may run in it
+            else:
+                writing = writer.submit(_store, job, made, settings, journal)
+            del loaded, made
+            if more and alone:
+                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
+        if writing is not None:
+            yield writing.result()
+
+
+_LARGE = 200_000_000
+"""Bytes. A result this large is written before the next picture is enlarged: two would not fit beside each other."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    source: Frames | Rows
+    stamp: Stamp | None  # of the source, as it was when it was read
+
+    @property
+    def is_large(self) -> bool:
+        return not isinstance(self.source, Frames) or _bytes_of(self.source.pictures) > _LARGE
+
+
+@dataclass(frozen=True)
+class _Made:
+    before: Size
+    after: Size
+    result: Frames | Scroll
+    passes: tuple[int, ...]
+    stamp: Stamp | None
+    consistency: tuple[Consistency, ...] = ()
+
+    @property
+    def is_large(self) -> bool:
+        return not isinstance(self.result, Frames) or _bytes_of(self.result.pictures) > _LARGE
+
+
+def _bytes_of(pictures: Sequence[Picture]) -> int:
+    return sum(each.pixels.nbytes for each in pictures)
+
+
+def _load(job: Job, enlarger: Enlarger, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+    try:
+        if _is_settled(job, settings, journal):
+            return Outcome(job, skipped=True)
+        stamp = None if job.source is None else Stamp.of(job.source)
+        return _Loaded(open_source(job, enlarger, settings), stamp)
+    except SuperfineError as error:
+        return Outcome(job, error)
+
+
+def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
+    """Whether the result is there already. Makes the folder it goes into; ImageError if it must not be written."""
+    target, source = job.target, job.source
+    if target is None:
+        return False
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        exists = target.exists()
+        same = exists and source is not None and source.exists() and target.samefile(source)
+    except OSError as error:
+        raise ImageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
+    if same:
+        raise ImageError(f"{target} is the picture itself: choose another name or folder for the result")
+    if not exists:
+        return False
+    if settings.skip_existing or (journal is not None and source is not None and journal.is_done(source, target)):
+        return True
+    if not settings.overwrite and not (journal is not None and journal.is_own(target)):
+        raise ImageError(f"{target} exists: pass --overwrite to replace it, or choose another name")
+    return False
+
+
+def _enlarge(
+    job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, settings: Settings, report: Callable[[float], None]
+) -> _Made | Outcome:
+    source = loaded.source
+    try:
+        if not isinstance(source, Frames):
+            before = (source.head.width, source.height)
+            after = enlarger.plan(*before, target).output
+            _check_format(job, after)
+            found = enlarger.scroll(source, target, report)
+            if found is not None:
+                scroll, plan = found
+                head = _marked(scroll.head, enlarger, before, after, target, settings)
+                return _Made(before, after, replace(scroll, head=head), plan.passes, loaded.stamp)
+            source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
+        first = source.pictures[0]
+        before = (first.width, first.height)
+        after = enlarger.plan(*before, target).output
+        _check_format(job, after)
+        made = _enlarge_frames(source.pictures, enlarger, target, report)
+        pictures = [_marked(each.picture, enlarger, before, after, target, settings) for each in made]
+        consistency = tuple(pair for each in made for pair in each.consistency)
+        frames = replace(source, pictures=pictures)
+        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency)
+    except (MemoryError, SuperfineError) as error:
+        return Outcome(job, _named(job, error))
+
+
+def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
+    """The error with the picture's name in it."""
+    name = str(job.source or "standard input")
+    if isinstance(error, MemoryError):
+        return ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale")
+    return error if name in str(error) else type(error)(f"{name}: {error}")
+
+
+def _enlarge_frames(
+    pictures: Sequence[Picture], enlarger: Enlarger, target: Target, report: Callable[[float], None]
+) -> list[Enlarged]:
+    """Every frame; one that repeats the frame before costs nothing."""
+    made: list[Enlarged] = []
+    beside = sum(
+        bytes_of(picture, enlarger.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
+    )
+    for number, picture in enumerate(pictures):
+        if number and same_pixels(picture, pictures[number - 1]):
+            made.append(made[-1])
+            continue
+
+        def share(part: float, number: int = number) -> None:
+            report((number + part) / len(pictures))
+
+        made.append(enlarger(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
+    return made
+
+
+def _marked(
+    picture: Picture, enlarger: Enlarger, before: Size, after: Size, target: Target, settings: Settings
+) -> Picture:
+    """The result with what the settings want it to say of itself."""
+    across, down = after[0] / before[0], after[1] / before[1]
+    if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
+        picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
+    return embed(picture, enlarger.note(across, down)) if settings.note else picture
+
+
+def _check_format(job: Job, output: Size) -> None:
+    """Says no to a result its format cannot hold, before the network runs."""
+    form = FORMATS.get(job.target.suffix.lower()) if job.target is not None else None
+    if form is not None and max(output) > form.longest_side:
+        raise ImageError(
+            f"{output[0]} x {output[1]} is too large for {form.name}, which ends at {form.longest_side} pixels a side; "
+            "write PNG or TIFF"
+        )
+
+
+def _put_out(whole: BytesIO) -> None:
+    """To standard output. A reader that left early is its own affair, and of the door of the command line."""
+    try:
+        sys.stdout.buffer.write(whole.getbuffer())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python tries to flush the rest once more on its way out: it must lead somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ImageError(f"cannot write standard output: {(error.strerror or str(error)).lower()}") from None
+
+
+def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+    if isinstance(made, Outcome):
+        return made
+    inside: list[MemoryError | SuperfineError] = []
+    try:
+        if isinstance(made.result, Frames) and job.target is None:
+            whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
+            write_frames(made.result, whole, format=settings.format, quality=settings.quality)
+            _put_out(whole)
+        elif job.target is not None:
+            if journal is not None:
+                journal.begin(job.target)
+            if isinstance(made.result, Frames):
+                write_frames(made.result, job.target, quality=settings.quality)
+            else:
+                write(replace(made.result, bands=_noted(made.result.bands, inside)), job.target)
+            if journal is not None:
+                journal.done(made.stamp, job.target)
+    except (MemoryError, SuperfineError) as error:
+        if inside or isinstance(error, MemoryError):
+            return Outcome(job, _named(job, (*inside, error)[0]))
+        return Outcome(job, error)
+    return Outcome(job, before=made.before, after=made.after, passes=made.passes, consistency=made.consistency)
+
+
+def _noted(bands: Iterable[Band], errors: list[MemoryError | SuperfineError]) -> Iterator[Band]:
+    """The bands; an error in making them is noted, for the writer takes it for its own."""
+    try:
+        yield from bands
+    except (MemoryError, SuperfineError) as error:
+        errors.append(error)
+        raise

@@ -1,0 +1,88 @@
+"""What a job reads, and how: by rows where the picture is large and can be had so, otherwise whole."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from superfine.errors import ImageError, PlanError
+from superfine.images.files import DEFAULT_MAX_PIXELS, open_header, read
+from superfine.images.formats.encode import FORMATS
+from superfine.images.formats.frames import ANIMATED, PAGED, Frames, read_frames
+from superfine.images.rows import PictureRows, Rows, open_rows
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.memory import gibibytes
+from superfine.upscaling.upscaler import Enlarger
+
+BY_ROWS = 4_000_000
+"""Pixels from which on a picture goes by rows from file to file, where it can: smaller ones gain nothing by it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a batch's files are read and written."""
+
+    format: str | None = None
+    """Suffix of the results' format, where it is not that of their names."""
+    quality: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    overwrite: bool = False
+    skip_existing: bool = False
+    note: bool = False
+    """Whether a result says in itself what made it."""
+    scale_dpi: bool = False
+    """Whether the resolution grows with the picture, so that it prints at its old size."""
+
+
+_UNPACKED = 7
+"""Bytes of a pixel while a file is unpacked whole: Pillow's four and ours, of 8-bit RGB."""
+
+
+def open_source(job: Job, enlarger: Enlarger, settings: Settings) -> Frames | Rows:
+    """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
+    least = BY_ROWS if enlarger.memory is None else 0
+    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].scroll is not None
+    if by_rows and job.source is not None:
+        rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
+        if rows is not None:
+            return rows
+    if enlarger.memory is not None and job.source is not None:
+        _check_unpacking(job.source, settings.max_pixels, enlarger.taken, enlarger.memory)
+    frames = load_frames(job, settings)
+    first = frames.pictures[0]
+    if by_rows and len(frames.pictures) == 1 and first.width * first.height >= least:
+        return PictureRows(first)
+    return frames
+
+
+def _suffix(job: Job, settings: Settings) -> str:
+    """Of the result's format."""
+    return settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+
+
+def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> None:
+    """PlanError for a file that has to be unpacked whole and is too large for that."""
+    try:
+        with open_header(path, max_pixels) as image:
+            width, height = image.size
+    except (ImageError, OSError, SyntaxError, ValueError):
+        return  # what is wrong with it is said by whoever reads it
+    needed = taken + width * height * _UNPACKED
+    if needed > limit:
+        raise PlanError(
+            f"{path}: unpacking {width}x{height} pixels takes {gibibytes(needed)}, and {gibibytes(limit)} is the "
+            "limit: allow more, or make it a PNG or TIFF first, which go by rows"
+        )
+
+
+def load_frames(job: Job, settings: Settings) -> Frames:
+    """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
+    if _suffix(job, settings) in (*ANIMATED, *PAGED):
+        return read_frames(_source(job), max_pixels=settings.max_pixels)
+    return Frames([read(_source(job), max_pixels=settings.max_pixels)])
+
+
+def _source(job: Job) -> Path | BinaryIO:
+    return sys.stdin.buffer if job.source is None else job.source

@@ -1,0 +1,117 @@
+"""Windows and bands that keep within a limit of memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from superfine.cores import cores
+from superfine.errors import PlanError
+from superfine.images.picture import Picture
+from superfine.upscaling.plan import Plan
+
+if TYPE_CHECKING:
+    from superfine.upscaling.tiled import Upscaler
+
+STREAMED = 2**30
+"""Bytes the process keeps below where a picture goes by rows from file to file, unless told otherwise."""
+
+_MARGIN = 0.92
+"""Of a limit is planned for: an allocator's holes are not."""
+_OVERHEAD = 2**26
+"""Bytes a network takes beside its activations once it is compiled: above all, weights in the processor's layout."""
+_PACKERS = 12 * 2**20
+"""Bytes a processor takes to filter and deflate."""
+_BANDS = 0.25
+"""Share of what is free that rows may take, those read and those made; windows get the rest."""
+PILLOW = 4
+"""Bytes a pixel takes in Pillow, which encodes; RGB as much as RGBA."""
+
+_UNKNOWN = 250_000_000
+"""Bytes of interpreter and libraries, where the system does not say."""
+
+
+def parse_memory(text: str) -> int:
+    """ "2GiB", "1.5 GB", "800M" → bytes (K, M, G count in 1024 with an i, otherwise in 1000). Raises PlanError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])?(I)?B?", text.strip().upper())
+    if match is None or (match[3] and not match[2]) or float(match[1]) <= 0:
+        raise PlanError(f"memory {text!r} is no amount such as 2GiB, 1.5GB or 800MB")
+    power = " KMGT".index(match[2] or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def resident() -> int:
+    """Bytes of memory this process has now; on systems that only tell the most it ever had, that."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform == "win32":
+        return _UNKNOWN
+    import resource
+
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def bytes_of(picture: Picture, size: tuple[int, int]) -> int:
+    """Of a picture of that kind, at a size (width, height)."""
+    channels = picture.pixels.shape[2] + (picture.alpha is not None)
+    return int(size[0] * size[1] * channels * picture.pixels.itemsize)
+
+
+def peak_of_plan(picture: Picture, plan: Plan) -> int:
+    """Bytes of the pictures that are in memory at once, at the worst moment."""
+    sizes = [plan.source]
+    for scale in plan.passes:
+        sizes.append((sizes[-1][0] * scale, sizes[-1][1] * scale))
+    moments = [bytes_of(picture, one) + bytes_of(picture, other) for one, other in pairwise(sizes)]
+    enlarged, output = bytes_of(picture, plan.enlarged), bytes_of(picture, plan.output)
+    if plan.resized != plan.enlarged:
+        # Channel by channel: a plane and Pillow's copy of it, beside both pictures.
+        planes = plan.enlarged[0] * plan.enlarged[1] * int(picture.pixels.itemsize) * 2
+        moments.append(enlarged + planes + output)
+    moments.append(output + plan.output[0] * plan.output[1] * PILLOW)
+    return max(moments)
+
+
+def band_row(head: Picture, width: int, scale: int) -> int:
+    """Bytes that a LR row of a band takes: as it was read, twice, and what becomes of it, made and being written."""
+    return 2 * (bytes_of(head, (width, 1)) + bytes_of(head, (width * scale, scale)))
+
+
+def fit(upscaler: Upscaler, head: Picture, size: tuple[int, int], held: int, limit: int) -> int:
+    """Has the upscaler take windows and bands with which the process keeps to `limit`; the bytes that bands take.
+
+    head: the kind of picture. size: width and height of it in LR pixels. held: bytes that are taken in any case.
+    Raises PlanError, in one line, where no window worth running fits.
+    """
+    width, height = size
+    engine, scale = upscaler.engine, upscaler.scale
+    spare = int(limit * _MARGIN) - held - _OVERHEAD - _PACKERS * cores()
+    context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
+    row = band_row(head, width, scale)
+    rows = min(height, max(1, int((spare * _BANDS - context) // row)))
+    # What is not 8-bit RGB goes through float32, in a few copies.
+    plain = head.pixels.dtype.itemsize == 1 and head.pixels.shape[2] == 3 and head.alpha is None
+    each = engine.pixel_bytes + scale**2 * (3 if plain else 48)
+    window = (spare - context - rows * row) // each
+    # A window of four halos keeps a quarter of what it computes; less would take for ever.
+    side = 4 * engine.halo if upscaler.tile is None else upscaler.tile + 2 * engine.halo
+    least = min(height, max(side, 16)) * min(width, max(side, 16))
+    if window < least:
+        needed = limit + int((least - window) * each / _MARGIN)
+        raise PlanError(
+            f"{width}x{height} pixels at {scale} times need {gibibytes(needed)} of memory, {gibibytes(limit)} is the "
+            "limit: allow more, or write PNG or TIFF in one pass, which go by rows"
+        )
+    upscaler.fit(window, rows)
+    return context + rows * row
+
+
+def gibibytes(count: int) -> str:
+    """ "1.50 GiB" """
+    return f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,223 @@
+"""From a wish ("1.5 times", "3000 pixels wide", "30x40 cm at 300 dpi") to network passes and one fine downscale.
+
+Integers and fractions only: no picture is touched, and the same wish always gives the same pixels.
+A network enlarges 2, 3 or 4 times; anything else is the next product up, then down to the exact size, so a
+resampling filter never enlarges.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+from superfine.errors import PlanError
+from superfine.upscaling.tiles import Box
+
+MOST_PASSES = 3
+"""4 x 4 x 4: a picture 64 times as wide and high."""
+
+LARGEST_SIDE = 2**20
+"""Pixels. A wish beyond it is a slip of the finger."""
+
+FITS = ("contain", "cover", "stretch")
+
+WORK: Mapping[str, Mapping[int, int]] = {
+    "esrgcnn": {2: 1354, 3: 1547, 4: 1965},
+    "cfsrcnn": {2: 2016, 3: 3315, 4: 5428},
+}
+"""network → scale → thousands of multiply-adds per LR pixel, to choose between passes of the same size."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was wished for; exactly one of the fields before `fit` is set."""
+
+    scale: Fraction | None = None
+    width: int | None = None
+    height: int | None = None
+    long_edge: int | None = None
+    short_edge: int | None = None
+    pixels: int | None = None
+    size: tuple[int, int] | None = None  # width, height
+    fit: str = "contain"
+    """How a size is filled: "contain" (inside it), "cover" (filled, and cut around the middle), "stretch"."""
+    dpi: int | None = None
+    """Dots per inch the result is marked with, for a wish in centimetres."""
+
+    def __post_init__(self) -> None:
+        wishes = [self.scale, self.width, self.height, self.long_edge, self.short_edge, self.pixels, self.size]
+        if sum(wish is not None for wish in wishes) != 1:
+            raise PlanError("one target size is wanted: a scale, a width, a height, an edge, megapixels or a size")
+        if self.fit not in FITS:
+            raise PlanError(f"unknown fit {self.fit!r}: choose one of {', '.join(FITS)}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture comes to its size, all sizes (width, height) in pixels."""
+
+    source: tuple[int, int]
+    passes: tuple[int, ...]
+    """Scales of the network passes, in order; none where the target is not larger than the source."""
+    resized: tuple[int, int]
+    """After the fine downscale; equal to what the passes give where none is needed."""
+    crop: Box | None
+    """The part of `resized` that is kept, where a size is covered."""
+
+    @property
+    def enlarged(self) -> tuple[int, int]:
+        """What the passes give."""
+        factor = 1
+        for scale in self.passes:
+            factor *= scale
+        return self.source[0] * factor, self.source[1] * factor
+
+    @property
+    def output(self) -> tuple[int, int]:
+        return self.resized if self.crop is None else (self.crop.width, self.crop.height)
+
+    @property
+    def pixels_per_pass(self) -> list[int]:
+        """How many pixels each pass reads."""
+        sizes, (width, height) = [], self.source
+        for scale in self.passes:
+            sizes.append(width * height)
+            width, height = width * scale, height * scale
+        return sizes
+
+
+def plan_size(
+    width: int, height: int, target: Target, scales: Sequence[int], work: Mapping[int, int] | None = None
+) -> Plan:
+    """The cheapest way from width x height pixels to a target, with a network that knows `scales`.
+
+    work: scale → cost of a pass per LR pixel, in any unit; the same for every scale if None.
+    Raises PlanError for a target that no MOST_PASSES passes reach, or with a side over LARGEST_SIDE.
+    """
+    resized, output = _sizes(width, height, target)
+    if max(resized) > LARGEST_SIDE:
+        raise PlanError(f"a result of {resized[0]}x{resized[1]} pixels is out of reach: {LARGEST_SIDE} a side at most")
+    need = max(-(-resized[0] // width), -(-resized[1] // height))  # the whole factor that covers both sides
+    passes = cheapest_passes(need, scales, work)
+    crop = None
+    if output != resized:
+        top, left = (resized[1] - output[1]) // 2, (resized[0] - output[0]) // 2
+        crop = Box(top, left, top + output[1], left + output[0])
+    return Plan((width, height), passes, resized, crop)
+
+
+def cheapest_passes(factor: int, scales: Sequence[int], work: Mapping[int, int] | None = None) -> tuple[int, ...]:
+    """The passes whose product is at least `factor` that cost least; none for a factor of 1.
+
+    A pass costs work[scale] for every pixel it reads, so the small scales come first.
+    """
+    best: tuple[int, int, tuple[int, ...]] | None = None
+
+    def search(passes: tuple[int, ...], product: int, cost: int) -> None:
+        nonlocal best
+        if product >= factor:
+            if best is None or (cost, product) < best[:2]:
+                best = (cost, product, passes)
+            return
+        if len(passes) < MOST_PASSES:
+            for scale in scales:
+                each = 1 if work is None else work[scale]
+                search((*passes, scale), product * scale, cost + each * product * product)
+
+    search((), 1, 0)
+    if best is None:
+        most = max(scales) ** MOST_PASSES
+        raise PlanError(f"{factor} times as large is out of reach: at most {most} times, in {MOST_PASSES} passes")
+    return best[2]
+
+
+def _sizes(width: int, height: int, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(size after resizing, size after cutting)."""
+    if target.size is not None:
+        wide, high = target.size
+        if target.fit == "stretch":
+            return target.size, target.size
+        horizontal, vertical = Fraction(wide, width), Fraction(high, height)
+        if target.fit == "cover":
+            larger = max(horizontal, vertical)
+            resized = (max(_round(width * larger), wide), max(_round(height * larger), high))
+            return resized, target.size
+        size = _scaled(width, height, min(horizontal, vertical))
+        return size, size
+    if target.pixels is not None:
+        # Each side is the nearest whole number to the square root, found without a float.
+        size = (_root(Fraction(target.pixels * width, height)), _root(Fraction(target.pixels * height, width)))
+        return size, size
+    size = _scaled(width, height, _factor(width, height, target))
+    return size, size
+
+
+def _factor(width: int, height: int, target: Target) -> Fraction:
+    if target.scale is not None:
+        return target.scale
+    if target.width is not None:
+        return Fraction(target.width, width)
+    if target.height is not None:
+        return Fraction(target.height, height)
+    if target.long_edge is not None:
+        return Fraction(target.long_edge, max(width, height))
+    assert target.short_edge is not None
+    return Fraction(target.short_edge, min(width, height))
+
+
+def _scaled(width: int, height: int, factor: Fraction) -> tuple[int, int]:
+    return max(1, _round(width * factor)), max(1, _round(height * factor))
+
+
+def _round(value: Fraction) -> int:
+    """To the nearest whole number, halves up."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def _root(value: Fraction) -> int:
+    """The whole number nearest to the square root, at least 1: floor(sqrt(4 v)) is odd where it rounds up."""
+    return max(1, (isqrt(4 * value.numerator // value.denominator) + 1) // 2)
+
+
+_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_INCHES = {"mm": Fraction(10, 254), "cm": Fraction(100, 254), "in": Fraction(1)}
+
+
+def parse_scale(text: str) -> Fraction:
+    """ "2", "1.5", "x4", "3/2" → a fraction over 0. Raises PlanError."""
+    digits = text.strip().lower().removeprefix("x")
+    scale = Fraction(digits) if re.fullmatch(rf"{_NUMBER}|\d+/0*[1-9]\d*", digits) else Fraction(0)
+    if scale <= 0:
+        raise PlanError(f"scale {text!r} is no number above 0: want one such as 2, 3, 4 or 1.5")
+    return scale
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "1920x1080" → (1920, 1080), width first. Raises PlanError."""
+    match = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*", text.lower())
+    if match is None or min(int(match[1]), int(match[2])) < 1:
+        raise PlanError(f"size {text!r} is not WIDTHxHEIGHT in pixels, such as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_print(text: str) -> tuple[tuple[int, int], int]:
+    """ "30x40cm@300dpi" → ((3543, 4724), 300): pixels, and dots per inch. Raises PlanError."""
+    pattern = rf"\s*{_NUMBER}\s*[x×*]\s*{_NUMBER}\s*(mm|cm|in)\s*@\s*(\d+)\s*dpi\s*"
+    match = re.fullmatch(pattern, text.lower())
+    if match is None or int(match[4]) < 1:
+        raise PlanError(f"print size {text!r} is not like 30x40cm@300dpi (mm, cm or in)")
+    dpi = int(match[4])
+    wide, high = (max(1, _round(Fraction(side) * _INCHES[match[3]] * dpi)) for side in (match[1], match[2]))
+    return (wide, high), dpi
+
+
+def parse_megapixels(text: str) -> int:
+    """ "12", "0.5" → pixels. Raises PlanError."""
+    match = re.fullmatch(_NUMBER, text.strip())
+    pixels = _round(Fraction(match[0]) * 1_000_000) if match else 0
+    if pixels < 1:
+        raise PlanError(f"megapixels {text!r} is no number above 0, such as 12 or 0.5")
+    return pixels

@@ -1,0 +1,199 @@
+"""Which network a state dict belongs to, from its keys and shapes alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from superfine.errors import CheckpointError
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
+from superfine.nets.layers import SCALES
+from superfine.weights.key_names import MEAN_KEYS, our_keys, upstream_keys
+
+Shapes = Mapping[str, Sequence[int]]
+
+_MOST = 4096
+"""Largest width or depth believed."""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a state dict turned out to be."""
+
+    config: NetworkConfig
+    names: str
+    """Whose key names it uses: "upstream" or "superfine"."""
+    table: dict[str, str]
+    """Its key → our key."""
+    missing: list[str]
+    """Keys the network wants and the file lacks, in the file's own naming."""
+    unexpected: list[str]
+    """Keys the file has and the network does not know."""
+    misshapen: list[str]
+    """Tensors of the wrong shape, as "key 3x3, wanted 5x5"."""
+
+    @property
+    def network(self) -> str:
+        """Key of nets.NETWORKS."""
+        return "esrgcnn" if isinstance(self.config, ESRGCNNConfig) else "cfsrcnn"
+
+    @property
+    def fits(self) -> bool:
+        return not (self.missing or self.unexpected or self.misshapen)
+
+    def complaint(self) -> str:
+        """What does not fit, in one line; the first three of each kind."""
+        title = {"esrgcnn": "ESRGCNN", "cfsrcnn": "CFSRCNN"}[self.network]
+        parts = [
+            f"{kind} {listing(keys)}"
+            for kind, keys in (
+                ("it lacks", self.missing),
+                ("it has unknown", self.unexpected),
+                ("wrong shape:", self.misshapen),
+            )
+            if keys
+        ]
+        return f"looks like {title} {scales_text(self.config.scales)} ({self.names} names), but " + "; ".join(parts)
+
+
+def recognise(shapes: Shapes) -> Recognised:
+    """The network whose keys `shapes` (key → shape) resembles most, and how well it fits.
+
+    Raises CheckpointError if it resembles neither network, or has no upsampler to tell the scale from.
+    """
+    best: Recognised | None = None
+    best_hits = 0
+    for config, names, parallel in _candidates(shapes):
+        table = (upstream_keys if names == "upstream" else our_keys)(config, parallel=parallel)
+        hits = sum(key in shapes for key in table)
+        if hits > best_hits:
+            best, best_hits = _compare(shapes, config, names, table), hits
+    # a foreign network may share a name or two ("head.weight"); half the keys is a likeness
+    if best is None or 2 * best_hits < len(best.table):
+        raise CheckpointError(
+            f"found {len(shapes)} tensors ({listing(list(shapes))}), which is neither network: wanted ESRGCNN "
+            f"(conv1_1.0.weight, b1.conv1_1.0.weight, ...) or CFSRCNN (conv1.0.weight, conv34_1.0.weight, ...)"
+        )
+    return best
+
+
+def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Our key → shape for a network of `config`; holds no memory, however large the network."""
+    with torch.device("meta"):
+        network = build(config)
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def scales_text(scales: tuple[int, ...]) -> str:
+    """ "x2, x3 and x4" for (2, 3, 4)."""
+    names = [f"x{scale}" for scale in scales]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def listing(items: Sequence[str], most: int = 3) -> str:
+    """The first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
+    shown = ", ".join(_printable(item) for item in items[:most])
+    return f"{shown} and {len(items) - most} more" if len(items) > most else shown
+
+
+def _printable(text: str) -> str:
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= 100 else shown[:97] + "..."
+
+
+def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str, str]) -> Recognised:
+    wanted = expected_shapes(config)
+    misshapen = [
+        f"{key} is {_size(shapes[key])}, wanted {_size(wanted[ours])}"
+        for key, ours in table.items()
+        if key in shapes and tuple(shapes[key]) != wanted[ours]
+    ]
+    missing = [key for key in table if key not in shapes]
+    known = table.keys() | (MEAN_KEYS if names == "upstream" else {"mean"})
+    return Recognised(config, names, table, missing, [key for key in shapes if key not in known], misshapen)
+
+
+def _candidates(shapes: Shapes) -> Iterable[tuple[NetworkConfig, str, bool]]:
+    for names in ("upstream", "superfine"):
+        scales, parallel = _upstream_scales(shapes) if names == "upstream" else _our_scales(shapes)
+        esrgcnn = _esrgcnn_sizes(shapes) if names == "upstream" else _our_esrgcnn_sizes(shapes)
+        cfsrcnn = _cfsrcnn_sizes(shapes) if names == "upstream" else _our_cfsrcnn_sizes(shapes)
+        for kind, sizes in ((ESRGCNNConfig, esrgcnn), (CFSRCNNConfig, cfsrcnn)):
+            # Sizes that make no network, or one no machine holds (a forged file): compare with the paper's instead,
+            # so that the report names the keys.
+            try:
+                config: NetworkConfig = kind(scales=scales, **(sizes if max(sizes.values()) <= _MOST else {}))
+            except ValueError:
+                config = kind(scales=scales)
+            yield config, names, parallel
+
+
+def _upstream_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
+    """The scales an upstream file holds, and whether it names one branch each."""
+    parallel = tuple(s for s in SCALES if any(key.startswith(f"upsample.up{s}.") for key in shapes))
+    if parallel:
+        return parallel, True
+    if any(key.startswith("upsample.up.body.2.") for key in shapes):
+        return (4,), False
+    out, width = _shape(shapes, "upsample.up.body.0.weight")[:2]
+    return ((3,) if width and out == 9 * width else (2,)), False
+
+
+def _our_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
+    scales = tuple(s for s in SCALES if any(key.startswith(f"upsampler.branches.x{s}.") for key in shapes))
+    return scales or SCALES, True
+
+
+def _esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
+    width, refined = _shape(shapes, "b1.conv1_2.0.weight")[:2]
+    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"b(\d+)\.conv1_\d\.0\.weight")}
+
+
+def _our_esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
+    width, refined = _shape(shapes, "blocks.0.conv2.weight")[:2]
+    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"blocks\.(\d+)\.conv\d\.weight")}
+
+
+def _cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
+    width = _shape(shapes, "conv1.0.weight")[0]
+    # conv_{gather} is the only 3x3 convolution over two concatenated features, and the only one with sub-numbers
+    gathers = [
+        int(found.group(1))
+        for key in shapes
+        if (found := re.fullmatch(r"conv(\d+)\.0\.weight", key)) and tuple(shapes[key][1:]) == (2 * width, 3, 3)
+    ]
+    gather = gathers[0] if gathers else 34
+    last = max((int(n) for key in shapes for n in re.findall(r"^conv(\d+)\.0\.weight$", key)), default=gather + 7)
+    return {
+        "width": width,
+        "units": (gather - 2) // 2,
+        "enhance": last - gather - 2,
+        "refine": _count(shapes, rf"conv{gather}_(\d+)\.0\.weight"),
+    }
+
+
+def _our_cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
+    return {
+        "width": _shape(shapes, "head.weight")[0],
+        "units": _count(shapes, r"extract\.(\d+)\.weight"),
+        "enhance": _count(shapes, r"enhance\.(\d+)\.weight"),
+        "refine": _count(shapes, r"refine\.(\d+)\.weight"),
+    }
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    """How many different numbers stand at the pattern's group."""
+    return len({found.group(1) for key in shapes if (found := re.fullmatch(pattern, key))})
+
+
+def _shape(shapes: Shapes, key: str) -> tuple[int, ...]:
+    """A tensor's shape, four numbers; zeros where there is no such tensor or it is not a convolution's."""
+    shape = tuple(shapes.get(key, ()))
+    return shape if len(shape) == 4 else (0, 0, 0, 0)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
