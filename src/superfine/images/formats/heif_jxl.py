@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from superfine.errors import ImageError
+from superfine.errors import ImageError, install_command
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.metadata import EXIF_PREFIX, descriptive_exif, upright_xmp
@@ -61,7 +61,7 @@ def _library(module: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImageError(f"{what} needs {module}: pip install 'superfine[formats]'") from None
+        raise ImageError(f"{what} needs {module}: {install_command('formats')}") from None
 
 
 # HEIC -------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
-            raise ImageError("unpacking this TIFF needs imagecodecs: pip install 'superfine[formats]'") from None
+            raise ImageError(f"unpacking this TIFF needs imagecodecs: {install_command('formats')}") from None
         raise OSError from None
     if index == 0:
         try:
