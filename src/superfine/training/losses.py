@@ -43,7 +43,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class LossWatch:
-    """Keeps the running mean of the loss by scale, and its lowest value; a x4 patch costs about twice what a x2 one does.
+    """Keeps the running mean of the loss by scale, and its lowest value (a x4 patch has twice the loss of a x2 one).
 
     Both stay on the device until `is_sane` reads them, so that the host need not wait for the device at every step.
     """
