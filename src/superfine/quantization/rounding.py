@@ -11,6 +11,7 @@ equalization and bias correction", ICCV 2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def round_convolution(weight: NDArray[np.float32], exact: NDArray[np.float32], i
 
 
 def _compensate(
-    filters: NDArray[np.float64], step: NDArray[np.float64], order: NDArray[np.intp], factor: NDArray[np.float64]
+    filters: NDArray[np.float64], step: NDArray[np.float64], order: NDArray[np.intp], factor: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Round all filters, one input after the other in `order`; the error of each goes into those that follow."""
     left = filters[:, order].copy()
