@@ -36,45 +36,16 @@ class Protocol:
     note: str
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    "paper": Protocol(
-        name="paper",
-        rounding="truncate",
-        colour="y",
-        y_rounding="uint8",
-        gray="as-rgb",
-        crop=1,
-        note="as the CFSRCNN and ESRGCNN papers measured",
+_ALL = (
+    Protocol("paper", "truncate", "y", "uint8", "as-rgb", 1, "as the CFSRCNN and ESRGCNN papers measured"),
+    Protocol("standard", "round", "y", "float", "as-rgb", 1, "as most of the field reports"),
+    Protocol(
+        "matlab", "round", "y", "uint8", "as-gray", 1,
+        "as MATLAB's rgb2ycbcr of 8-bit pictures gives it; the SelfExSR figures, bicubic Set5 x2 33.64",
     ),
-    "standard": Protocol(
-        name="standard",
-        rounding="round",
-        colour="y",
-        y_rounding="float",
-        gray="as-rgb",
-        crop=1,
-        note="as most of the field reports",
-    ),
-    "matlab": Protocol(
-        name="matlab",
-        rounding="round",
-        colour="y",
-        y_rounding="uint8",
-        gray="as-gray",
-        crop=1,
-        note="as MATLAB's rgb2ycbcr of 8-bit pictures gives it; the SelfExSR figures, bicubic Set5 x2 33.64",
-    ),
-    "rgb": Protocol(
-        name="rgb",
-        rounding="round",
-        colour="rgb",
-        y_rounding="float",
-        gray="as-rgb",
-        crop=1,
-        note="all three channels, as in perceptual and real-world work",
-    ),
-}
-
+    Protocol("rgb", "round", "rgb", "float", "as-rgb", 1, "all three channels, as in perceptual and real-world work"),
+)  # fmt: skip
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
 
 PlaneMetric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
