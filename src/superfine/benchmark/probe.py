@@ -36,15 +36,15 @@ def main(arguments: list[str]) -> int:
     model, scale, engine, precision, side, runs = arguments
     picture = np.random.default_rng(0).integers(0, 256, (int(side), int(side), 3), dtype=np.uint8)
     try:
-        upscaler = Upscaler(model=model, scale=int(scale), engine=engine, precision=precision)
-        upscaler(picture)
+        upscaler = Upscaler(model, engine=engine, precision=precision)
+        upscaler(picture, int(scale))
     except SuperfineError as error:
         print(error, file=sys.stderr)
         return 2
     seconds = []
     for _ in range(int(runs)):
         start = time.perf_counter()
-        upscaler(picture)
+        upscaler(picture, int(scale))
         seconds.append(time.perf_counter() - start)
     opened = upscaler.engine
     told = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from superfine.errors import EngineError
 from superfine.upscaling.plan import WORK
-from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.upscaler import Upscaler
 from superfine.weights import find
 
 
@@ -30,11 +30,13 @@ class Speed:
     """Useful arithmetic a second, two operations a multiply-add; 0 where the network's work is not known."""
 
 
-def measure_speed(name: str, scale: int, engine: str, precision: str, side: int = 256, repeat: int = 5) -> Speed:
+def measure_speed(
+    name: str, scale: int, engine: str, precision: str, device: str = "auto", side: int = 256, repeat: int = 5
+) -> Speed:
     """Upscales a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
-    model, upscaler = find(name), Upscaler(name, scale, engine, precision)
+    model, upscaler = find(name), Upscaler(name, device=device, engine=engine, precision=precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    seconds = median_seconds(lambda: upscaler(picture), repeat)
+    seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
     work = WORK.get(model.network, {}).get(scale, 0) * 2000 * side * side
     used = upscaler.engine
     pixels = (side * scale) ** 2
@@ -42,14 +44,14 @@ def measure_speed(name: str, scale: int, engine: str, precision: str, side: int 
 
 
 def measure_all(
-    name: str, scale: int, pairs: list[tuple[str, str]], side: int, repeat: int
+    name: str, scale: int, choices: list[tuple[str, str, str]], side: int, repeat: int
 ) -> tuple[list[Speed], list[str]]:
-    """The (engine, precision) pairs that run here, and a line for each that does not."""
+    """The (engine, precision, device) choices that run here, and a line for each that does not."""
     speeds: list[Speed] = []
     missing: list[str] = []
-    for engine, precision in pairs:
+    for engine, precision, device in choices:
         try:
-            speeds.append(measure_speed(name, scale, engine, precision, side, repeat))
+            speeds.append(measure_speed(name, scale, engine, precision, device, side, repeat))
         except EngineError as error:
             missing.append(f"{engine} {precision}: {error}")
     return speeds, missing

@@ -31,12 +31,12 @@ def bench(
     from superfine.engines import open_engine
     from superfine.weights import find
 
-    pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]
+    choices = [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
-        pairs.append(("onnxruntime", "fp32"))
+        choices.append(("onnxruntime", "fp32", "cpu"))
     if find_spec("torch") is not None:
-        pairs += [("pytorch:cpu", "fp32"), ("pytorch:cpu", "bf16"), *_gpu_pairs()]
-    speeds, missing = measure_all(model, scale, pairs, size, repeat)
+        choices += [("pytorch", "fp32", "cpu"), ("pytorch", "bf16", "cpu"), *_gpu_choices()]
+    speeds, missing = measure_all(model, scale, choices, size, repeat)
     chosen = open_engine(find(model), scale)
     peaks = {
         each: matmul_rate(each) for each in sorted({s.precision for s in speeds if s.engine == "openvino"} - {"int8"})
@@ -64,12 +64,12 @@ def bench(
     print(f"auto takes {chosen.name} {chosen.precision} on {chosen.device}: {_reason(chosen.name, chosen.precision)}")
 
 
-def _gpu_pairs() -> list[tuple[str, str]]:
+def _gpu_choices() -> list[tuple[str, str, str]]:
     import torch
 
     if torch.cuda.is_available():
-        return [("pytorch:cuda", precision) for precision in ("fp32", "bf16")]
-    return [("pytorch:mps", "fp32")] if torch.backends.mps.is_available() else []
+        return [("pytorch", precision, "cuda") for precision in ("fp32", "bf16", "fp16")]
+    return [("pytorch", "fp32", "mps")] if torch.backends.mps.is_available() else []
 
 
 def _reason(engine: str, precision: str) -> str:
