@@ -17,7 +17,7 @@ from PIL import Image
 
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, open_engine
-from superfine.images.bands import Scroll
+from superfine.images.bands import BandedImage
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
 from superfine.images.resize import shrink
@@ -272,7 +272,9 @@ class Upscaler:
             picture, before = larger, before + pixels
         return Upscaled(finish(picture, plan, target.dpi), plan, tuple(consistency))
 
-    def upscale_rows(self, rows: Rows, target: Target, progress: Progress | None = None) -> tuple[Scroll, Plan] | None:
+    def upscale_rows(
+        self, rows: Rows, target: Target, progress: Progress | None = None
+    ) -> tuple[BandedImage, Plan] | None:
         """Bring a picture to a target as bands of rows, computed when they are asked for; and give the plan.
 
         None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
@@ -291,7 +293,7 @@ class Upscaler:
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
         head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi))
-        return Scroll(head, height, tiled.bands(rows, progress)), plan
+        return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
     def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
         """Fit a plan's pass number `passed` into the memory allowed, the pictures included. Raises PlanError."""

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superfine.errors import EngineError
+from superfine.errors import EngineError, install_command
 from superfine.weights.catalogue import DataSet, Entry, Figure, list_models
 from superfine.weights.find import Model, find, graph_path, verify
 from superfine.weights.header import DTYPES
@@ -44,5 +44,5 @@ def load_network(model: str | PathLike[str]) -> Network:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise EngineError("a network needs PyTorch, which is not installed: pip install 'superfine[torch]'") from error
+        raise EngineError(f"a network needs PyTorch, which is not installed: {install_command('torch')}") from error
     return network_file.load(find(Path(model)).weights)
