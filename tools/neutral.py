@@ -79,11 +79,11 @@ def _response(shifts: Sequence[Colour], casts: Sequence[Colour]) -> Colour:
 
 def cast(model: str, scale: int, precision: str, pictures: Sequence[NDArray[np.uint8]]) -> Colour:
     """Measure how much brighter, in levels of 255, pictures become in R, G and B: the mean over the pictures."""
-    upscaler = Upscaler(model, scale, precision=precision)
+    upscaler = Upscaler(model, precision=precision)
     moved = []
     for picture in pictures:
         lr = downscale(picture, scale)
-        moved.append(upscaler(lr).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
+        moved.append(upscaler(lr, scale).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
     upscaler.engine.release()
     return np.asarray(np.mean(moved, axis=0))
 
