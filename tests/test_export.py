@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 import torch
 
 from processes import assert_refused, superfine
 from superfine.engines import open_engine
+from superfine.engines.runtime import core
 from superfine.errors import CheckpointError, EngineError, ModelError
 from superfine.export import Exported, export
 from superfine.export.parity import check_parity
@@ -58,7 +58,7 @@ def test_openvino_reads_graph_and_weights_for_any_batch_height_and_width(
     exported: Exported, scale: int, shape: tuple[int, ...]
 ) -> None:
     lr = np.random.default_rng(1).random(shape, dtype=np.float32)
-    graph = ov.Core().compile_model(str(exported.graphs[scale]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph = core().compile_model(str(exported.graphs[scale]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.no_grad():
         wanted = network_file.load(exported.weights)(torch.from_numpy(lr), scale).numpy()
     assert np.ptp(wanted) > 0.1

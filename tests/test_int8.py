@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -17,7 +16,8 @@ from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
 from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, read_int8, sources
-from superfine.engines.openvino import OpenVINOEngine, core
+from superfine.engines.openvino import OpenVINOEngine
+from superfine.engines.runtime import core, ov
 from superfine.errors import DataError, EngineError, ModelError
 from superfine.export import export
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
@@ -30,7 +30,7 @@ from superfine.weights import Model, find, network_file
 from superfine.weights.catalogue import FOLDER, list_models
 
 pytestmark = pytest.mark.skipif(
-    "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
+    "INT8" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
 )
 
 
