@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         "engine 'pytorch' needs PyTorch, which is not installed: pip install 'superfine[torch]'"
     ) from error
 
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.weights import network_file
 
 if TYPE_CHECKING:

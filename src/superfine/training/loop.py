@@ -18,7 +18,7 @@ from torch import Tensor
 
 from superfine.errors import TrainingError
 from superfine.nets import Network, build, same_but_for_scales, with_scales
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.nets.layers import channels_last
 from superfine.training import init
 from superfine.training.data.pack import Pack

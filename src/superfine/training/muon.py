@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration: they bring singular values near 1 fastest, not exactly to 1."""
