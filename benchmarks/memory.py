@@ -21,16 +21,17 @@ from pathlib import Path
 
 import numpy as np
 
-from superfine.images.bands import Scroll, head_of
+from superfine.images.bands import BandedImage, head_of
 from superfine.images.files import write
 from superfine.images.picture import Picture
 
 WHOLE = """
 import sys
 from superfine import images
-from superfine.upscale import Upscaler
+from superfine import Upscaler
 source, target, model, scale, engine, precision = sys.argv[1:]
-images.write(Upscaler(model, int(scale), engine, precision)(images.read(source)), target)
+upscaler = Upscaler(model, engine=engine, precision=precision)
+images.write(upscaler(images.read(source), int(scale)), target)
 """
 
 
@@ -68,7 +69,7 @@ def write_noise(path: Path, width: int, height: int) -> None:
     head = head_of(Picture(np.empty((1, width, 3), np.uint8)))
     rows = range(0, height, 256)
     bands = (random.integers(0, 256, (min(256, height - top), width, 3), dtype=np.uint8) for top in rows)
-    write(Scroll(head, height, ((band, None) for band in bands)), path)
+    write(BandedImage(head, height, ((band, None) for band in bands)), path)
 
 
 def run(options: argparse.Namespace, source: Path, target: Path) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from superfine.quantization.rounding import round_convolution
 from superfine.upscaling.stitch import run_tiles
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import Model, find, network_file
-from superfine.weights.catalogue import FOLDER, catalogue
+from superfine.weights.catalogue import FOLDER, list_models
 
 pytestmark = pytest.mark.skipif(
     "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
@@ -213,7 +213,7 @@ def test_an_int8_form_of_other_weights_is_refused(small: Model, measured: Calibr
         open_engine(small, 2, "openvino", "int8")
 
 
-@pytest.mark.parametrize("name", [each.name for each in catalogue() if int8_path(FOLDER / each.weights).is_file()])
+@pytest.mark.parametrize("name", [each.name for each in list_models() if int8_path(FOLDER / each.weights).is_file()])
 def test_the_shipped_int8_forms_are_of_the_shipped_weights(name: str) -> None:
     # After a release: superfine quantize NAME FOLDER, then benchmarks/precision.py.
     model = find(name)

@@ -25,7 +25,7 @@ from superfine.errors import DataError
 from superfine.export.files import export
 from superfine.images.resize import crop_to_multiple, downscale
 from superfine.nets import Network
-from superfine.training.data.pictures import find_pictures, spread
+from superfine.training.data.pictures import evenly_spaced, find_pictures
 from superfine.upscaling import Upscaler
 from superfine.weights import network_file
 from superfine.weights.header import read_header
@@ -79,11 +79,11 @@ def _response(shifts: Sequence[Colour], casts: Sequence[Colour]) -> Colour:
 
 def cast(model: str, scale: int, precision: str, pictures: Sequence[NDArray[np.uint8]]) -> Colour:
     """How much brighter, in levels of 255, photographs become in R, G and B: the mean over the pictures."""
-    upscaler = Upscaler(model, scale, precision=precision)
+    upscaler = Upscaler(model, precision=precision)
     moved = []
     for picture in pictures:
         lr = downscale(picture, scale)
-        moved.append(upscaler(lr).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
+        moved.append(upscaler(lr, scale).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
     upscaler.engine.release()
     return np.asarray(np.mean(moved, axis=0))
 
@@ -104,7 +104,7 @@ def _shift(network: Network, scale: int, amount: Colour) -> None:
 
 def read_pictures(folder: Path, count: int) -> list[NDArray[np.uint8]]:
     """`count` RGB pictures of a folder, spread over its sorted names, cut to multiples of 12. Raises DataError."""
-    pictures = [images.read(path).pixels for path in spread(find_pictures([folder]), count)]
+    pictures = [images.read(path).pixels for path in evenly_spaced(find_pictures([folder]), count)]
     usable = [crop_to_multiple(p, 12) for p in pictures if p.dtype == np.uint8]
     usable = [p for p in usable if p.size and p.shape[2] == 3]
     if not usable:

@@ -25,7 +25,7 @@ from superfine.errors import DataError
 from superfine.export.files import export
 from superfine.nets import NETWORKS, parameter_count
 from superfine.weights import network_file
-from superfine.weights.catalogue import FOLDER, catalogue, read_entry
+from superfine.weights.catalogue import FOLDER, list_models, read_entry
 from superfine.weights.header import read_header
 
 FACTS = ("name", "licence", "start", "recipe", "hardware", "data")
@@ -123,7 +123,7 @@ def _store(folder: Path, name: str, entry: dict[str, Any]) -> None:
     for each, fields in tomllib.loads(text).items():
         read_entry(each, fields)  # what was written must be what is read
     replace_file(folder / "catalogue.toml", text.encode())
-    catalogue.cache_clear()
+    list_models.cache_clear()
 
 
 def _toml(name: str, entry: Mapping[str, Any]) -> str:

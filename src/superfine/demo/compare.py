@@ -69,10 +69,10 @@ def compare(
         contenders = [_measured("bicubic", enlarged, original, scale, perf_counter() - started)]
         engine = ""
         for model in models:
-            upscaler = Upscaler(model=model, scale=scale)
-            upscaler(lr)  # the first run compiles for this size
+            upscaler = Upscaler(model)
+            upscaler(lr, scale)  # the first run compiles for this size
             started = perf_counter()
-            enlarged = upscaler(lr)
+            enlarged = upscaler(lr, scale)
             contenders.append(_measured(model, enlarged, original, scale, perf_counter() - started))
             engine = f"{upscaler.engine.name}, {upscaler.engine.precision}"
         yield Comparison(scale, original, lr, tuple(contenders), engine)

@@ -17,7 +17,7 @@ from superfine.errors import DataError, ModelError
 from superfine.images.files import read
 from superfine.images.resize import downscale
 from superfine.quantization.calibrate import Calibration, calibrate, draw_crops, weights_of
-from superfine.training.data.pictures import find_pictures, spread
+from superfine.training.data.pictures import evenly_spaced, find_pictures
 from superfine.weights import Model
 
 EASIER = {2: 0.0, 3: 3.0, 4: 5.0}
@@ -35,7 +35,7 @@ def calibrate_scales(
     """
     if not model.graphs:
         raise ModelError(f"{model.name} has no graphs: make them with superfine export")
-    chosen = spread(find_pictures([pictures]), crops)
+    chosen = evenly_spaced(find_pictures([pictures]), crops)
     originals = [each for each in (read(path).pixels for path in chosen) if each.dtype == np.uint8]
     if not originals:
         raise DataError(f"no 8-bit pictures in {pictures}")

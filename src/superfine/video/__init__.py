@@ -1,12 +1,12 @@
-"""Videos: every frame through the Upscaler, everything else copied. Needs PyAV (`superfine[video]`)."""
+"""Upscale every frame of a video and copy everything else. Needs PyAV (`superfine[video]`)."""
 
-from superfine.errors import VideoError
+from superfine.errors import VideoError, install_command
 
 try:
     import av  # noqa: F401
 except ModuleNotFoundError as error:
-    raise VideoError("videos need PyAV, which is not installed: pip install 'superfine[video]'") from error
+    raise VideoError(f"videos need PyAV, which is not installed: {install_command('video')}") from error
 
-from superfine.video.run import Options, Summary, upscale_video
+from superfine.video.run import DEFAULT_SCALE, Options, Summary, upscale_video
 
-__all__ = ["Options", "Summary", "upscale_video"]
+__all__ = ["DEFAULT_SCALE", "Options", "Summary", "upscale_video"]
