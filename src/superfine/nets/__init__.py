@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from superfine.nets.base import Network, NetworkConfig
@@ -36,10 +37,8 @@ def same_but_for_scales(one: NetworkConfig, other: NetworkConfig) -> bool:
 def multiply_adds(network: Network, scale: int) -> int:
     """Count the multiplications of a pass for each LR pixel; nothing is computed."""
     side = 8
-    with torch.device("meta"):
-        shape_only = build(network.config)
-        with FlopCounterMode(display=False) as counter:
-            shape_only(torch.empty(1, 3, side, side), scale)
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:
+        build(network.config)(torch.empty(1, 3, side, side), scale)
     return int(counter.get_total_flops()) // (2 * side * side)
 
 
