@@ -40,7 +40,7 @@ def complexity(
     runs: Annotated[int, typer.Option(min=1, help="Runs a timing is the median of, after one to warm up.")] = 5,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
 ) -> None:
-    """Parameters, multiply-adds, activations and receptive field of networks; run time and peak memory on this machine.
+    """Count a network's parameters and operations.
 
     - superfine complexity esrgcnn cfsrcnn -s 2,3,4
     - superfine complexity esrgcnn --engine openvino,pytorch --precision fp32,bf16

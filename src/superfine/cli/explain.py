@@ -1,4 +1,4 @@
-"""`superfine explain`: why two results of `superfine benchmark --json` differ."""
+"""`superfine explain`: explains why two results of `superfine benchmark --json` differ."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def explain(
     set: Annotated[str | None, typer.Option("--set", help="Only this set.")] = None,
     scale: Annotated[int | None, typer.Option("-s", "--scale", help="Only this scale.")] = None,
 ) -> None:
-    """Say why two results differ: pictures, LR, weights, engine, precision, rounding, colour, gray pictures, border.
-
-    With --data, one result is turned into the other a factor at a time and each step is measured.
+    """Explain why two results of a benchmark differ.
 
     - superfine explain paper.json standard.json --data Set5
+
+    Compares pictures, LR, weights, engine, precision, rounding, colour, gray pictures and border. With --data, one
+    result is turned into the other a factor at a time, and each step is measured.
     """
     from superfine.benchmark import load
     from superfine.benchmark.explain import Laboratory, explain
@@ -45,7 +46,7 @@ def explain(
     if not chosen:
         have = ", ".join(dict.fromkeys(f"{each.first.set} x{each.first.scale}" for each in comparable))
         raise DataError(f"the two results share nothing of that set and scale; they share {have}")
-    complete = [_tell(each, laboratory) for each in chosen]
+    complete = [_show(each, laboratory) for each in chosen]
     if a.versions != b.versions:
         typer.echo(f"Versions: {_differing(a.versions, b.versions)}")
     if a.machine != b.machine:
@@ -65,8 +66,8 @@ def _refuse_missing(folders: Sequence[Path], weights: Sequence[str]) -> None:
             raise ModelError(f"no weights file {name}")
 
 
-def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
-    """Print one comparison; whether everything that was to be measured could be."""
+def _show(each: Explained, laboratory: Laboratory | None) -> bool:
+    """Print one comparison; return False if something that was to be measured could not be."""
     one, other = each.first, each.second
     metrics = [name for name in one.figures if name in other.figures]
     typer.echo(f"{one.set} x{one.scale}: {one.model}, {one.protocol} against {other.model}, {other.protocol}")
@@ -77,7 +78,7 @@ def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
         for factor in each.factors:
             typer.echo(f"  differs: {factor.name}: {factor.before} → {factor.after}")
     else:
-        complete = _tell_steps(each, laboratory, metrics)
+        complete = _show_steps(each, laboratory, metrics)
     if not each.factors:
         equal = all(_close(one.figures[name], other.figures[name]) for name in metrics)
         typer.echo("  nothing differs" if equal else "  nothing recorded differs; compare the versions and machines")
@@ -86,22 +87,22 @@ def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
     return complete
 
 
-def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> bool:
+def _show_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> bool:
     from superfine.benchmark.explain import measure_steps
 
-    told = 0
+    shown = 0
     last = None
     try:
         for step in measure_steps(each, laboratory, metrics):
-            if not told and (again := [n for n in metrics if not _close(step.before[n], each.first.figures[n])]):
+            if not shown and (again := [n for n in metrics if not _close(step.before[n], each.first.figures[n])]):
                 old = each.first.figures
                 gaps = ", ".join(f"{name} {_signed(old[name], step.before[name], name)}" for name in again)
                 typer.echo(f"  the first, measured again here: {gaps} (versions or machine)")
             worth = ", ".join(f"{name} {_signed(step.before[name], step.after[name], name)}" for name in metrics)
             typer.echo(f"  {step.factor.name}: {step.factor.before} → {step.factor.after}: {worth}")
-            told, last = told + 1, step.after
+            shown, last = shown + 1, step.after
     except SuperfineError as error:
-        for factor in each.factors[told:]:
+        for factor in each.factors[shown:]:
             typer.echo(f"  differs, not measured: {factor.name}: {factor.before} → {factor.after}")
         typer.echo(f"  cannot measure further here: {error}")
         return False

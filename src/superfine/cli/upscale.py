@@ -67,11 +67,11 @@ def upscale(
     from superfine.upscaling.upscaler import Enlarger
 
     hush_codecs()
-    wishes = options.wishes_of(
+    sizes = options.chosen_sizes(
         DEFAULT_SCALE, scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge,
         megapixels=megapixels, size=box, print=paper,
     )  # fmt: skip
-    target = options.read_target(wishes, fit)
+    target = options.read_target(sizes, fit)
     wanted = None if format is None else "." + format.lower().lstrip(".")
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi))
@@ -84,7 +84,7 @@ def upscale(
     enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection, memory=limit)
     enlarger.upscaler(first_scale(enlarger, target))  # one that cannot be had is found out before anything is read
     results = {
-        **wishes, "fit": fit, "model": model, "weights": enlarger.digest, "engine": engine, "precision": precision,
+        **sizes, "fit": fit, "model": model, "weights": enlarger.digest, "engine": engine, "precision": precision,
         "alpha": alpha, "tta": tta, "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note,
     }  # fmt: skip
     told = {name: str(value) for name, value in results.items()}
