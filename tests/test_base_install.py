@@ -79,7 +79,14 @@ LINES = {
     "export": "export esrgcnn -o models",
     "quantize": "quantize esrgcnn set",
 }
-NEEDS = {"video": "video", "recipe": "train", "train": "train", "report": "train", "doctor": "torch", "export": "export"}
+NEEDS = {
+    "video": "video",
+    "recipe": "train",
+    "train": "train",
+    "report": "train",
+    "doctor": "torch",
+    "export": "export",
+}
 """Command → the extra that a user of the base install is sent to. The others work with what is there."""
 
 
@@ -139,19 +146,6 @@ def test_a_command_works_or_names_the_extra_it_needs(name: str, results: dict[st
 def test_an_extra_that_a_command_is_said_to_need_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {each.extra for each in COMMANDS.values()} - {""} <= set(extras)
-
-
-PUBLIC = """
-import superfine
-for name in superfine.__all__:
-    value = getattr(superfine, name)
-    assert value.__doc__ or name.startswith("__"), name
-print(*superfine.__all__)
-"""
-
-
-def test_every_public_name_is_there_and_documented(environment: dict[str, str]) -> None:
-    assert "upscale" in python(PUBLIC, environment).split()
 
 
 def test_a_picture_is_upscaled_from_python(environment: dict[str, str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Videos: every frame through the Upscaler, everything else copied. Needs PyAV (`superfine[video]`)."""
+"""Upscale every frame of a video and copy everything else. Needs PyAV (`superfine[video]`)."""
 
 from superfine.errors import VideoError, install_command
 
