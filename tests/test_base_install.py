@@ -148,6 +148,24 @@ def test_an_extra_that_a_command_is_said_to_need_exists() -> None:
     assert {each.extra for each in COMMANDS.values()} - {""} <= set(extras)
 
 
+PUBLIC = """
+import superfine
+for name in superfine.__all__:
+    assert getattr(superfine, name).__doc__ or name == "__version__", name
+try:
+    superfine.load_network("esrgcnn")
+except superfine.SuperfineError as error:
+    print(error)
+"""
+
+
+def test_every_public_name_is_there_and_documented_and_the_one_that_needs_pytorch_says_so(
+    environment: dict[str, str],
+) -> None:
+    said = python(PUBLIC, environment)
+    assert len(said.splitlines()) == 1 and "[torch]'" in said
+
+
 def test_a_picture_is_upscaled_from_python(environment: dict[str, str], tmp_path: Path) -> None:
     Image.new("RGB", (9, 6), (10, 200, 30)).save(tmp_path / "a.png")
     code = "import superfine; print(superfine.upscale('a.png', scale=2).size)"

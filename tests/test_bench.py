@@ -17,7 +17,9 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "esrgcnn, 16x16 pixels to x3" in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("openvino", "onnxruntime", "pytorch"))]
+    rows = [
+        line.split() for line in done.stdout.splitlines() if line.startswith(("openvino", "onnxruntime", "pytorch"))
+    ]
     measured = {tuple(row[:2]): row[2:] for row in rows}
     assert {("openvino", "fp32"), ("onnxruntime", "fp32"), ("pytorch", "fp32"), ("pytorch", "bf16")} <= set(measured)
     # Either this processor computes in bf16 and was measured in it, or a line says that it does not.
@@ -38,7 +40,7 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
 
 
 def test_an_engine_that_cannot_do_a_precision_is_named_and_the_rest_measured():
-    speeds, missing = measure_all("esrgcnn", 2, [("onnxruntime", "bf16"), ("nearest", "auto")], 16, 1)
+    speeds, missing = measure_all("esrgcnn", 2, [("onnxruntime", "bf16", "auto"), ("nearest", "auto", "auto")], 16, 1)
     assert [(each.engine, each.device) for each in speeds] == [("nearest", "cpu")]
     assert len(missing) == 1 and missing[0].startswith("onnxruntime bf16: ")
 

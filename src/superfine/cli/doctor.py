@@ -28,11 +28,11 @@ def doctor(
     No code in the file is run. Exit code 0 if it is fit for use, 1 if it is not (untrained weights are not), 2 if it
     cannot be read.
     """
-    from superfine.weights import catalogue, verify
+    from superfine.weights import list_models, verify
     from superfine.weights.catalogue import FOLDER
     from superfine.weights.doctor import examine
 
-    shipped = next((entry for entry in catalogue() if entry.name == model), None)
+    shipped = next((entry for entry in list_models() if entry.name == model), None)
     report = examine(FOLDER / shipped.weights if shipped else Path(model).expanduser())
     if json:
         print(_as_json(report))

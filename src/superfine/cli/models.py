@@ -13,9 +13,9 @@ def models() -> None:
     Their names are what --model takes; it takes the path of a weights file as well.
     """
     from superfine.errors import ModelError
-    from superfine.weights import catalogue
+    from superfine.weights import list_models
 
-    entries = catalogue()
+    entries = list_models()
     if not entries:
         raise ModelError("this installation holds no weights: install superfine again, or pass -m FILE")
     scales = sorted({scale for entry in entries for scale in entry.scales})

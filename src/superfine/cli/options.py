@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from superfine.upscaling.plan import Target
 
 SIZE, FILES, ADVANCED = "Size of the result (instead of --scale)", "Files", "Advanced"
 """Headings of the help."""
@@ -39,7 +36,7 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, or a weights file."),
 ]
 
-# Sizes: see read_target.
+# Sizes: see upscaling.plan.make_target.
 Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "Width; the height in proportion.", min=1)]
 Height = Annotated[int | None, option(SIZE, "--height", "PIXELS", "Height; the width in proportion.", min=1)]
 LongEdge = Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer of both.", min=1)]
@@ -60,6 +57,7 @@ SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results tha
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
+Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps.")]
 Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,
@@ -77,30 +75,6 @@ Dpi = Annotated[str, option(ADVANCED, "--dpi", "HOW", "Resolution in the file: k
 AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what made it; see superfine inspect.")]
 
 
-def chosen_sizes(default_scale: int, **sizes: Any) -> dict[str, Any]:
-    """Return the sizes that are not None; the default scale if all are."""
-    return {name: size for name, size in sizes.items() if size is not None} or {"scale": str(default_scale)}
-
-
-def read_target(sizes: dict[str, Any], fit: str) -> Target:
-    """Return the one size that was asked for. Raises PlanError."""
-    from superfine.errors import PlanError
-    from superfine.upscaling.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
-
-    if len(sizes) > 1:
-        names = " and ".join("--" + name.replace("_", "-") for name in sizes)
-        raise PlanError(f"{names} contradict each other: name one size (a box of two sides is --size)")
-    ((name, size),) = sizes.items()
-    match name:
-        case "scale":
-            return Target(scale=parse_scale(size), fit=fit)
-        case "megapixels":
-            return Target(pixels=parse_megapixels(size), fit=fit)
-        case "size":
-            return Target(size=parse_size(size), fit=fit)
-        case "print":
-            box, dpi = parse_print(size)
-            return Target(size=box, fit=fit, dpi=dpi)
-        case _:
-            sides: dict[str, Any] = {name: size}
-            return Target(**sides, fit=fit)
+def sizes_named(**sizes: Any) -> dict[str, Any]:
+    """Keep the sizes that were given."""
+    return {name: size for name, size in sizes.items() if size is not None}

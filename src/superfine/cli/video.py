@@ -14,10 +14,9 @@ from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from superfine.upscaling.plan import Target
-    from superfine.upscaling.upscaler import Enlarger
+    from superfine.upscaling.upscaler import Upscaler
     from superfine.video import Options, Summary
 
-DEFAULT_SCALE = 2
 ENCODING = "Encoding"
 
 
@@ -62,6 +61,7 @@ def video(
         typer.Option("--deinterlace/--no-deinterlace", help="For interlaced frames.", rich_help_panel=ENCODING),
     ] = None,
     drop: Annotated[bool, shared.flag(ENCODING, "--drop", "Leave out streams that OUT cannot hold.")] = False,
+    device: shared.Device = "auto",
     engine: shared.Engine = "auto",
     precision: shared.Precision = "auto",
     tile: shared.Tile = None,
@@ -78,18 +78,19 @@ def video(
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
     again.
     """
-    from superfine.upscaling.upscaler import Enlarger
-    from superfine.video import Options
+    from superfine.upscaling.plan import make_target
+    from superfine.upscaling.upscaler import Upscaler
+    from superfine.video import DEFAULT_SCALE, Options
 
-    sizes = shared.chosen_sizes(
-        DEFAULT_SCALE, scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge,
-        megapixels=megapixels, size=box,
+    sizes = shared.sizes_named(
+        scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
+        size=box,
     )  # fmt: skip
-    target = shared.read_target(sizes, fit)
-    enlarger = Enlarger(model, engine, precision, tile)
+    target = make_target(**sizes, fit=fit, default_scale=DEFAULT_SCALE)
+    upscaler = Upscaler(model, device=device, engine=engine, precision=precision, tile=tile)
     options = Options(codec, quality, preset, pixel_format, deinterlace, drop, restart)
     start = perf_counter()
-    summary = _run(source, out, enlarger, target, options, overwrite)
+    summary = _run(source, out, upscaler, target, options, overwrite)
     _report(out, summary, perf_counter() - start)
 
 
@@ -108,7 +109,7 @@ def _report(out: Path, summary: Summary, seconds: float) -> None:
     print(one_line("; ".join([speed, *notes])))
 
 
-def _run(source: Path, out: Path, enlarger: Enlarger, target: Target, options: Options, overwrite: bool) -> Summary:
+def _run(source: Path, out: Path, upscaler: Upscaler, target: Target, options: Options, overwrite: bool) -> Summary:
     """Run upscale_video with its progress shown."""
     from superfine.video import upscale_video
 
@@ -117,10 +118,10 @@ def _run(source: Path, out: Path, enlarger: Enlarger, target: Target, options: O
             return upscale_video(
                 source,
                 out,
-                enlarger,
+                upscaler,
                 options,
                 target=target,
-                identity=enlarger.digest,
+                identity=upscaler.digest,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.count(done, total, f"frames  {source.name}"),
             )
