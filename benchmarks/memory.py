@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from superfine.images.bands import Scroll, head_of
+from superfine.images.bands import BandedImage, head_of
 from superfine.images.files import write
 from superfine.images.picture import Picture
 
@@ -68,7 +68,7 @@ def write_noise(path: Path, width: int, height: int) -> None:
     head = head_of(Picture(np.empty((1, width, 3), np.uint8)))
     rows = range(0, height, 256)
     bands = (random.integers(0, 256, (min(256, height - top), width, 3), dtype=np.uint8) for top in rows)
-    write(Scroll(head, height, ((band, None) for band in bands)), path)
+    write(BandedImage(head, height, ((band, None) for band in bands)), path)
 
 
 def run(options: argparse.Namespace, source: Path, target: Path) -> tuple[float, float]:

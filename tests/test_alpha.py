@@ -6,7 +6,7 @@ import pytest
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import PlanError
 from superfine.images import Picture
-from superfine.images.alpha import extend_edges, steady
+from superfine.images.alpha import extend_edges, is_uniform_around
 from superfine.images.convert import flatten
 from superfine.upscaling import Upscaler
 
@@ -65,7 +65,7 @@ def test_steady_means_an_even_neighbourhood_of_two_pixels() -> None:
     alpha[4, 4] = 0
     expected = np.ones((9, 9), bool)
     expected[2:7, 2:7] = False
-    np.testing.assert_array_equal(steady(alpha), expected)
+    np.testing.assert_array_equal(is_uniform_around(alpha), expected)
 
 
 @pytest.mark.parametrize("alpha", ["network", "bicubic"])

@@ -204,7 +204,7 @@ def test_missing_scale_folder_and_pictures_are_named(srf, tmp_path):
 
 def test_unknown_model_and_protocol_are_refused_before_anything_is_measured(srf):
     with pytest.raises(ModelError, match="nosuchnet"):
-        run(Request([srf], ["bicubic", "nosuchnet"], [2]), progress=lambda *_: pytest.fail("measured something"))
+        run(Request([srf], ["bicubic", "nosuchnet"], [2]), on_picture=lambda *_: pytest.fail("measured something"))
     with pytest.raises(DataError, match="unknown protocol"):
         run(Request([srf], ["bicubic"], [2], ["best"]))
 

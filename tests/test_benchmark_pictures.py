@@ -51,7 +51,7 @@ def test_sheet_holds_the_crop_of_every_method_pixel_for_pixel():
     picture, box = shot(), Box(70, 50, 16, 12)
     sheet = np.asarray(crop_sheet(picture, box, zoom=3))
     for name in ("good", "bad"):
-        crop = np.repeat(np.repeat(box.of(picture.made[name]), 3, axis=0), 3, axis=1)
+        crop = np.repeat(np.repeat(box.of(picture.enlarged[name]), 3, axis=0), 3, axis=1)
         windows = np.lib.stride_tricks.sliding_window_view(sheet, crop.shape).reshape(-1, *crop.shape)
         starts = np.flatnonzero((windows[:, 0, 0] == crop[0, 0]).all(axis=-1))
         assert any((windows[start] == crop).all() for start in starts)
@@ -91,7 +91,7 @@ def test_gallery_keeps_the_pictures_asked_for_and_writes_every_one(folder, tmp_p
     written = sorted(path.name for path in (tmp_path / "out" / "Set" / "x2").iterdir())
     assert len(written) == 8 and written[0] == "p0_bicubic.png"
     saved = np.asarray(Image.open(tmp_path / "out" / "Set" / "x2" / "p2_nearest.png"))
-    np.testing.assert_array_equal(saved, gallery.shots()[0].made["nearest"])
+    np.testing.assert_array_equal(saved, gallery.shots()[0].enlarged["nearest"])
 
 
 def test_gallery_keeps_the_few_where_methods_differ_most(folder):
@@ -119,7 +119,7 @@ def test_page_needs_no_other_file_and_holds_the_pictures_losslessly(folder):
     assert not re.search(r"""(?:src|href)=["']?(?!data:)[^"'\s>]*[/.]""", text) and "http" not in text
     (code,) = re.findall(r'data-name="nearest" src="data:image/png;base64,([^"]+)"', text)
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))
-    np.testing.assert_array_equal(shown, gallery.shots()[0].made["nearest"])
+    np.testing.assert_array_equal(shown, gallery.shots()[0].enlarged["nearest"])
     assert f"{result.rows[0].figures['psnr']:.2f}" in text and result.sets[0].sha256[:16] in text
 
 

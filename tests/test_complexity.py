@@ -1,11 +1,11 @@
-"""benchmark/complexity.py: counts that can be had by arithmetic, and timings of a real process."""
+"""benchmark/complexity.py: counts that can be had by arithmetic."""
 
 from dataclasses import replace
 
 import pytest
 
-from superfine.benchmark.complexity import FIXED, UNCOUNTED, against_papers, count, record, time_runs
-from superfine.errors import EngineError, ModelError
+from superfine.benchmark.complexity import FIXED, UNCOUNTED, compare_with_paper, count, load, parse_size, to_json
+from superfine.errors import DataError, ModelError
 from superfine.weights import find
 
 # The reference's table: parameters with the fixed mean values, multiply-adds per LR pixel. CFSRCNN's upsampler runs
@@ -38,15 +38,15 @@ def test_cfsrcnns_upsampler_is_counted_once(scale):
 
 def test_papers_counts_follow_from_ours():
     assert UNCOUNTED == 110_592
-    parameters, operations = against_papers(count(find("esrgcnn"), 2, 10, 10))
+    parameters, operations = compare_with_paper(count(find("esrgcnn"), 2, 10, 10))
     assert "1,238,680" in parameters and "83x83" in operations
-    parameters, operations = against_papers(count(find("cfsrcnn"), 2, 10, 10))
+    parameters, operations = compare_with_paper(count(find("cfsrcnn"), 2, 10, 10))
     assert "1,199,768" in parameters and "77x77" in operations and "counted once" in operations
 
 
 def test_nothing_is_said_about_what_no_paper_prints():
-    assert against_papers(count(find("esrgcnn"), 4, 10, 10)) == []
-    assert against_papers(replace(count(find("esrgcnn"), 2, 10, 10), network="mine")) == []
+    assert compare_with_paper(count(find("esrgcnn"), 4, 10, 10)) == []
+    assert compare_with_paper(replace(count(find("esrgcnn"), 2, 10, 10), network="mine")) == []
 
 
 def test_scale_the_model_lacks_and_model_without_a_graph_are_named():
@@ -56,17 +56,23 @@ def test_scale_the_model_lacks_and_model_without_a_graph_are_named():
         count(replace(find("esrgcnn"), graphs={}), 2, 10, 10)
 
 
-def test_timing_runs_in_a_process_of_its_own_and_goes_to_json():
-    found = list(time_runs("esrgcnn", 2, "nearest", "auto", (64, 128), runs=3))
-    assert [(each.side, each.lr_side, each.engine, each.runs) for each in found] == [
-        (64, 32, "nearest", 3),
-        (128, 64, "nearest", 3),
-    ]
-    assert all(each.seconds > 0 for each in found)
-    told = record([count(find("esrgcnn"), 2, 10, 10)], found)
-    assert told["timings"][1]["side"] == 128 and told["machine"] and told["costs"][0]["network"] == "esrgcnn"
+def test_counts_go_to_json_and_back(tmp_path):
+    costs = [count(find("esrgcnn"), 2, 10, 10), count(find("cfsrcnn"), 3, 5, 7)]
+    (tmp_path / "costs.json").write_text(to_json(costs))
+    assert load(tmp_path / "costs.json") == costs
 
 
-def test_engine_that_is_not_there_is_named():
-    with pytest.raises(EngineError, match="abacus"):
-        list(time_runs("esrgcnn", 2, "abacus", "auto", (64,), runs=1))
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "cannot read"), ("{}", "superfine-complexity-1"), ('{"format": "superfine-complexity-1"}', "lacks a field")],
+)
+def test_other_files_are_not_taken_for_counts(tmp_path, text, words):
+    (tmp_path / "costs.json").write_text(text)
+    with pytest.raises(DataError, match=words):
+        load(tmp_path / "costs.json")
+
+
+@pytest.mark.parametrize("text", ["", "1280", "1280x", "0x720", "-1x5", "²x5"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(DataError, match=r"no size .*1280x720"):
+        parse_size(text)

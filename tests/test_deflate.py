@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superfine.images.formats import deflate
-from superfine.images.formats.deflate import RAW, WRAPPED, Effort, choose_effort, deflated
+from superfine.images.formats.deflate import RAW, WRAPPED, Effort, choose_effort, compress_all
 
 NOISE = np.random.default_rng(0).integers(0, 256, 60_000, dtype=np.uint8).tobytes()
 PATTERN = NOISE[:192] * 300
@@ -17,7 +17,7 @@ BOTH = [effort for effort in Effort if effort is not Effort.ISAL or deflate.isal
 @pytest.mark.parametrize("window", [RAW, WRAPPED])
 @pytest.mark.parametrize("data", [b"", b"a", NOISE, PATTERN, bytes(1_000_000)])
 def test_zlib_unpacks_what_was_packed(effort: Effort, window: int, data: bytes) -> None:
-    assert zlib.decompress(deflated(data, effort, window), window) == data
+    assert zlib.decompress(compress_all(data, effort, window), window) == data
 
 
 @pytest.mark.parametrize("effort", BOTH)
@@ -38,4 +38,4 @@ def test_without_isal_photographs_are_packed_fast_and_graphics_thoroughly(monkey
 @pytest.mark.skipif(deflate.isal_zlib is None, reason="no isal here")
 def test_isal_is_taken_where_it_is_and_packs_graphics_too() -> None:
     assert choose_effort(lambda: NOISE) is Effort.ISAL
-    assert len(deflated(PATTERN, Effort.ISAL, RAW)) < len(PATTERN) / 20
+    assert len(compress_all(PATTERN, Effort.ISAL, RAW)) < len(PATTERN) / 20

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from superfine.benchmark import Request, run
-from superfine.benchmark.explain import Laboratory, explain, measure_steps
+from superfine.benchmark.explain import explain
+from superfine.benchmark.explain_steps import Laboratory, measure_steps
 from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale, resize
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from superfine.images import Picture, read, write
-from superfine.images.metadata import mend_exif, upright_xmp
+from superfine.images.metadata import update_exif, upright_xmp
 
 MAKER_NOTE = b"NOTE" + bytes(range(60))
 THUMBNAIL = b"\xff\xd8" + b"secret old picture" * 3 + b"\xff\xd9"
@@ -51,7 +51,7 @@ def parsed(data: bytes) -> tuple[Image.Exif, dict[int, object]]:
 @pytest.mark.parametrize(("width", "height"), [(8000, 6000), (70_000, 3), (1, 1)])
 def test_orientation_and_dimensions_become_true(order: str, kind: int, width: int, height: int) -> None:
     """Also where a 16-bit entry is too small for the new width: it is widened in place."""
-    exif, inner = parsed(mend_exif(block(order, kind), width, height))
+    exif, inner = parsed(update_exif(block(order, kind), width, height))
     assert exif[0x0112] == 1
     assert (exif[0x0100], exif[0x0101]) == (width, height)
     assert (inner[0xA002], inner[0xA003]) == (width, height)
@@ -60,7 +60,7 @@ def test_orientation_and_dimensions_become_true(order: str, kind: int, width: in
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("trailing", [b"", b"more after it"])
 def test_the_thumbnail_is_unlinked_and_its_bytes_are_gone(order: str, trailing: bytes) -> None:
-    mended = mend_exif(block(order, trailing=trailing), 10, 10)
+    mended = update_exif(block(order, trailing=trailing), 10, 10)
     assert b"secret" not in mended and mended.endswith(trailing)
     assert parsed(mended)[0].get_ifd(1) == {}
 
@@ -68,12 +68,12 @@ def test_the_thumbnail_is_unlinked_and_its_bytes_are_gone(order: str, trailing: 
 def test_maker_notes_keep_their_place_and_bytes() -> None:
     data = block()
     at = data.index(MAKER_NOTE)
-    assert mend_exif(data, 10, 10)[at : at + len(MAKER_NOTE)] == MAKER_NOTE
+    assert update_exif(data, 10, 10)[at : at + len(MAKER_NOTE)] == MAKER_NOTE
 
 
 def test_mending_twice_changes_nothing_more() -> None:
-    once = mend_exif(block(), 10, 20)
-    assert mend_exif(once, 10, 20) == once
+    once = update_exif(block(), 10, 20)
+    assert update_exif(once, 10, 20) == once
 
 
 @settings(max_examples=300, deadline=None)
@@ -81,8 +81,8 @@ def test_mending_twice_changes_nothing_more() -> None:
 def test_damaged_blocks_are_mended_or_left_but_never_raise(at: int, junk: bytes, cut: int) -> None:
     data = bytearray(block())
     data[at : at + len(junk)] = junk
-    mend_exif(bytes(data), 100, 100)
-    mend_exif(bytes(data[:cut]), 100, 100)
+    update_exif(bytes(data), 100, 100)
+    update_exif(bytes(data[:cut]), 100, 100)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
@@ -117,10 +117,10 @@ def test_the_resolution_becomes_true(endian: str, unit: int, now: float) -> None
     exif.endian = endian
     exif[0x011A], exif[0x011B], exif[0x0128], exif[0x010F] = 72.0, 72.0, unit, "Maker"
     data = exif.tobytes().removeprefix(b"Exif\0\0")
-    mended, _ = parsed(mend_exif(data, 10, 10, (600.0, 600.0)))
+    mended, _ = parsed(update_exif(data, 10, 10, (600.0, 600.0)))
     assert abs(mended[0x011A] - now) < 0.002 and abs(mended[0x011B] - now) < 0.002
     assert (mended[0x0128], mended[0x010F]) == (unit, "Maker")
-    assert mend_exif(data, 10, 10) == mend_exif(data, 10, 10, (72.0, 72.0) if unit == 2 else (72 * 2.54, 72 * 2.54))
+    assert update_exif(data, 10, 10) == update_exif(data, 10, 10, (72.0, 72.0) if unit == 2 else (72 * 2.54, 72 * 2.54))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from superfine.images.bands import Scroll
+from superfine.images.bands import BandedImage
 from superfine.images.formats import deflate, png
 from superfine.images.picture import Picture
 
 
 def written(pixels: np.ndarray, alpha: np.ndarray | None = None) -> bytes:
     file = io.BytesIO()
-    png.write_png(file, Scroll.of(Picture(pixels, alpha)), [])
+    png.write_png(file, BandedImage.of(Picture(pixels, alpha)), [])
     return file.getvalue()
 
 
@@ -47,7 +47,7 @@ def test_pillow_reads_what_was_written_for_every_segment_and_band(
 def test_checksums_join_as_zlib_computes_them() -> None:
     data = bytes(range(256)) * 700
     for cut in (0, 1, 5553, 65521, len(data) - 1, len(data)):
-        joined = png._joined(zlib.adler32(data[:cut]), zlib.adler32(data[cut:]), len(data) - cut)
+        joined = png._combined_adler32(zlib.adler32(data[:cut]), zlib.adler32(data[cut:]), len(data) - cut)
         assert joined == zlib.adler32(data)
 
 

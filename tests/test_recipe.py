@@ -77,7 +77,7 @@ def message(raw: dict[str, Any]) -> str:
         ("optimizer.ema", 1.0),
         ("schedule.steps", 0),
         ("schedule.warmup", -1),
-        ("schedule.shape", "linear"),
+        ("schedule.shape", "square"),
         ("schedule.hold", 1.1),
         ("schedule.final", -0.1),
         ("validation.every", 0),
@@ -206,6 +206,15 @@ def test_the_papers_recipes_say_what_the_papers_say(name: str) -> None:
     assert (recipe.data.patch, recipe.data.batch) == ((77, 64) if one_scale else (83, 32))
     assert recipe.network.scales == ((int(name[-1]),) if one_scale else (2, 3, 4))
     assert recipe.network == type(recipe.network)(name=recipe.network.name, scales=recipe.network.scales)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("esrgcnn", 5e-3), ("cfsrcnn", 3e-3)])
+def test_the_gpu_recipes_say_how_the_released_weights_were_made(name: str, rate: float) -> None:
+    recipe = read_recipe(RECIPES / f"{name}-gpu.toml")
+    assert recipe.start.checkpoint == name and recipe.network.scales == (2, 3, 4)
+    assert (recipe.optimizer.kind, recipe.optimizer.muon_rate, recipe.optimizer.rate) == ("muon", rate, 8e-4)
+    assert (recipe.schedule.shape, recipe.schedule.warmup, recipe.schedule.hold) == ("linear", 300, 0.1)
+    assert [(s.until, s.patch, s.batch, s.loss) for s in recipe.stages()] == [(0.3, 64, 32, "l1"), (1, 64, 32, "psnr")]
 
 
 def test_every_field_says_what_it_is() -> None:

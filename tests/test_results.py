@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from superfine.benchmark import Request, load, results_page, run
-from superfine.benchmark.results_page import BEGIN, END, merged, page, put_block, readme_block
+from superfine.benchmark import Request, complexity, load, run
+from superfine.benchmark.results_page import BEGIN, END, merge, put_block, readme_block, results_page
 from superfine.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +30,7 @@ def result(folder):
 
 
 def test_page_holds_every_figure_its_protocols_and_what_it_was_measured_on(result):
-    text = page([result])
+    text = results_page([result])
     for row in result.rows:
         assert f"{row.figures['psnr']:.2f} / {row.figures['ssim']:.4f}" in text
     assert all(record.sha256[:16] in text for record in result.sets)
@@ -59,7 +59,7 @@ def test_file_without_its_markers_is_refused(text):
 
 def test_several_files_make_one_table(folder, result):
     parts = [run(Request([folder], [name], [2], ["paper", "standard"])) for name in ("bicubic", "nearest")]
-    both = merged(parts)
+    both = merge(parts)
     keys = [(row.set, row.model, row.protocol, row.figures) for row in both.rows]
     assert all((row.set, row.model, row.protocol, row.figures) in keys for row in result.rows)
 
@@ -67,18 +67,18 @@ def test_several_files_make_one_table(folder, result):
 def test_files_of_other_pictures_or_weights_are_refused(result):
     other = replace(result, sets=[replace(result.sets[0], sha256="0" * 64)])
     with pytest.raises(DataError, match="disagree about"):
-        merged([result, other])
+        merge([result, other])
     other = replace(result, models=[result.models[0] | {"weights_sha256": "1" * 64}])
     with pytest.raises(DataError, match="different weights called bicubic"):
-        merged([result, other])
+        merge([result, other])
     with pytest.raises(DataError, match="no result files"):
-        merged([])
+        merge([])
 
 
 def test_committed_results_page_is_what_the_command_writes():
     files = sorted((ROOT / "docs" / "results").glob("benchmark*.json"))
     costs = ROOT / "docs" / "results" / "complexity.json"
-    wanted = page([load(path) for path in files], results_page.load_costs(costs))
+    wanted = results_page([load(path) for path in files], complexity.load(costs))
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == wanted
 
 

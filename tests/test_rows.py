@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from icc_files import DISPLAY_P3, gamma, rgb_profile
 from superfine.errors import ImageError
 from superfine.images import read, write
-from superfine.images.bands import Scroll, head_of, joined
+from superfine.images.bands import BandedImage, head_of, join_bands
 from superfine.images.formats import png_rows, tiff_rows
 from superfine.images.picture import Picture, array_of
 from superfine.images.rows import PictureRows, open_rows
@@ -207,12 +207,12 @@ def test_bands_of_any_heights_join_to_the_same_file(tmp_path: Path) -> None:
     cuts = [0, 1, 2, 20, 21, 40, HEIGHT]
     for suffix in (".png", ".tif"):
         bands = [(picture.pixels[a:b], picture.alpha[a:b]) for a, b in pairwise(cuts)]
-        assert np.array_equal(joined(bands)[0], picture.pixels)
-        write(Scroll(head_of(picture), HEIGHT, iter(bands)), tmp_path / f"bands{suffix}")
+        assert np.array_equal(join_bands(bands)[0], picture.pixels)
+        write(BandedImage(head_of(picture), HEIGHT, iter(bands)), tmp_path / f"bands{suffix}")
         write(picture, tmp_path / f"whole{suffix}")
         assert (tmp_path / f"bands{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
     with pytest.raises(ImageError, match="write PNG or TIFF"):
-        write(Scroll(head_of(picture), HEIGHT, iter(bands)), tmp_path / "bands.jpg")
+        write(BandedImage(head_of(picture), HEIGHT, iter(bands)), tmp_path / "bands.jpg")
     assert not (tmp_path / "bands.jpg").exists()
     assert len(list(tmp_path.iterdir())) == 4, "nothing half written"
 

@@ -39,6 +39,12 @@ def test_cosine_holds_then_falls_to_its_final_share() -> None:
     assert rate_share(schedule, 10, 0.5 + 0.5 / 3) == pytest.approx(third)
 
 
+def test_linear_holds_then_falls_in_a_straight_line_to_its_final_share() -> None:
+    schedule = ScheduleSection(steps=100, warmup=0, shape="linear", hold=0.1, final=0.2)
+    shares = [rate_share(schedule, 10, done) for done in (0.1, 0.55, 1.0)]
+    assert shares == pytest.approx([1.0, 0.6, 0.2])
+
+
 def test_cosine_never_rises_after_the_warmup() -> None:
     schedule = ScheduleSection(minutes=1, warmup=0, hold=0.3)
     shares = [rate_share(schedule, 1000, k / 500) for k in range(501)]

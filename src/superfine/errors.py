@@ -15,6 +15,8 @@ A message says what came, what was wanted and what to do next, in one line: the 
 prints it as it is and leaves with exit code 2.
 """
 
+from __future__ import annotations
+
 
 class SuperfineError(Exception):
     """Root of the tree: catch this to catch every mistake superfine can name."""
@@ -54,3 +56,22 @@ class RecipeError(SuperfineError):
 
 class TrainingError(SuperfineError):
     """A training run cannot start, go on or be resumed."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds the packages of `extra`, an entry of pyproject.toml's optional dependencies.
+
+    A clone of the repository is named by its folder, because a package index need not hold superfine.
+    """
+    import sys
+    from contextlib import suppress
+    from pathlib import Path
+
+    quote = '"' if sys.platform == "win32" else "'"  # brackets mean something to zsh; cmd.exe has no single quotes
+    clone = Path(__file__).resolve().parents[2]
+    if not (clone / "pyproject.toml").is_file():
+        return f"pip install {quote}superfine[{extra}]{quote}"
+    with suppress(OSError):  # the working folder can be gone
+        if Path.cwd().samefile(clone):
+            return f"pip install -e {quote}.[{extra}]{quote}"
+    return f"pip install -e {quote}{clone}[{extra}]{quote}"

@@ -1,27 +1,25 @@
-"""What a network costs: parameters, multiply-adds, activations, context, and run time and memory as measured here.
+"""Count what a network costs on the graph that runs: parameters, multiply-adds, activations and receptive field.
 
-Counted on the graph that runs, not on a drawing of it.
+How long it takes on this machine is measured by `superfine bench` (`benchmark/speed.py`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 from superfine.benchmark import published
 from superfine.benchmark.result import machine, now, versions
-from superfine.errors import EngineError, ModelError
+from superfine.errors import DataError, ModelError
 from superfine.weights import Model
+
+FORMAT = "superfine-complexity-1"
 
 _FLOATS = {"f16", "bf16", "f32"}
 _MEAN_VALUES = 3  # constants this small are the colour mean, not learned
-SIDES = (256, 512, 1024)
-"""HR sides, in pixels, of the papers' run-time tables."""
 
 UNCOUNTED = (256 - 64) * 64 * 9
 """Values of x2's sub-pixel convolution the papers leave out: they count it as 64→64 and not as 64→256."""
@@ -32,7 +30,7 @@ FIXED = 24
 
 @dataclass(frozen=True)
 class Cost:
-    """What one network at one scale costs, whatever it runs on."""
+    """The cost of one network at one scale, on whatever it runs."""
 
     model: str
     network: str
@@ -45,24 +43,8 @@ class Cost:
     context: int  # receptive field: LR pixels on each side that an output pixel depends on, at most
 
 
-@dataclass(frozen=True)
-class Timing:
-    """One network on one engine, on one size of picture."""
-
-    model: str
-    scale: int
-    engine: str
-    precision: str
-    side: int  # HR pixels asked for
-    lr_side: int  # LR pixels, side / scale rounded down
-    seconds: float  # median
-    runs: int
-    peak_mib: float | None  # most memory of the process, weights and engine included; None where it is not known
-    device: str = "cpu"
-
-
 def count(model: Model, scale: int, height: int, width: int) -> Cost:
-    """Count a network's graph for an LR picture of that size.
+    """Count a network's graph for an LR picture of `height` x `width` pixels.
 
     Raises:
         ModelError: a scale the model does not have, or a model without a graph.
@@ -79,9 +61,9 @@ def count(model: Model, scale: int, height: int, width: int) -> Cost:
     parameters = multiply_adds = activations = 0
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "Convolution":
-            made, weights = list(node.output(0).get_shape()), list(node.input(1).get_shape())
-            activations += math.prod(made)
-            multiply_adds += math.prod(made) * math.prod(weights[1:])
+            values, kernel = math.prod(node.output(0).get_shape()), list(node.input(1).get_shape())
+            activations += values
+            multiply_adds += values * math.prod(kernel[1:])
         elif node.get_type_name() == "Constant" and node.get_element_type().get_type_name() in _FLOATS:
             size = math.prod(node.output(0).get_shape())
             parameters += size if size > _MEAN_VALUES else 0
@@ -90,38 +72,16 @@ def count(model: Model, scale: int, height: int, width: int) -> Cost:
     )
 
 
-def time_runs(
-    model: str, scale: int, engine: str, precision: str, sides: Sequence[int] = SIDES, runs: int = 5
-) -> Iterator[Timing]:
-    """Run a network on a picture of each size, each size in a process of its own so that its memory is its own.
-
-    Raises:
-        EngineError: an engine or a precision that is not here.
-    """
-    for side in sides:
-        arguments = [model, str(scale), engine, precision, str(side // scale), str(runs)]
-        command = [sys.executable, "-m", "superfine.benchmark.probe", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, as for want of memory"]
-            raise EngineError(f"{model} x{scale} on {engine} {precision} did not run: {said[-1]}")
-        found = json.loads(done.stdout.strip().splitlines()[-1])
-        yield Timing(
-            model=found["model"],
-            scale=scale,
-            engine=found["engine"],
-            precision=found["precision"],
-            side=side,
-            lr_side=side // scale,
-            seconds=found["seconds"],
-            runs=runs,
-            peak_mib=found["peak_mib"],
-            device=found["device"],
-        )
+def parse_size(text: str) -> tuple[int, int]:
+    """Read "WIDTHxHEIGHT" as (width, height) in pixels; raise DataError for anything else."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise DataError(f"no size {text!r}; write WIDTHxHEIGHT in pixels, as in 1280x720")
+    return int(width), int(height)
 
 
-def against_papers(cost: Cost) -> list[str]:
-    """Sentences that set a count for x2 against what the network's paper prints; empty for anything else."""
+def compare_with_paper(cost: Cost) -> list[str]:
+    """Set a count for x2 against what the network's paper prints, a sentence each; an empty list for anything else."""
     name = published.NETWORKS.get(cost.network)
     printed = next((each for each in published.costs() if each.method == name), None)
     if printed is None or cost.scale != 2:
@@ -140,8 +100,8 @@ def against_papers(cost: Cost) -> list[str]:
         return lines
     per_pixel = cost.multiply_adds / (cost.height * cost.width)
     side = round(math.sqrt(printed.gflops * 1e9 / per_pixel))
-    if abs(per_pixel * side * side / 1e9 - printed.gflops) < 0.005:
-        total = per_pixel * side * side / 1e9
+    total = per_pixel * side * side / 1e9
+    if abs(total - printed.gflops) < 0.005:
         lines.append(
             f"{name}'s paper prints {printed.gflops:.2f} GFLOPs: multiply-adds for its training patch, {side}x{side}, "
             f"{per_pixel / 1e6:.4f} M a pixel x {side}² = {total:.2f} G"
@@ -150,13 +110,21 @@ def against_papers(cost: Cost) -> list[str]:
     return lines
 
 
-def record(costs: Sequence[Cost], timings: Sequence[Timing]) -> dict[str, Any]:
-    """Costs and timings as plain values for JSON."""
-    return {
-        "format": "superfine-complexity-1",
-        "costs": [asdict(each) for each in costs],
-        "timings": [asdict(each) for each in timings],
-        "versions": versions(),
-        "machine": machine(),
-        "created": now(),
-    }
+def to_json(costs: Sequence[Cost]) -> str:
+    """Write costs as JSON text that `load` reads."""
+    about = {"versions": versions(), "machine": machine(), "created": now()}
+    return json.dumps({"format": FORMAT, "costs": [asdict(each) for each in costs], **about}, indent=1) + "\n"
+
+
+def load(path: Path) -> list[Cost]:
+    """Read the costs in a file of `superfine complexity --json`; raise DataError for any other file."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise DataError(f"{path} is not a {FORMAT} file; give one of superfine complexity --json")
+    try:
+        return [Cost(**each) for each in raw["costs"]]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} lacks a field ({error}); measure again with superfine complexity") from error

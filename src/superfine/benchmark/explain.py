@@ -1,25 +1,16 @@
-"""Why two results differ: what was done differently, and, with the pictures at hand, what each of it is worth.
+"""Find out why two results differ: in pictures, weights, engine, precision or protocol.
 
-One result is turned into the other a factor at a time; each step is measured, so that the steps add up
-to the whole difference.
+`explain_steps` measures what each difference is worth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from superfine.benchmark import sets
-from superfine.benchmark.methods import INTERPOLATIONS, open_method
 from superfine.benchmark.result import Result, Row, SetRecord
-from superfine.benchmark.run import figures_of
-from superfine.errors import DataError, ModelError
-from superfine.images.resize import downscale
+from superfine.errors import DataError
 from superfine.quality.protocols import Protocol
 
 _PROTOCOL_FACTORS = {
@@ -32,8 +23,8 @@ _PROTOCOL_FACTORS = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a result says one figure was measured on."""
+class MeasuredPicture:
+    """A picture that a figure was measured on, as the result names it."""
 
     name: str
     hr: str  # pixel hash
@@ -43,12 +34,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything one figure depends on: change a field, and the figure may change."""
+    """Everything that one figure depends on: change a field, and the figure may change."""
 
     set: str
     scale: int
-    pictures: tuple[Picture, ...]
+    pictures: tuple[MeasuredPicture, ...]
     lr_origin: str  # "file" or "made"
+    degraded: str  # what degraded the LR pictures: "jpeg:40"
     model: str
     weights: str  # SHA-256; empty for interpolation
     engine: str
@@ -58,7 +50,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Factor:
-    """One difference: what it is called, how it was in the first result and how it is in the second."""
+    """One difference: its name, and how it is in the first result and in the second."""
 
     name: str
     before: str
@@ -67,17 +59,8 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One factor, measured: the mean figures with it as before and as after."""
-
-    factor: Factor
-    before: dict[str, float]
-    after: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Explained:
-    """One pair of rows."""
+    """The differences between one row of the first result and its counterpart in the second."""
 
     first: Row
     second: Row
@@ -94,12 +77,15 @@ def _setup(result: Result, row: Row) -> Setup:
     try:
         record = _record(result, row)
         info = next(m for m in result.models if m["name"] == row.model and m["scale"] == row.scale)
-        pictures = tuple(Picture(name, p["hr"], p["lr"], bool(p["gray"])) for name, p in record.pictures.items())
+        pictures = tuple(
+            MeasuredPicture(name, p["hr"], p["lr"], bool(p["gray"])) for name, p in record.pictures.items()
+        )
         weights, engine, precision = info["weights_sha256"], info["engine"], info["precision"]
     except (StopIteration, KeyError, TypeError) as error:
         what = f"{row.model} on {row.set} x{row.scale}"
         raise DataError(f"the result does not say what {what} was measured with; measure it again") from error
-    return Setup(row.set, row.scale, pictures, record.lr, row.model, weights, engine, precision, protocol)
+    origin = record.lr, record.degraded
+    return Setup(row.set, row.scale, pictures, *origin, row.model, weights, engine, precision, protocol)
 
 
 def _record(result: Result, row: Row) -> SetRecord:
@@ -107,10 +93,11 @@ def _record(result: Result, row: Row) -> SetRecord:
 
 
 def pairs_of_rows(a: Result, b: Result) -> Iterator[tuple[Row, Row]]:
-    """Rows to compare: same set and scale; same model and protocol, or the one of each that the other lacks."""
-    for place in dict.fromkeys((row.set, row.scale) for row in a.rows):
-        rows_a = [row for row in a.rows if (row.set, row.scale) == place]
-        rows_b = [row for row in b.rows if (row.set, row.scale) == place]
+    """Pair rows of one set (degraded or not) and scale: of one model and protocol, or of the only ones unpaired."""
+    places_a, places_b = _places(a), _places(b)
+    for place in dict.fromkeys(places_a):
+        rows_a = [row for row, where in zip(a.rows, places_a, strict=True) if where == place]
+        rows_b = [row for row, where in zip(b.rows, places_b, strict=True) if where == place]
         models = _matched([row.model for row in rows_a], [row.model for row in rows_b])
         protocols = _matched([row.protocol for row in rows_a], [row.protocol for row in rows_b])
         for row in rows_a:
@@ -119,8 +106,14 @@ def pairs_of_rows(a: Result, b: Result) -> Iterator[tuple[Row, Row]]:
                     yield row, other
 
 
+def _places(result: Result) -> list[tuple[str, int]]:
+    """Name the set and scale of each row, the set without what degraded it."""
+    clean = {each.name: each.name.removesuffix(f" {each.degraded}") for each in result.sets if each.degraded}
+    return [(clean.get(row.set, row.set), row.scale) for row in result.rows]
+
+
 def _matched(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
-    """Name → its counterpart: the same name; and if one name is left on each side, those two."""
+    """Map each name to its counterpart: the same name; and if one name is left on each side, those two."""
     names, others = list(dict.fromkeys(first)), list(dict.fromkeys(second))
     found = {name: name for name in names if name in others}
     rest, rest_others = [n for n in names if n not in found], [n for n in others if n not in found]
@@ -130,7 +123,7 @@ def _matched(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
 
 
 def explain(a: Result, b: Result) -> list[Explained]:
-    """What differs between two results, for every pair of rows that can be compared.
+    """List what differs between two results, for every pair of rows that can be compared.
 
     Raises:
         DataError: results that have no set and scale in common, or no models and protocols to pair.
@@ -163,7 +156,12 @@ def _factors(start: Setup, end: Setup) -> tuple[list[Factor], list[str]]:
     lr_a, lr_b = _hashes(start, "lr"), _hashes(end, "lr")
     if hr_a != hr_b:
         about = _data_difference(hr_a, hr_b)
-        differ("pictures", *about, False, pictures=end.pictures, lr_origin=end.lr_origin)
+        data: dict[str, Any] = {"pictures": end.pictures, "lr_origin": end.lr_origin, "degraded": end.degraded}
+        differ("pictures", *about, False, **data)
+    elif start.degraded != end.degraded:
+        same.append("pictures")
+        texts = start.degraded or "none", end.degraded or "none"
+        differ("degradation of LR", *texts, False, pictures=end.pictures, degraded=end.degraded)
     else:
         same.append("pictures")
         texts = f"{start.lr_origin} {_short(lr_a)}", f"{end.lr_origin} {_short(lr_b)}"
@@ -190,7 +188,7 @@ def _hashes(setup: Setup, which: str) -> dict[str, str]:
 
 
 def _short(hashes: Mapping[str, str]) -> str:
-    """A few letters that stand for many hashes, so that a reader sees them differ."""
+    """Write a few letters that stand for many hashes, so that a reader sees them differ."""
     return format(sum(int(digest[:8], 16) for digest in hashes.values()) & 0xFFFFFFFF, "08x")
 
 
@@ -204,77 +202,3 @@ def _data_difference(first: Mapping[str, str], second: Mapping[str, str]) -> tup
     if changed:
         texts[1] += f", {len(changed)} with other pixels ({', '.join(changed[:3])}{'…' if len(changed) > 3 else ''})"
     return texts[0], texts[1]
-
-
-class Pixels:
-    """Pictures found by the hash of their pixels, in whatever folders are at hand.
-
-    Args:
-        folders: benchmark sets in any layout; small pictures are also made on the fly.
-        scale: of the small pictures.
-    """
-
-    def __init__(self, folders: Sequence[Path], scale: int) -> None:
-        self._found: dict[str, NDArray[np.uint8]] = {}
-        for folder in sets.expand(folders):
-            try:
-                chosen = sets.find_set(folder, scale)
-            except DataError:
-                continue
-            for pair in sets.pairs(chosen, skip_broken=True):
-                for pixels in (pair.hr, pair.lr, downscale(pair.hr, scale)):
-                    self._found.setdefault(sets.pixel_hash(pixels), pixels)
-
-    def pair(self, picture: Picture) -> sets.Pair:
-        """The pair a result was measured on; raises DataError if its pixels are in none of the folders."""
-        for digest, what in ((picture.hr, "original"), (picture.lr, "small picture")):
-            if digest not in self._found:
-                raise DataError(f"the {what} of {picture.name} ({digest[:12]}…) is in none of the folders given")
-        return sets.Pair(picture.name, self._found[picture.hr], self._found[picture.lr], picture.gray)
-
-
-class Laboratory:
-    """Measures setups again; a picture is upscaled once for all setups that only look at it differently."""
-
-    def __init__(self, folders: Sequence[Path], weights: Sequence[str] = ()) -> None:
-        self._folders, self._weights = folders, weights
-        self._pixels: dict[int, Pixels] = {}
-        self._made: dict[tuple[Any, ...], NDArray[Any]] = {}
-
-    def figures(self, setup: Setup, metrics: Sequence[str]) -> dict[str, float]:
-        """The mean of each metric; raises DataError, ModelError or EngineError for what is not at hand here."""
-        if setup.scale not in self._pixels:
-            self._pixels[setup.scale] = Pixels(self._folders, setup.scale)
-        pixels = self._pixels[setup.scale]
-        found = []
-        key = (setup.scale, setup.model, setup.weights, setup.engine, setup.precision)
-        for pair in [pixels.pair(picture) for picture in setup.pictures]:
-            each = (*key, sets.pixel_hash(pair.lr))
-            if each not in self._made:
-                method = self._method(setup)
-                self._made |= {(*key, sets.pixel_hash(p.lr)): method(p.lr) for p in map(pixels.pair, setup.pictures)}
-            found.append(figures_of(self._made[each], pair, setup.scale, setup.protocol, metrics))
-        return {name: float(np.mean([figures[name] for figures in found])) for name in metrics}
-
-    def _method(self, setup: Setup) -> Any:
-        if setup.model in INTERPOLATIONS and not setup.weights:
-            return open_method(setup.model, setup.scale)
-        for name in [*self._weights, setup.model]:
-            try:
-                method = open_method(name, setup.scale, setup.engine or "auto", setup.precision or "auto")
-            except ModelError:
-                continue
-            if method.info.weights_sha256 == setup.weights:
-                return method
-        raise ModelError(
-            f"the weights {setup.weights[:12]}… of {setup.model} are not here; name their file with --weights"
-        )
-
-
-def measure_steps(explained: Explained, laboratory: Laboratory, metrics: Sequence[str]) -> Iterator[Step]:
-    """Each factor's worth, in order; the first step begins at the first row, the last ends at the second."""
-    before = laboratory.figures(explained.start, metrics)
-    for factor in explained.factors:
-        after = laboratory.figures(factor.change, metrics)
-        yield Step(factor, before, after)
-        before = after

@@ -1,4 +1,4 @@
-"""What can be measured: a network at one scale, or plain interpolation to compare it with."""
+"""Open what can be measured: a network at one scale, or plain interpolation to compare it with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERPOLATIONS = ("bicubic", "lanczos", "nearest")
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a result has to say about the method that made it; the last fields are empty for interpolation."""
+    """The facts about a method that a result records; the last fields are empty for interpolation."""
 
     name: str
     kind: str  # "network" or "interpolation"
@@ -28,22 +28,22 @@ class MethodInfo:
 
 
 class Method(Protocol):
-    """One way of making a small picture large, at one scale."""
+    """A way to enlarge small pictures at one scale."""
 
     info: MethodInfo
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
-        """(h, w, 3) uint8 RGB → (h·scale, w·scale, 3): uint8, or float32 on 0..1, not clamped."""
+        """Enlarge (h, w, 3) uint8 RGB to (h·scale, w·scale, 3): uint8, or float32 on 0..1, not clamped."""
         ...
 
     def release(self) -> None:
-        """Give working memory back; the method stays usable."""
+        """Free working memory; the method stays usable."""
         ...
 
 
 @dataclass
 class Interpolation:
-    """MATLAB's `imresize` with one of its kernels; whole levels come out of it, as they do in MATLAB."""
+    """MATLAB's `imresize` with one of its kernels; its results are whole levels, as in MATLAB."""
 
     kernel: str
     scale: int
@@ -56,11 +56,11 @@ class Interpolation:
         return resize(lr, (lr.shape[0] * self.scale, lr.shape[1] * self.scale), self.kernel)
 
     def release(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: interpolation keeps no memory."""
 
 
 class NetworkMethod:
-    """A network through the Upscaler, exactly as users get it, except that its output is not rounded yet."""
+    """A network run by the Upscaler, exactly as users get it, except that its output is not rounded yet."""
 
     def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
         from superfine.atomic import sha256_of
@@ -84,14 +84,14 @@ class NetworkMethod:
         return self._upscaler.upscale_float(lr)
 
     def release(self) -> None:
-        """Drop what the engine compiled for the sizes it met."""
+        """Drop what the engine compiled for the sizes of pictures it met."""
         self._upscaler.engine.release()
 
 
 def open_method(
     name: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None
 ) -> Method:
-    """The method called `name`: one of INTERPOLATIONS, a shipped model, or a weights file.
+    """Open the method called `name`: one of INTERPOLATIONS, a shipped model, or a weights file.
 
     Raises:
         ModelError, CheckpointError, EngineError: as `weights.find` and `engines.open_engine` do.
@@ -101,8 +101,8 @@ def open_method(
     return NetworkMethod(name, scale, engine, precision, tile)
 
 
-def timed(method: Method, lr: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
-    """The method's picture, and the wall-clock seconds it took."""
+def run_timed(method: Method, lr: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
+    """Enlarge one picture; return the result and the wall-clock seconds it took."""
     start = time.perf_counter()
     sr = method(lr)
     return sr, time.perf_counter() - start

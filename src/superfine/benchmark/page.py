@@ -1,4 +1,4 @@
-"""A result as one HTML file that needs nothing else: sortable tables, crop sheets, and sliders between methods."""
+"""Write a result as one HTML file that needs nothing else: sortable tables, crop sheets, sliders between methods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLASSES = {tables.BETTER: "better", tables.WORSE: "worse"}
 
 
 def html(result: Result, shots: Sequence[Shot] = (), *, box: Box | None = None, all_printed: bool = False) -> str:
-    """The page.
+    """Compose the page.
 
     Args:
         result: what was measured.
@@ -52,7 +52,7 @@ def _facts(result: Result) -> str:
         lr = "" if record.lr == "file" else ", LR made by the bit-exact bicubic"
         about = f"{len(record.pictures)} pictures{lr}, SHA-256 {record.sha256[:16]}…"
         lines.append(f"{record.name} x{record.scale}: {about}")
-        lines += [f"left out of {record.name} x{record.scale}: {reason}" for reason in record.left_out]
+    lines += tables.notes(result)
     return "<p>" + "<br>".join(escape(line) for line in lines) + "</p>"
 
 
@@ -63,7 +63,7 @@ def _table(head: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def _row(cells: Sequence[tuple[str, str]]) -> str:
-    """A table row of (text, CSS class)."""
+    """Write a table row of (text, CSS class) cells."""
     marked = (f' class="{kind}"' if kind else "" for _, kind in cells)
     return "<tr>" + "".join(f"<td{m}>{escape(text)}</td>" for m, (text, _) in zip(marked, cells, strict=True)) + "</tr>"
 
@@ -94,7 +94,7 @@ def _each(result: Result) -> str:
 
 
 def _data(picture: NDArray[np.uint8] | Image.Image) -> str:
-    """A picture as a data: address, losslessly."""
+    """Write a picture as a data: address, losslessly."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
@@ -104,10 +104,10 @@ def _data(picture: NDArray[np.uint8] | Image.Image) -> str:
 def _shot(shot: Shot, box: Box) -> str:
     title = escape(f"{shot.name} ({shot.set} x{shot.scale})")
     sheet = f'<img class="sheet" alt="crops of {title}" src="{_data(crop_sheet(shot, box, errors=True))}">'
-    names = [*shot.made, "original"]
-    sources = {**shot.made, "original": shot.hr}
+    sources = {**shot.enlarged, "original": shot.hr}
+    names = list(sources)
     stored = "".join(f'<img data-name="{escape(name)}" src="{_data(sources[name])}">' for name in names)
-    best = max(shot.made, key=lambda name: psnr(shot.made[name], shot.hr))
+    best = max(shot.enlarged, key=lambda name: psnr(shot.enlarged[name], shot.hr))
     left, right = _select(shot, names, best), _select(shot, names, names[0])
     slider = (
         '<div class="slider"><img alt=""><div class="over"><img alt=""></div>'

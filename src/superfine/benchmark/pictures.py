@@ -1,4 +1,4 @@
-"""Pictures of a comparison: crops of every method side by side, as papers print them, and maps of the error."""
+"""Draw comparisons of methods: crops side by side, as papers print them, and maps of the error."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from superfine import images
-from superfine.benchmark.run import figures_of
+from superfine.benchmark import sets
+from superfine.benchmark.run import Request, figures_of
 from superfine.benchmark.sets import Pair
 from superfine.errors import DataError
 from superfine.images.profile import rgb_to_y
-from superfine.quality.protocols import Protocol, quantise
+from superfine.quality.protocols import Protocol, protocol_named, quantise
 
 Rgb = NDArray[np.uint8]
 
@@ -36,31 +37,31 @@ class Box:
     height: int
 
     def inside(self, height: int, width: int) -> bool:
-        """Whether it lies wholly in a picture of that size."""
+        """Tell if the box lies wholly in a picture of that size."""
         right, bottom = self.left + self.width, self.top + self.height
         return (
             min(self.left, self.top) >= 0 and min(self.width, self.height) > 0 and right <= width and bottom <= height
         )
 
     def of(self, picture: Rgb) -> Rgb:
-        """The part of a picture (H, W, 3) inside."""
+        """Cut the box out of a picture (H, W, 3)."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture and what every method made of it, all (H, W, 3) uint8 of one size."""
+    """One picture and the results of every method, all (H, W, 3) uint8 of one size."""
 
     set: str
     scale: int
     name: str
     hr: Rgb
-    made: Mapping[str, Rgb]  # method → picture
+    enlarged: Mapping[str, Rgb]  # method → its result
     captions: Mapping[str, str] = field(default_factory=dict)  # method → its figures, "37.42 / 0.9582"
 
 
 def parse_box(text: str) -> Box:
-    """A box from "left,top,width,height" in HR pixels; raises DataError for anything else."""
+    """Read a box from "left,top,width,height" in HR pixels; raise DataError for anything else."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
         raise DataError(f"{text!r} is no box; write left,top,width,height in pixels of the original, as in 40,60,64,48")
@@ -69,7 +70,7 @@ def parse_box(text: str) -> Box:
 
 
 def _window_sums(plane: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """The sum over every window of that size, at its top left corner."""
+    """Sum every window of that size; the sum stands at the window's top left corner."""
     total = np.pad(plane, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     return np.asarray(
         total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
@@ -77,14 +78,14 @@ def _window_sums(plane: NDArray[np.float64], height: int, width: int) -> NDArray
 
 
 def where_methods_differ(shot: Shot, side: int = 64) -> Box:
-    """The square window in which the methods' squared errors lie furthest apart.
+    """Find the square window in which the methods' squared errors lie furthest apart.
 
     Args:
         shot: two methods or more; with one, its largest error is taken.
         side: of the window, HR pixels; less in a smaller picture.
     """
     truth = rgb_to_y(shot.hr)
-    errors = np.stack([(rgb_to_y(picture) - truth) ** 2 for picture in shot.made.values()])
+    errors = np.stack([(rgb_to_y(picture) - truth) ** 2 for picture in shot.enlarged.values()])
     height, width = min(side, truth.shape[0]), min(side, truth.shape[1])
     sums = np.stack([_window_sums(error, height, width) for error in errors])
     spread = sums.max(axis=0) - sums.min(axis=0) if len(sums) > 1 else sums[0]
@@ -93,7 +94,7 @@ def where_methods_differ(shot: Shot, side: int = 64) -> Box:
 
 
 def error_map(sr: Rgb, hr: Rgb) -> Rgb:
-    """The absolute error of luma, (H, W, 3) uint8: black where none, by red and yellow to white at 48 levels."""
+    """Draw the absolute error of luma, (H, W, 3) uint8: black for none, by red and yellow to white at 48 levels."""
     error = np.abs(rgb_to_y(sr) - rgb_to_y(hr)) / _FULL_ERROR
     # Black, red, yellow, white: each channel rises over its own third.
     return np.stack([np.clip(error * 3.0 - third, 0.0, 1.0) * 255.0 for third in range(3)], axis=-1).astype(np.uint8)
@@ -111,7 +112,7 @@ def _caption(draw: ImageDraw.ImageDraw, x: int, y: int, width: int, lines: list[
 
 
 def crop_sheet(shot: Shot, box: Box, *, zoom: int | None = None, errors: bool = False) -> Image.Image:
-    """The original with a marked box, then that box of the original and of every method, figures underneath.
+    """Draw the original with a marked box, then that box of the original and of every method, figures underneath.
 
     Args:
         shot: the pictures.
@@ -128,7 +129,7 @@ def crop_sheet(shot: Shot, box: Box, *, zoom: int | None = None, errors: bool = 
         raise DataError(f"the box {place} does not lie inside {shot.name}, which has {width}x{height} pixels")
     zoom = zoom or max(1, round(192 / box.height))
     size = 14
-    panels = [("original", box.of(shot.hr))] + [(name, box.of(picture)) for name, picture in shot.made.items()]
+    panels = [("original", box.of(shot.hr))] + [(name, box.of(picture)) for name, picture in shot.enlarged.items()]
     cell_w, cell_h, text_h = box.width * zoom, box.height * zoom, int(size * 1.25 * 2) + 4
     columns = len(panels)
     rows = 2 if errors else 1
@@ -175,7 +176,7 @@ def stacked_sheet(shots: Sequence[Shot], box: Box | None, path: Path) -> None:
 
 
 def _enlarged(crop: Rgb, zoom: int) -> Image.Image:
-    """Pixels repeated, so that what is seen is the crop and not another interpolation of it."""
+    """Repeat pixels, so that what is seen is the crop and not another interpolation of it."""
     return Image.fromarray(np.repeat(np.repeat(crop, zoom, axis=0), zoom, axis=1))
 
 
@@ -188,7 +189,7 @@ def _marked(hr: Rgb, box: Box) -> Image.Image:
 
 
 class Gallery:
-    """Collects while a benchmark runs: pass `keep` to the Request.
+    """A collection of pictures to show, filled while a benchmark runs: pass `keep` to the Request.
 
     Args:
         protocol: how pictures are rounded and captioned.
@@ -203,11 +204,11 @@ class Gallery:
         self.protocol, self.names, self.most, self.folder = protocol, tuple(names), most, folder
         self._kept: dict[tuple[str, int], list[tuple[float, Shot]]] = {}
 
-    def keep(self, set: str, scale: int, pair: Pair, made: dict[str, NDArray[Any]]) -> None:
-        """Take in one picture and what every method made of it."""
-        pictures = {name: quantise(sr, self.protocol) for name, sr in made.items()}
+    def keep(self, set: str, scale: int, pair: Pair, enlarged: dict[str, NDArray[Any]]) -> None:
+        """Take in one picture and the results of every method (method → picture)."""
+        pictures = {name: quantise(sr, self.protocol) for name, sr in enlarged.items()}
         if self.folder is not None:
-            _write(self.folder / set / f"x{scale}", pair.name, pictures)
+            _write(self.folder / set.replace(":", "") / f"x{scale}", pair.name, pictures)
         if self.names and pair.name not in self.names:
             return
         names = ("psnr", "ssim")
@@ -222,11 +223,28 @@ class Gallery:
             del kept[self.most :]
 
     def shots(self) -> list[Shot]:
-        """The pictures kept, set by set; raises DataError for a picture asked for that no set holds."""
+        """List the pictures kept, set by set; raise DataError for a picture asked for that no set holds."""
         shots = [shot for kept in self._kept.values() for _, shot in kept]
         if missing := [name for name in self.names if name not in {shot.name for shot in shots}]:
             raise DataError(f"no measured set holds a picture called {missing[0]}")
         return shots
+
+
+def open_gallery(request: Request, names: Sequence[str], folder: Path | None) -> Gallery:
+    """Have a request collect the pictures called `names` (empty: those that differ most) in a Gallery.
+
+    Raises:
+        DataError: a name that no set of the request holds.
+    """
+    chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
+    have = {case.name for each in chosen for case in each.cases}
+    if missing := [name for name in names if name not in have]:
+        raise DataError(f"no picture {missing[0]!r} in {', '.join(dict.fromkeys(each.name for each in chosen))}")
+    # Every picture is kept losslessly in the page: few of each set where there are many sets.
+    most = max(1, 8 // (len(request.folders) * len(request.scales)))
+    gallery = Gallery(protocol_named(request.protocols[0]), names, most=most, folder=folder)
+    request.keep = gallery.keep
+    return gallery
 
 
 def _write(folder: Path, name: str, pictures: dict[str, NDArray[np.uint8]]) -> None:

@@ -1,4 +1,4 @@
-"""Figures as the CFSRCNN and ESRGCNN papers print them, in CSV files beside this one; protocol `paper`."""
+"""Read the figures that the CFSRCNN and ESRGCNN papers print, from CSV files beside this one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ NETWORKS = {"esrgcnn": "ESRGCNN", "cfsrcnn": "CFSRCNN", "bicubic": "Bicubic"}
 """our name of a network or interpolation → the papers' name of the method"""
 
 PROTOCOL = "paper"
-"""The protocol the printed figures were measured under; no other compares with them."""
+"""The protocol the printed figures were measured under; figures of no other compare with them."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """One printed cell."""
+class PublishedFigures:
+    """The printed figures of one method on one set at one scale."""
 
     source: str  # "esrgcnn-paper", "cfsrcnn-paper" or "both"
     method: str
@@ -26,16 +26,25 @@ class Published:
     ssim: float
 
 
+@dataclass(frozen=True)
+class PublishedCost:
+    """The size of a network as its paper prints it, for x2."""
+
+    method: str
+    parameters: int
+    gflops: float | None  # where one is printed
+
+
 def _read(name: str) -> list[dict[str, str]]:
     text = (resources.files("superfine.benchmark") / name).read_text(encoding="utf-8")
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 
 @cache
-def results() -> tuple[Published, ...]:
-    """Every printed PSNR and SSIM, in the papers' order."""
+def figures() -> tuple[PublishedFigures, ...]:
+    """Read every printed PSNR and SSIM, in the papers' order."""
     return tuple(
-        Published(
+        PublishedFigures(
             row["source"],
             row["method"],
             row["dataset"],
@@ -48,36 +57,19 @@ def results() -> tuple[Published, ...]:
 
 
 def methods() -> list[str]:
-    """The printed methods, in the papers' order."""
-    return list(dict.fromkeys(each.method for each in results()))
+    """List the printed methods, in the papers' order."""
+    return list(dict.fromkeys(each.method for each in figures()))
 
 
-def find(method: str, set: str, scale: int) -> Published | None:
-    """The printed cell of a method (the papers' name), set and scale, or None."""
-    return next((p for p in results() if (p.method, p.set, p.scale) == (method, set, scale)), None)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a paper prints about a network's size and speed, for x2."""
-
-    source: str
-    method: str
-    parameters: int
-    gflops: float | None  # where one is printed
-    seconds: dict[int, float]  # side of the HR picture in pixels → seconds on the paper's GPU
+def find(method: str, set: str, scale: int) -> PublishedFigures | None:
+    """Find the printed figures of a method (the papers' name) on a set at a scale; None where none are printed."""
+    return next((each for each in figures() if (each.method, each.set, each.scale) == (method, set, scale)), None)
 
 
 @cache
-def costs() -> tuple[Cost, ...]:
-    """Printed parameters, operations and run times."""
+def costs() -> tuple[PublishedCost, ...]:
+    """Read the printed numbers of parameters and operations."""
     return tuple(
-        Cost(
-            row["source"],
-            row["method"],
-            int(row["params"]),
-            float(row["flops_g"]) if row["flops_g"] else None,
-            {side: float(row[f"time_{side}"]) for side in (256, 512, 1024)},
-        )
+        PublishedCost(row["method"], int(row["params"]), float(row["flops_g"]) if row["flops_g"] else None)
         for row in _read("published_costs.csv")
     )

@@ -1,4 +1,4 @@
-"""A benchmark's result: plain records that go to JSON and back without loss."""
+"""Hold a benchmark's result in plain records that go to JSON and back without loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,7 +22,7 @@ FORMAT = "superfine-benchmark-1"
 
 @dataclass(frozen=True)
 class PictureFigures:
-    """One picture under one method and protocol: metric → value, and what it was measured on."""
+    """The figures of one picture under one method and protocol: metric → value."""
 
     name: str
     figures: dict[str, float]
@@ -29,7 +30,7 @@ class PictureFigures:
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of a results table: a set, a scale, a method and a protocol."""
+    """The figures of one set at one scale with one method under one protocol."""
 
     set: str
     scale: int
@@ -42,20 +43,21 @@ class Row:
 
 @dataclass(frozen=True)
 class SetRecord:
-    """Which data a row was measured on."""
+    """The data a row was measured on."""
 
-    name: str
+    name: str  # with what degraded its LR pictures, if anything: "Set5 jpeg:40"
     scale: int
     layout: str
     lr: str  # "file", or "made" by the bit-exact bicubic
     sha256: str  # over the names and pixel hashes of all pairs, in order
     pictures: dict[str, dict[str, Any]]  # name → {"hr": pixel hash, "lr": pixel hash, "gray": bool, "size": [w, h]}
     left_out: list[str] = field(default_factory=list)  # reasons, one a picture that could not be used
+    degraded: str = ""  # what degraded the LR pictures, in order: "jpeg:40,noise:15"
 
 
 @dataclass(frozen=True)
 class Result:
-    """Everything one `superfine benchmark` found out."""
+    """Everything one `superfine benchmark` measured."""
 
     rows: list[Row]
     sets: list[SetRecord]
@@ -66,13 +68,13 @@ class Result:
     created: str  # UTC, ISO 8601
 
     def row(self, set: str, scale: int, model: str, protocol: str) -> Row | None:
-        """The row of that cell, or None."""
+        """Find the row of a set, scale, model and protocol; None if it was not measured."""
         key = (set, scale, model, protocol)
         return next((row for row in self.rows if (row.set, row.scale, row.model, row.protocol) == key), None)
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Versions of superfine and of what its figures depend on, as installed here, and of the packages `more`."""
+    """Look up the installed versions of superfine, of what its figures depend on, and of the packages `more`."""
     found = {"python": platform.python_version()}
     for name in ("superfine", "numpy", "pillow", "openvino", "torch", *more):
         try:
@@ -83,7 +85,7 @@ def versions(*more: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its cores, the memory in GiB and the system."""
+    """Describe this machine: the processor, its cores, the memory in GiB and the system."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -98,12 +100,12 @@ def machine() -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time, UTC, to the second."""
+    """Give the time, UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no infinity, which is the PSNR of two equal pictures: it is written as the text "inf"."""
+    """Write infinity, the PSNR of two equal pictures, as the text "inf": JSON has no number for it."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
@@ -114,7 +116,7 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(result: Result) -> str:
-    """The result as JSON text, readable by `from_json`."""
+    """Write the result as JSON text that `from_json` reads."""
     return json.dumps({"format": FORMAT, **_plain(asdict(result))}, indent=1, allow_nan=False) + "\n"
 
 
@@ -123,7 +125,7 @@ def _figures(raw: dict[str, Any]) -> dict[str, float]:
 
 
 def from_json(text: str, name: str = "the result") -> Result:
-    """The result in JSON text.
+    """Read a result from JSON text; `name` is what messages call it.
 
     Raises:
         DataError: not a superfine benchmark result, or one cut short.
@@ -153,15 +155,22 @@ def from_json(text: str, name: str = "the result") -> Result:
 
 
 def load(path: Path) -> Result:
-    """The result in a JSON file; raises DataError as `from_json`, or where there is no such file."""
+    """Read a result from a JSON file; raise DataError as `from_json` does, or where there is no such file."""
     if not path.is_file():
         raise DataError(f"no result file {path}; write one with superfine benchmark --json {path.name}")
     return from_json(path.read_text(encoding="utf-8"), str(path))
 
 
 def save(text: str, path: Path) -> None:
-    """Write text to `path` whole or not at all; raises DataError where it cannot be written."""
+    """Write text to `path` whole or not at all; raise DataError where it cannot be written."""
     try:
         replace_file(path, text.encode())
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+def check_writable(paths: Iterable[Path | None]) -> None:
+    """Raise DataError for a path whose folder does not exist: before an hour of measuring, not after it."""
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise DataError(f"cannot write {path}: there is no folder {path.parent}; make it first")

@@ -1,28 +1,61 @@
-"""docs/results.md and the README's results table, written from result files kept in the repository, never by hand."""
+"""Write docs/results.md and the README's results table from result files kept in the repository."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from superfine.benchmark import published, tables
-from superfine.benchmark.complexity import Cost, Timing, against_papers
+from superfine.benchmark import complexity, published, tables
+from superfine.benchmark.complexity import Cost, compare_with_paper
 from superfine.benchmark.methods import INTERPOLATIONS
-from superfine.benchmark.result import Result, SetRecord
+from superfine.benchmark.result import Result, SetRecord, load, save
 from superfine.errors import DataError
 from superfine.quality.protocols import PROTOCOLS
 
 BEGIN = "<!-- results: written by `superfine results`; do not edit -->"
 END = "<!-- /results -->"
 
+FOLDER = Path("docs/results")
+"""Folder with the result files of this repository."""
+
 _README_PROTOCOL = "standard"
 
 
-def merged(results: Sequence[Result]) -> Result:
-    """Several results as one; a cell measured twice is taken from the last.
+def write_pages(
+    files: Sequence[Path], costs: Path | None, page: Path, readme: Path | None, *, check: bool = False
+) -> list[Path]:
+    """Write the results page, and the table between the markers of `readme`; return the files that changed.
+
+    Args:
+        files: result files of `superfine benchmark --json`; empty takes benchmark*.json in FOLDER.
+        costs: a file of `superfine complexity --json`; None takes complexity.json in FOLDER, if there is one.
+        page: the page to write.
+        readme: a file with the markers BEGIN and END, or None.
+        check: write nothing.
+
+    Raises:
+        DataError: files that cannot be used, no markers, or, with `check`, a file that would change.
+    """
+    results = [load(path) for path in files or sorted(FOLDER.glob("benchmark*.json"))]
+    if costs is None and (FOLDER / "complexity.json").is_file():
+        costs = FOLDER / "complexity.json"
+    texts = {page: results_page(results, complexity.load(costs) if costs else [])}
+    if readme is not None:
+        if not readme.is_file():
+            raise DataError(f"no file {readme} to put the table into")
+        texts[readme] = put_block(readme.read_text(encoding="utf-8"), readme_block(results), str(readme))
+    changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    if check and changed:
+        raise DataError(f"{', '.join(map(str, changed))} would change; run superfine results without --check")
+    for path in changed:
+        save(texts[path], path)
+    return changed
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """Join several results into one; a row measured twice is taken from the last.
 
     Raises:
         DataError: nothing to merge, or results that measured the same set and scale on different pictures.
@@ -49,7 +82,7 @@ def merged(results: Sequence[Result]) -> Result:
 
 
 def _ordered(result: Result) -> Result:
-    """Rows in the field's order: Set5, Set14, B100, Urban100, then the rest; interpolation before networks."""
+    """Sort rows in the field's order: Set5, Set14, B100, Urban100, then the rest; interpolation before networks."""
     names = ["Set5", "Set14", "B100", "Urban100", "Manga109"]
 
     def place(row: Any) -> tuple[Any, ...]:
@@ -62,14 +95,14 @@ def _ordered(result: Result) -> Result:
     return replace(result, rows=sorted(result.rows, key=place), protocols=protocols)
 
 
-def page(results: Sequence[Result], costs: dict[str, Any] | None = None) -> str:
-    """docs/results.md.
+def results_page(results: Sequence[Result], costs: Sequence[Cost] = ()) -> str:
+    """Compose docs/results.md.
 
     Args:
         results: of `superfine benchmark --json`.
-        costs: of `superfine complexity --json`, or None.
+        costs: of `superfine complexity --json`.
     """
-    result = _ordered(merged(results))
+    result = _ordered(merge(results))
     parts = [
         "# Results",
         "This page is written by `superfine results` from the JSON files in `docs/results`; do not edit it.",
@@ -90,53 +123,35 @@ def page(results: Sequence[Result], costs: dict[str, Any] | None = None) -> str:
             "pictures as gray. Set14 holds one, which costs 0.09 dB.",
             tables.markdown(paper, all_printed=True).strip(),
         ]
-    if costs is not None:
-        parts += ["## Costs", _costs_table(costs), _against_papers(costs), _timings_table(costs)]
+    if costs:
+        sentences = [f"- {line}" for each in costs for line in compare_with_paper(each)]
+        parts += ["## Costs", _costs_table(costs), "\n".join(sentences)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def readme_block(results: Sequence[Result]) -> str:
-    """The README's table: PSNR under `standard`, one row a method, with the markers around it.
+    """Compose the README's table: PSNR under `standard`, one row a method, with the markers around it.
 
     Raises:
         DataError: no result under `standard`.
     """
-    result = _ordered(merged(results))
+    result = _ordered(merge(results))
     if _README_PROTOCOL not in result.protocols:
         raise DataError(f"no result under the protocol {_README_PROTOCOL}; measure with -p {_README_PROTOCOL}")
-    kept = [replace(row, figures={"psnr": row.figures["psnr"]}) for row in result.rows]
-    only = {_README_PROTOCOL: result.protocols[_README_PROTOCOL]}
-    return f"{BEGIN}\n{tables.markdown(replace(result, rows=kept, protocols=only)).strip()}\n{END}"
+    rows = [replace(row, figures={"psnr": row.figures["psnr"]}) for row in result.rows]
+    protocols = {_README_PROTOCOL: result.protocols[_README_PROTOCOL]}
+    return f"{BEGIN}\n{tables.markdown(replace(result, rows=rows, protocols=protocols)).strip()}\n{END}"
 
 
 def put_block(text: str, block: str, name: str = "the file") -> str:
-    """`text` with what stands between the markers replaced; raises DataError if they are not there, once each."""
+    """Replace what stands between the markers in `text`; raise DataError unless they are there once each."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise DataError(f"{name} needs one line {BEGIN} and, after it, one line {END}")
     return text[: text.index(BEGIN)] + block + text[text.index(END) + len(END) :]
 
 
-def load_costs(path: Path) -> dict[str, Any]:
-    """A file of `superfine complexity --json`; raises DataError for anything else."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if not isinstance(raw, dict) or raw.get("format") != "superfine-complexity-1":
-        raise DataError(f"{path} is not a superfine-complexity-1 file; give one of superfine complexity --json")
-    try:
-        for each, kind in [(each, Cost) for each in raw["costs"]] + [(each, Timing) for each in raw["timings"]]:
-            kind(**each)
-        dict(raw["machine"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path} lacks or garbles a field ({error}); measure again with superfine complexity"
-        ) from error
-    return raw
-
-
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> str:
-    """A Markdown table; columns from `right` on are aligned right."""
+    """Write a Markdown table; columns from number `right` on are aligned right."""
     rule = "".join("---|" if number < right else "---:|" for number in range(len(head)))
     body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([f"| {' | '.join(head)} |", f"|{rule}", *body])
@@ -177,41 +192,11 @@ def _protocols_table() -> str:
     return _lines(head, rows, right=9)
 
 
-def _costs_table(costs: dict[str, Any]) -> str:
+def _costs_table(costs: Sequence[Cost]) -> str:
     rows = []
-    for each in costs["costs"]:
-        size = f"{each['width'] * each['scale']}x{each['height'] * each['scale']}"
-        counted = f"{each['multiply_adds'] / 1e9:,.2f} G", f"{each['activations'] / 1e6:,.1f} M"
-        context = f"{each['context']} LR pixels"
-        rows.append([each["model"], f"x{each['scale']}", f"{each['parameters']:,}", size, *counted, context])
+    for each in costs:
+        size = f"{each.width * each.scale}x{each.height * each.scale}"
+        counts = f"{each.multiply_adds / 1e9:,.2f} G", f"{each.activations / 1e6:,.1f} M"
+        rows.append([each.model, f"x{each.scale}", f"{each.parameters:,}", size, *counts, f"{each.context} LR pixels"])
     head = ["model", "scale", "parameters", "HR size", "multiply-adds", "activations", "receptive field, each side"]
     return _lines(head, rows)
-
-
-def _against_papers(costs: dict[str, Any]) -> str:
-    """Why the papers print other counts."""
-    return "\n".join(f"- {line}" for each in costs["costs"] for line in against_papers(Cost(**each)))
-
-
-def _timings_table(costs: dict[str, Any]) -> str:
-    timings = costs["timings"]
-    if not timings:
-        return ""
-    sides = sorted({each["side"] for each in timings})
-    cells: dict[tuple[str, str, str, str], dict[int, str]] = {}
-    for each in timings:
-        device = each.get("device", "cpu")
-        where = each["engine"] if device == "cpu" else f"{each['engine']} on {device}"
-        key = each["model"], f"x{each['scale']}", where, each["precision"]
-        peak = f" ({each['peak_mib']:.0f} MiB)" if each["peak_mib"] else ""
-        cells.setdefault(key, {})[each["side"]] = f"{each['seconds']:.3f} s{peak}"
-    rows = [[*key, *(found.get(side, "–") for side in sides)] for key, found in cells.items()]
-    for cost in published.costs():
-        if cost.method in ("ESRGCNN", "CFSRCNN"):
-            printed = [f"{cost.seconds[side]:.4f} s" if side in cost.seconds else "–" for side in sides]
-            rows.append([f"{cost.method} (printed)", "x2", "the paper's GPU", "", *printed])
-    head = ["model", "scale", "engine", "precision", *(f"HR {side}²" for side in sides)]
-    machine = ", ".join(f"{key} {value}" for key, value in costs["machine"].items())
-    runs = timings[0]["runs"]
-    note = f"Run time, median of {runs} after one to warm up, and peak memory of the whole process. Machine: {machine}."
-    return f"{note}\n\n{_lines(head, rows, right=4)}"

@@ -1,4 +1,4 @@
-"""The loop: sets, scales and methods outside, protocols inside, so that a picture is upscaled once for all of them."""
+"""Run a benchmark: every set, scale and method, each picture enlarged once and measured under every protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.benchmark import sets
-from superfine.benchmark.methods import Method, open_method, timed
+from superfine.benchmark.degrade import Degradation, degrade_pair, name_of
+from superfine.benchmark.methods import Method, open_method, run_timed
 from superfine.benchmark.result import PictureFigures, Result, Row, SetRecord, machine, now, versions
 from superfine.errors import DataError
 from superfine.quality.perceptual import DISTANCES, open_distance
@@ -20,13 +21,13 @@ from superfine.quality.protocols import METRICS, Protocol, consistency, measure,
 
 _KNOWN = (*METRICS, *DISTANCES, "consistency")
 
-Progress = Callable[[int, int, str], None]
-"""Called after each picture with (pictures done, pictures in all, what is being done)."""
+OnPicture = Callable[[int, int, str], None]
+"""Called after each picture with (pictures done, pictures in all, what is being measured)."""
 
 
 @dataclass
 class Request:
-    """What to measure."""
+    """The sets, scales, models, protocols and metrics to measure."""
 
     folders: Sequence[Path]
     models: Sequence[str]
@@ -36,12 +37,13 @@ class Request:
     engine: str = "auto"
     precision: str = "auto"
     tile: int | None = None
+    degradations: Sequence[Degradation] = ()  # applied to every LR picture, in order
     skip_broken: bool = False  # measure without a picture that cannot be used, and say so
     keep: Callable[[str, int, sets.Pair, dict[str, NDArray[Any]]], None] | None = field(default=None, repr=False)
     """Called with (set, scale, pair, model → super-resolved picture), for whoever wants the pixels."""
 
 
-def run(request: Request, progress: Progress | None = None) -> Result:
+def run(request: Request, on_picture: OnPicture | None = None) -> Result:
     """Measure every set at every scale with every model under every protocol.
 
     Raises:
@@ -60,8 +62,8 @@ def run(request: Request, progress: Progress | None = None) -> Result:
     def tick(what: str) -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress(done, total, what)
+        if on_picture:
+            on_picture(done, total, what)
 
     opened = {scale: _open_methods(request, scale) for scale in dict.fromkeys(request.scales)}
     for each in chosen:
@@ -83,7 +85,7 @@ def run(request: Request, progress: Progress | None = None) -> Result:
 
 
 def _open_methods(request: Request, scale: int) -> list[Method]:
-    """The methods asked for, each under a name of its own: two files of one stem keep the paths they were given by."""
+    """Open the methods asked for, each under its own name: two files of one stem are named by their paths."""
     methods = [open_method(name, scale, request.engine, request.precision, request.tile) for name in request.models]
     names = [method.info.name for method in methods]
     for given, method in zip(request.models, methods, strict=True):
@@ -107,59 +109,63 @@ def _measure_set(
     request: Request,
     tick: Callable[[str], None],
 ) -> tuple[list[Row], SetRecord]:
+    degraded = name_of(request.degradations)
+    # A set with degraded LR pictures is another set: its figures must never stand in for those of the clean one.
+    set_name = f"{chosen.name} {degraded}".strip()
     figures: dict[tuple[str, str], list[PictureFigures]] = {
         (m.info.name, p.name): [] for m in methods for p in protocols
     }
     seconds = dict.fromkeys((m.info.name for m in methods), 0.0)
     left_out: list[str] = []
     facts: dict[str, dict[str, Any]] = {}
-    for pair in sets.pairs(chosen, skip_broken=request.skip_broken, left_out=left_out):
+    for clean in sets.pairs(chosen, skip_broken=request.skip_broken, left_out=left_out):
+        pair = degrade_pair(clean, request.degradations)
         facts[pair.name] = {
             "hr": sets.pixel_hash(pair.hr),
             "lr": sets.pixel_hash(pair.lr),
             "gray": pair.gray,
             "size": [pair.hr.shape[1], pair.hr.shape[0]],
         }
-        made: dict[str, NDArray[Any]] = {}
+        enlarged: dict[str, NDArray[Any]] = {}
         for method in methods:
-            sr, spent = timed(method, pair.lr)
+            sr, spent = run_timed(method, pair.lr)
             seconds[method.info.name] += spent
             for protocol in protocols:
-                found = figures_of(sr, pair, chosen.scale, protocol, request.metrics)
-                figures[method.info.name, protocol.name].append(PictureFigures(pair.name, found))
+                values = figures_of(sr, pair, chosen.scale, protocol, request.metrics)
+                figures[method.info.name, protocol.name].append(PictureFigures(pair.name, values))
             if request.keep:
-                made[method.info.name] = sr
-            tick(f"{chosen.name} x{chosen.scale} {method.info.name}")
+                enlarged[method.info.name] = sr
+            tick(f"{set_name} x{chosen.scale} {method.info.name}")
         if request.keep:
-            request.keep(chosen.name, chosen.scale, pair, made)
+            request.keep(set_name, chosen.scale, pair, enlarged)
     if not facts:
         raise DataError(f"no picture of {chosen.name} x{chosen.scale} could be used: {left_out[0]}")
     rows = [
-        Row(chosen.name, chosen.scale, model, protocol, _means(pictures), pictures, seconds[model])
+        Row(set_name, chosen.scale, model, protocol, _means(pictures), pictures, seconds[model])
         for (model, protocol), pictures in figures.items()
     ]
     listing = "".join(f"{name} {fact['hr']} {fact['lr']}\n" for name, fact in facts.items())
     origin = "file" if all(case.lr for case in chosen.cases) else "made"
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    return rows, SetRecord(chosen.name, chosen.scale, chosen.layout, origin, digest, facts, left_out)
+    return rows, SetRecord(set_name, chosen.scale, chosen.layout, origin, digest, facts, left_out, degraded)
 
 
 def figures_of(
     sr: NDArray[Any], pair: sets.Pair, scale: int, protocol: Protocol, names: Sequence[str]
 ) -> dict[str, float]:
-    """Metrics of one picture; raises DataError, which names it, where one cannot be had."""
+    """Measure one picture by the metrics `names`; raise DataError, which names the picture, where one cannot be had."""
     hr = pair.hr
     if pair.gray and protocol.gray == "as-gray":
         # The network made three channels of a gray picture; they differ by its errors only.
         hr, sr = hr[..., :1], _as_gray(sr)
     try:
-        found = measure(sr, hr, scale, protocol, [name for name in names if name != "consistency"])
+        values = measure(sr, hr, scale, protocol, [name for name in names if name != "consistency"])
         if "consistency" in names:
             lr = pair.lr if sr.shape[-1] == 3 else pair.lr[..., :1]
-            found["consistency"] = consistency(sr, lr, scale, protocol)
+            values["consistency"] = consistency(sr, lr, scale, protocol)
     except DataError as error:
         raise DataError(f"{pair.name}: {error}") from error
-    return {name: found[name] for name in names}
+    return {name: values[name] for name in names}
 
 
 def _as_gray(sr: NDArray[Any]) -> NDArray[Any]:
@@ -168,7 +174,7 @@ def _as_gray(sr: NDArray[Any]) -> NDArray[Any]:
 
 
 def _open_metrics(names: Sequence[str]) -> None:
-    """Before the hour of measuring: an unknown metric is named, and the networks of those that have one are loaded."""
+    """Refuse unknown metrics and load the networks of those that have one, before the hour of measuring."""
     for name in names:
         if name not in _KNOWN:
             raise DataError(f"unknown metric {name!r}; choose from {', '.join(_KNOWN)}")

@@ -1,4 +1,4 @@
-"""Benchmark sets on disk: which picture is the original of which, in the layouts people really have.
+"""Find benchmark sets on disk and pair originals with small pictures, in the layouts people really have.
 
 SRF       Set5/x2/img_001_SRF_2_HR.png  Set5/x2/img_001_SRF_2_LR.png  (or Set5/image_SRF_2/...)
 BasicSR   Set5/GTmod12/baby.png         Set5/LRbicx2/baby.png
@@ -26,7 +26,7 @@ Layout = Literal["SRF", "BasicSR", "DIV2K", "HR only"]
 
 
 _SRF = ("x", "image_SRF_")
-"""What a scale's folder is called in front of the number: by most people, and in the sets' official archives."""
+"""Names of a scale's folder, without the number: most people's, and that of the sets' official archives."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class BenchmarkSet:
 
 @dataclass(frozen=True)
 class Pair:
-    """One case as pixels: `hr` (H, W, 3), `lr` (H / scale, W / scale, 3), both uint8 RGB."""
+    """The pixels of one case: `hr` (H, W, 3), `lr` (H / scale, W / scale, 3), both uint8 RGB."""
 
     name: str
     hr: NDArray[np.uint8]
@@ -68,7 +68,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _matched(originals: Iterable[Path], small: dict[str, Path], names: dict[str, str], where: str) -> tuple[Case, ...]:
-    """Pair each original with the low-resolution file of its name; a missing or unused one is an error."""
+    """Pair each original with the low-resolution file of its name; raise DataError for a missing or unused one."""
     cases, used = [], set()
     for path in originals:
         wanted = names[path.stem]
@@ -107,7 +107,7 @@ def _div2k(large_folder: Path, small_folder: Path, scale: int) -> tuple[Case, ..
 
 
 def _div2k_folders(folder: Path) -> tuple[Path, Path] | None:
-    """DIV2K_valid_HR and DIV2K_valid_LR_bicubic, given the first or the folder of both (validation before training).
+    """Find DIV2K_valid_HR and DIV2K_valid_LR_bicubic, given the first or the folder of both (validation preferred).
 
     Any folder with its small pictures beside it counts, as `superfine data prepare` makes them.
     """
@@ -120,7 +120,7 @@ def _div2k_folders(folder: Path) -> tuple[Path, Path] | None:
 
 
 def find_set(folder: Path, scale: int) -> BenchmarkSet:
-    """The set in `folder` at `scale`, its layout recognised.
+    """Find the set in `folder` at `scale` and recognise its layout.
 
     Raises:
         DataError: no such folder, no pictures, no such scale, or originals and small pictures that do not pair up.
@@ -166,7 +166,7 @@ def _scales(folder: Path, prefix: str) -> list[int]:
 
 
 def expand(folders: Iterable[Path]) -> list[Path]:
-    """Each folder that is a set, and the sets inside each folder that only holds sets."""
+    """List each folder that is a set, and the sets inside each folder that only holds sets."""
     sets: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
@@ -209,7 +209,7 @@ def load(case: Case, scale: int, layout: Layout) -> Pair:
 
 
 def pairs(chosen: BenchmarkSet, *, skip_broken: bool = False, left_out: list[str] | None = None) -> Iterator[Pair]:
-    """Every case of a set as pixels, one at a time.
+    """Read every case of a set, one at a time.
 
     Args:
         chosen: the set.
@@ -230,12 +230,12 @@ def pairs(chosen: BenchmarkSet, *, skip_broken: bool = False, left_out: list[str
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:
-    """SHA-256 of shape and pixels, so that a copy compressed differently counts as the same data."""
+    """Hash shape and pixels by SHA-256, so that a copy compressed differently counts as the same data."""
     return hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def read_rgb(path: Path) -> tuple[NDArray[np.uint8], bool]:
-    """A picture as (H, W, 3) uint8 RGB, and whether its file is gray.
+    """Read a picture as (H, W, 3) uint8 RGB; the second value is True where its file is gray.
 
     Raises:
         DataError: a picture of more than 8 bits, or with transparent pixels.

@@ -1,10 +1,11 @@
-"""Statistics of a result in sentences: how sure a mean is, and whether one model beats another."""
+"""Say in sentences how sure a result's means are, and whether one model beats another."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """First minus second, picture by picture."""
+    """The comparison of two models picture by picture, first minus second."""
 
     difference: Interval
     wins: int  # pictures where the first is better
@@ -49,7 +50,7 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def bootstrap(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Confidence interval of a mean over pictures: percentiles of the means of resampled sets.
+    """Compute the confidence interval of a mean over pictures: percentiles of the means of resampled sets.
 
     Args:
         values: one figure a picture, finite, two or more.
@@ -66,7 +67,7 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def paired_test(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> Paired:
-    """Sign-flip permutation test of two models on the same pictures.
+    """Test two models on the same pictures by flipping signs (a permutation test).
 
     If the two were equally good, each picture's difference could as well have had the other sign. `p`
     is the share of sign patterns whose mean is at least as far from zero: all patterns up to 16
@@ -97,6 +98,17 @@ def paired_test(first: Sequence[float], second: Sequence[float], level: float = 
     return Paired(bootstrap(differences.tolist(), level), int((differences > 0).sum()), int((differences < 0).sum()), p)
 
 
+def parse_pair(text: str, models: Sequence[str]) -> tuple[str, str]:
+    """Read "A,B" as two of `models`, named as they were given or by the stem of their file; raise DataError if not."""
+    first, comma, second = (part.strip() for part in text.partition(","))
+    if not comma or not first or not second or "," in second:
+        raise DataError(f"--compare got {text!r}; name two models, as in esrgcnn,bicubic")
+    for name in (first, second):
+        if name not in (*models, *(Path(model).stem for model in models)):
+            raise DataError(f"cannot compare {name!r}: measured are {', '.join(models)}")
+    return first, second
+
+
 def _values(row: Row, metric: str) -> list[float]:
     return [each.figures[metric] for each in row.pictures]
 
@@ -106,7 +118,7 @@ def _where(row: Row) -> str:
 
 
 def intervals(result: Result) -> Iterator[str]:
-    """One line a row and metric: the mean with its 95 % bootstrap interval over the pictures."""
+    """Write one line a row and metric: the mean with its 95 % bootstrap interval over the pictures."""
     for row in result.rows:
         for metric in row.figures:
             values = _values(row, metric)
@@ -119,7 +131,7 @@ def intervals(result: Result) -> Iterator[str]:
 
 
 def comparison(result: Result, first: str, second: str) -> Iterator[str]:
-    """One line a set, scale, protocol and metric: whether `first` beats `second`, by a paired test over the pictures.
+    """Write one line a set, scale, protocol and metric: does `first` beat `second`, by a paired test over the pictures?
 
     Raises:
         DataError: a model that was not measured, or compared with itself.

@@ -1,14 +1,16 @@
-"""How fast this machine upscales, and how near that is to what its processor can do."""
+"""Measure how fast this machine enlarges pictures, and how near that is to the peak of its processor."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
 
+from superfine.engines import Engine
 from superfine.errors import EngineError
 from superfine.upscaling.plan import WORK
 from superfine.upscaling.tiled import Upscaler
@@ -17,7 +19,7 @@ from superfine.weights import find
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one engine at one precision."""
+    """The speed of one engine at one precision."""
 
     engine: str
     precision: str
@@ -30,8 +32,23 @@ class Speed:
     """Useful arithmetic a second, two operations a multiply-add; 0 where the network's work is not known."""
 
 
+def available_engines() -> list[tuple[str, str]]:
+    """List every (engine, precision) that may run with the packages and devices of this machine."""
+    pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]
+    if find_spec("onnxruntime") is not None:
+        pairs.append(("onnxruntime", "fp32"))
+    if find_spec("torch") is None:
+        return pairs
+    import torch
+
+    pairs += [("pytorch:cpu", "fp32"), ("pytorch:cpu", "bf16")]
+    if torch.cuda.is_available():
+        return [*pairs, ("pytorch:cuda", "fp32"), ("pytorch:cuda", "bf16")]
+    return [*pairs, ("pytorch:mps", "fp32")] if torch.backends.mps.is_available() else pairs
+
+
 def measure_speed(name: str, scale: int, engine: str, precision: str, side: int = 256, repeat: int = 5) -> Speed:
-    """Upscales a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
+    """Enlarge a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
     model, upscaler = find(name), Upscaler(name, scale, engine, precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     seconds = median_seconds(lambda: upscaler(picture), repeat)
@@ -42,9 +59,9 @@ def measure_speed(name: str, scale: int, engine: str, precision: str, side: int 
 
 
 def measure_all(
-    name: str, scale: int, pairs: list[tuple[str, str]], side: int, repeat: int
+    name: str, scale: int, pairs: Sequence[tuple[str, str]], side: int, repeat: int
 ) -> tuple[list[Speed], list[str]]:
-    """The (engine, precision) pairs that run here, and a line for each that does not."""
+    """Measure the (engine, precision) pairs that run here; return them, and a line for each that does not run."""
     speeds: list[Speed] = []
     missing: list[str] = []
     for engine, precision in pairs:
@@ -55,8 +72,17 @@ def measure_all(
     return speeds, missing
 
 
+def reason_for(chosen: Engine) -> str:
+    """Say why `auto` takes the engine it has chosen."""
+    if chosen.name == "pytorch":
+        return "PyTorch sees a GPU"
+    if chosen.precision == "bf16":
+        return "no GPU for PyTorch, and this CPU computes in bfloat16; int8 is for those who ask for it"
+    return "no GPU for PyTorch, and this CPU has no arithmetic in bfloat16"
+
+
 def matmul_rate(precision: str, repeat: int = 5) -> float:
-    """What this processor reaches in a large matrix product through OpenVINO, GFLOP/s: the measured peak."""
+    """Measure the GFLOP/s of a large matrix product through OpenVINO: what this processor really reaches."""
     import openvino as ov
     from openvino import opset8 as ops
 
@@ -74,7 +100,7 @@ def matmul_rate(precision: str, repeat: int = 5) -> float:
 
 
 def median_seconds(run: Callable[[], object], repeat: int) -> float:
-    """Median of `repeat` runs, after one to warm up."""
+    """Time `repeat` runs, after one to warm up, and return the median."""
     run()
     times = []
     for _ in range(repeat):

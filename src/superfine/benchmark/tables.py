@@ -1,4 +1,4 @@
-"""A result as people read it: a table for the terminal, Markdown and CSV. Every table names its protocol."""
+"""Write a result as people read it: tables for the terminal, Markdown and CSV. Every table names its protocol."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from superfine.benchmark import published
+from superfine.benchmark.degrade import parse_degradations
 from superfine.benchmark.methods import INTERPOLATIONS
 from superfine.benchmark.result import Result, Row
 from superfine.quality.protocols import LOWER_IS_BETTER
@@ -27,7 +28,7 @@ DIGITS = {"psnr": 2, "consistency": 2}
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed cell: its text, and whether ours is better than the printed figure of the same network."""
+    """A cell of a table: its text, and how it compares with the printed figure of the same network."""
 
     text: str
     mark: str = ""  # BETTER, WORSE, SAME, or nothing to compare with
@@ -35,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """One table, one protocol: a row a method, a column a set and scale."""
+    """A table of one protocol: a row a method, a column a set and scale."""
 
     title: str
     metrics: tuple[str, ...]
@@ -45,12 +46,12 @@ class Grid:
 
 
 def number(metric: str, value: float) -> str:
-    """A figure with the digits it is usually given."""
+    """Format a figure with the digits it is usually given."""
     return "inf" if math.isinf(value) else f"{value:.{DIGITS.get(metric, 4)}f}"
 
 
 def heading(metrics: Sequence[str]) -> str:
-    """What stands over a table: "PSNR / SSIM", with an arrow at those that are better the lower they are."""
+    """Write the heading of a table: "PSNR / SSIM", with an arrow at metrics that are better the lower they are."""
     return " / ".join(f"{name.upper()} ↓" if name in LOWER_IS_BETTER else name.upper() for name in metrics)
 
 
@@ -60,7 +61,7 @@ def _paper_name(result: Result, model: str) -> str | None:
 
 
 def _mark(result: Result, row: Row) -> str:
-    """Ours against the printed figure of the same network, at the printed precision.
+    """Compare a row with the printed figure of the same network, at the printed precision.
 
     Interpolation gets no mark: the papers took its figures over from older ones, measured otherwise.
     """
@@ -73,7 +74,7 @@ def _mark(result: Result, row: Row) -> str:
 
 
 def grids(result: Result, *, all_printed: bool = False) -> list[Grid]:
-    """One table a protocol.
+    """Arrange a result in tables, one a protocol.
 
     Args:
         result: what was measured.
@@ -82,31 +83,40 @@ def grids(result: Result, *, all_printed: bool = False) -> list[Grid]:
     places = list(dict.fromkeys((row.set, row.scale) for row in result.rows))
     models = list(dict.fromkeys(row.model for row in result.rows))
     metrics = tuple(result.rows[0].figures)
-    made = []
+    tables = []
     for protocol, fields in result.protocols.items():
         ours = []
         for model in models:
             rows = [result.row(set, scale, model, protocol) for set, scale in places]
             ours.append((model, tuple(_our_cell(result, row, metrics) for row in rows)))
-        wanted = published.methods() if all_printed else [n for m in models if (n := _paper_name(result, m))]
+        shown = published.methods() if all_printed else [n for m in models if (n := _paper_name(result, m))]
         printed: list[tuple[str, tuple[Cell, ...]]] = []
         if protocol == published.PROTOCOL:
-            for method in dict.fromkeys(wanted):
+            for method in dict.fromkeys(shown):
                 cells = tuple(_printed_cell(method, set, scale, metrics) for set, scale in places)
                 if any(cell.text != "–" for cell in cells):
                     printed.append((f"{method} (printed)", cells))
         columns = tuple(f"{set} x{scale}" for set, scale in places)
-        made.append(Grid(f"{protocol}: {describe(fields)}", metrics, columns, tuple(ours), tuple(printed)))
-    return made
+        tables.append(Grid(f"{protocol}: {describe(fields)}", metrics, columns, tuple(ours), tuple(printed)))
+    return tables
 
 
 def describe(fields: dict[str, object]) -> str:
-    """A protocol in a few words, from its fields."""
+    """Describe a protocol in a few words, from its fields."""
     colour = "RGB" if fields["colour"] == "rgb" else f"Y ({fields['y_rounding']})"
     verb = "truncated" if fields["rounding"] == "truncate" else "rounded"
     crop = fields["crop"]
     border = "scale" if crop == 1 else f"{crop} x scale"
     return f"SR {verb} to 8 bits, {colour}, border of {border} pixels cut"
+
+
+def notes(result: Result) -> list[str]:
+    """List what a reader must know beside the figures: how LR pictures were degraded, and pictures left out."""
+    degraded = {each.name: parse_degradations(each.degraded) for each in result.sets if each.degraded}
+    lines = [
+        f"{name}: LR degraded by {', then '.join(d.describe() for d in parts)}" for name, parts in degraded.items()
+    ]
+    return lines + [f"left out of {each.name} x{each.scale}: {why}" for each in result.sets for why in each.left_out]
 
 
 def _our_cell(result: Result, row: Row | None, metrics: Sequence[str]) -> Cell:
@@ -127,7 +137,7 @@ def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> 
 
 
 def fitted(grid: Grid, width: int) -> list[Grid]:
-    """The grid in parts that each fit a terminal of `width` characters, a few columns a part."""
+    """Split a grid into parts that each fit a terminal of `width` characters, a few columns a part."""
     rows = (*grid.ours, *grid.printed)
     room = width - 4 - max(len(name) for name, _ in rows)
     ends, used = [], 0
@@ -147,7 +157,7 @@ def fitted(grid: Grid, width: int) -> list[Grid]:
 
 
 def rich_table(grid: Grid) -> Table:
-    """The table for a terminal: better in green, worse in red."""
+    """Draw a table for a terminal: better in green, worse in red."""
     from rich.table import Table
     from rich.text import Text
 
@@ -166,7 +176,7 @@ def rich_table(grid: Grid) -> Table:
 
 
 def markdown(result: Result, *, all_printed: bool = False) -> str:
-    """Every table as GitHub Markdown."""
+    """Write every table as GitHub Markdown, and under them what was degraded and left out."""
     parts = []
     for grid in grids(result, all_printed=all_printed):
         lines = [f"**{heading(grid.metrics)}**, protocol `{grid.title}`", ""]
@@ -177,13 +187,13 @@ def markdown(result: Result, *, all_printed: bool = False) -> str:
         if any(cell.mark for _, cells in grid.ours for cell in cells):
             lines += ["", f"{LEGEND}."]
         parts.append("\n".join(lines))
-    if lost := [f"- {each.name} x{each.scale}: {reason}" for each in result.sets for reason in each.left_out]:
-        parts.append("\n".join(["Left out:", "", *lost]))
+    if lines := notes(result):
+        parts.append("\n".join(f"- {line}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
 def csv_text(result: Result) -> str:
-    """One line a picture and one a mean (picture "mean"), every figure at full precision."""
+    """Write one line a picture and one a mean (picture "mean"), every figure at full precision."""
     metrics = list(result.rows[0].figures)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

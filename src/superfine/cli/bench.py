@@ -22,21 +22,14 @@ def bench(
     The share of peak compares the network's arithmetic with a large matrix product of the same precision on the
     CPU. Takes about a minute; other programs that run meanwhile slow it down.
     """
-    from importlib.util import find_spec
-
     from rich.console import Console
     from rich.table import Table
 
-    from superfine.benchmark.speed import matmul_rate, measure_all
+    from superfine.benchmark.speed import available_engines, matmul_rate, measure_all, reason_for
     from superfine.engines import open_engine
     from superfine.weights import find
 
-    pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]
-    if find_spec("onnxruntime") is not None:
-        pairs.append(("onnxruntime", "fp32"))
-    if find_spec("torch") is not None:
-        pairs += [("pytorch:cpu", "fp32"), ("pytorch:cpu", "bf16"), *_gpu_pairs()]
-    speeds, missing = measure_all(model, scale, pairs, size, repeat)
+    speeds, missing = measure_all(model, scale, available_engines(), size, repeat)
     chosen = open_engine(find(model), scale)
     peaks = {
         each: matmul_rate(each) for each in sorted({s.precision for s in speeds if s.engine == "openvino"} - {"int8"})
@@ -61,20 +54,4 @@ def bench(
     (console if console.is_terminal else Console(width=200)).print(table)
     for line in missing:
         print(f"not measured: {line}")
-    print(f"auto takes {chosen.name} {chosen.precision} on {chosen.device}: {_reason(chosen.name, chosen.precision)}")
-
-
-def _gpu_pairs() -> list[tuple[str, str]]:
-    import torch
-
-    if torch.cuda.is_available():
-        return [("pytorch:cuda", precision) for precision in ("fp32", "bf16")]
-    return [("pytorch:mps", "fp32")] if torch.backends.mps.is_available() else []
-
-
-def _reason(engine: str, precision: str) -> str:
-    if engine == "pytorch":
-        return "PyTorch sees a GPU"
-    if precision == "bf16":
-        return "no GPU for PyTorch, and this CPU computes in bfloat16; int8 is for those who ask for it"
-    return "no GPU for PyTorch, and this CPU has no arithmetic in bfloat16"
+    print(f"auto takes {chosen.name} {chosen.precision} on {chosen.device}: {reason_for(chosen)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +21,7 @@ _TRUST = "How sure"
 
 @dataclass(frozen=True)
 class _Files:
-    """Where results go; None writes none."""
+    """The files to write; None writes none."""
 
     json: Path | None
     csv: Path | None
@@ -103,6 +102,12 @@ _Compare = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
 ]
+_Degrade = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW", help="Make LR worse first: jpeg:40, noise:15 or blur:1.0; several: jpeg:40,noise:15, in order."
+    ),
+]
 
 
 def benchmark(
@@ -115,6 +120,7 @@ def benchmark(
     engine: _Engine = "auto",
     precision: _Precision = "auto",
     tile: _Tile = None,
+    degrade: _Degrade = None,
     skip_broken: _SkipBroken = False,
     all_printed: _AllPrinted = False,
     json: _Json = None,
@@ -140,11 +146,13 @@ def benchmark(
     - matlab: SR and luma rounded to 8 bits, gray pictures taken as gray, as MATLAB programs do
     - rgb: SR rounded to 8 bits, all three channels
     """
-    from superfine.benchmark import Request
-    from superfine.benchmark.pictures import parse_box
+    from superfine.benchmark import Request, check_writable
+    from superfine.benchmark.degrade import parse_degradations
+    from superfine.benchmark.pictures import open_gallery, parse_box
+    from superfine.benchmark.significance import parse_pair
 
     files = _Files(json, csv, markdown, html, sheet)
-    refuse_unwritable([json, csv, markdown, html, sheet, save])
+    check_writable([json, csv, markdown, html, sheet, save])
     models = listed(model, "esrgcnn")
     if bicubic and "bicubic" not in models:
         models = ["bicubic", *models]
@@ -157,20 +165,21 @@ def benchmark(
         engine=engine,
         precision=precision,
         tile=tile,
+        degradations=parse_degradations(degrade or ""),
         skip_broken=skip_broken,
     )
-    pair = _two(compare, models) if compare else None
-    wanted = parse_box(box) if box else None
-    gallery = _gallery(request, picture, save) if html or sheet or save else None
+    pair = parse_pair(compare, models) if compare else None
+    crop = parse_box(box) if box else None
+    gallery = open_gallery(request, picture or (), save) if html or sheet or save else None
     result = _run(request)
     # Nothing below may cost what was measured: the table first, then each file, JSON before the others.
     _show(result, all_printed)
-    _write(result, files, gallery, wanted, all_printed)
+    _write(result, files, gallery, crop, all_printed)
     _show_trust(result, interval, pair)
 
 
 def listed(values: list[str] | None, default: str) -> list[str]:
-    """Every value of an option given several times, or once with commas; each once, in order."""
+    """List every value of an option given several times, or once with commas; each once, in order."""
     parts = [part.strip() for value in values or [default] for part in value.split(",")]
     found = list(dict.fromkeys(part for part in parts if part))
     if not found:
@@ -179,43 +188,10 @@ def listed(values: list[str] | None, default: str) -> list[str]:
 
 
 def scale_of(text: str) -> int:
+    """Read a scale, 2, 3 or 4; raise ModelError for anything else."""
     if text not in ("2", "3", "4"):
         raise ModelError(f"no scale {text}; choose 2, 3 or 4")
     return int(text)
-
-
-def _two(text: str, models: Sequence[str]) -> tuple[str, str]:
-    """The two models of --compare, checked before anything is measured."""
-    first, comma, second = (part.strip() for part in text.partition(","))
-    if not comma or not first or not second or "," in second:
-        raise DataError(f"--compare got {text!r}; name two models, as in esrgcnn,bicubic")
-    for name in (first, second):
-        if name not in (*models, *(Path(model).stem for model in models)):
-            raise DataError(f"cannot compare {name!r}: measured are {', '.join(models)}")
-    return first, second
-
-
-def refuse_unwritable(paths: Sequence[Path | None]) -> None:
-    """Before the hour of measuring, not after it."""
-    for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise DataError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-
-
-def _gallery(request: Request, names: list[str] | None, save: Path | None) -> Gallery:
-    from superfine.benchmark import sets
-    from superfine.benchmark.pictures import Gallery
-    from superfine.quality.protocols import protocol_named
-
-    chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
-    have = {case.name for each in chosen for case in each.cases}
-    if missing := [name for name in names or () if name not in have]:
-        raise DataError(f"no picture {missing[0]!r} in {', '.join(dict.fromkeys(each.name for each in chosen))}")
-    # Every picture is kept losslessly in the page: few of each set where there are many sets.
-    most = max(1, 8 // (len(request.folders) * len(request.scales)))
-    gallery = Gallery(protocol_named(request.protocols[0]), names or (), most=most, folder=save)
-    request.keep = gallery.keep
-    return gallery
 
 
 def _run(request: Request) -> Result:
@@ -265,9 +241,8 @@ def _show(result: Result, all_printed: bool) -> None:
             console.print(tables.rich_table(part))
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
         console.print(tables.LEGEND)
-    for record in result.sets:
-        for reason in record.left_out:
-            console.print(f"left out of {record.name} x{record.scale}: {reason}", highlight=False, markup=False)
+    for line in tables.notes(result):
+        console.print(line, highlight=False, markup=False)
 
 
 def _show_trust(result: Result, interval: bool, pair: tuple[str, str] | None) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from superfine.errors import DataError, ModelError, SuperfineError
-
-if TYPE_CHECKING:
-    from superfine.benchmark.explain import Explained, Laboratory
+from superfine.errors import DataError, ModelError
 
 
 def explain(
@@ -35,17 +31,23 @@ def explain(
     - superfine explain paper.json standard.json --data Set5
     """
     from superfine.benchmark import load
-    from superfine.benchmark.explain import Laboratory, explain
+    from superfine.benchmark.explain import explain
+    from superfine.benchmark.explain_steps import Laboratory, write_explanation
 
     a, b = load(first), load(second)
-    _refuse_missing(data or [], weights or [])
+    for folder in data or []:
+        if not folder.is_dir():
+            raise DataError(f"no folder {folder}; give the folder of a benchmark set, or of several")
+    for name in weights or []:
+        if not Path(name).is_file():
+            raise ModelError(f"no weights file {name}")
     laboratory = Laboratory(data, weights or []) if data else None
     comparable = explain(a, b)
     chosen = [each for each in comparable if set in (None, each.first.set) and scale in (None, each.first.scale)]
     if not chosen:
         have = ", ".join(dict.fromkeys(f"{each.first.set} x{each.first.scale}" for each in comparable))
         raise DataError(f"the two results share nothing of that set and scale; they share {have}")
-    complete = [_tell(each, laboratory) for each in chosen]
+    complete = [write_explanation(each, laboratory, typer.echo) for each in chosen]
     if a.versions != b.versions:
         typer.echo(f"Versions: {_differing(a.versions, b.versions)}")
     if a.machine != b.machine:
@@ -56,74 +58,6 @@ def explain(
         raise typer.Exit(1)
 
 
-def _refuse_missing(folders: Sequence[Path], weights: Sequence[str]) -> None:
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"no folder {folder}; give the folder of a benchmark set, or of several")
-    for name in weights:
-        if not Path(name).is_file():
-            raise ModelError(f"no weights file {name}")
-
-
-def _tell(each: Explained, laboratory: Laboratory | None) -> bool:
-    """Print one comparison; whether everything that was to be measured could be."""
-    one, other = each.first, each.second
-    metrics = [name for name in one.figures if name in other.figures]
-    typer.echo(f"{one.set} x{one.scale}: {one.model}, {one.protocol} against {other.model}, {other.protocol}")
-    for name in metrics:
-        typer.echo(f"  {name}: {_signed(one.figures[name], other.figures[name], name)}")
-    complete = True
-    if laboratory is None or not each.factors:
-        for factor in each.factors:
-            typer.echo(f"  differs: {factor.name}: {factor.before} → {factor.after}")
-    else:
-        complete = _tell_steps(each, laboratory, metrics)
-    if not each.factors:
-        equal = all(_close(one.figures[name], other.figures[name]) for name in metrics)
-        typer.echo("  nothing differs" if equal else "  nothing recorded differs; compare the versions and machines")
-    elif each.same:
-        typer.echo(f"  same: {', '.join(each.same)}")
-    return complete
-
-
-def _tell_steps(each: Explained, laboratory: Laboratory, metrics: list[str]) -> bool:
-    from superfine.benchmark.explain import measure_steps
-
-    told = 0
-    last = None
-    try:
-        for step in measure_steps(each, laboratory, metrics):
-            if not told and (again := [n for n in metrics if not _close(step.before[n], each.first.figures[n])]):
-                old = each.first.figures
-                gaps = ", ".join(f"{name} {_signed(old[name], step.before[name], name)}" for name in again)
-                typer.echo(f"  the first, measured again here: {gaps} (versions or machine)")
-            worth = ", ".join(f"{name} {_signed(step.before[name], step.after[name], name)}" for name in metrics)
-            typer.echo(f"  {step.factor.name}: {step.factor.before} → {step.factor.after}: {worth}")
-            told, last = told + 1, step.after
-    except SuperfineError as error:
-        for factor in each.factors[told:]:
-            typer.echo(f"  differs, not measured: {factor.name}: {factor.before} → {factor.after}")
-        typer.echo(f"  cannot measure further here: {error}")
-        return False
-    rest = [name for name in metrics if last and not _close(last[name], each.second.figures[name])]
-    for name in rest:
-        if last:
-            gap = _signed(last[name], each.second.figures[name], name)
-            typer.echo(f"  left over, {name}: {gap} (versions or machine)")
-    return True
-
-
-def _close(a: float, b: float) -> bool:
-    return a == b or abs(a - b) < 5e-5
-
-
-def _signed(before: float, after: float, name: str) -> str:
-    digits, unit = (3, " dB") if name in ("psnr", "consistency") else (4, "")
-    if math.isinf(before) or math.isinf(after):
-        return f"{before:.{digits}f} → {after:.{digits}f}"
-    return f"{before:.{digits}f} → {after:.{digits}f} ({after - before:+.{digits}f}{unit})"
-
-
-def _differing(a: dict[str, object] | dict[str, str], b: dict[str, object] | dict[str, str]) -> str:
+def _differing(a: Mapping[str, object], b: Mapping[str, object]) -> str:
     keys = [key for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
     return ", ".join(f"{key} {a.get(key, '–')} → {b.get(key, '–')}" for key in keys)

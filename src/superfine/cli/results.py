@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from superfine.errors import DataError
-
 
 def results(
     files: Annotated[
@@ -26,25 +24,8 @@ def results(
 
     - superfine results --readme README.md
     """
-    from superfine.benchmark import load, results_page, save
+    from superfine.benchmark.results_page import write_pages
 
-    folder = Path("docs/results")
-    chosen = files or sorted(folder.glob("benchmark*.json"))
-    loaded = [load(path) for path in chosen]
-    found = costs or (folder / "complexity.json" if (folder / "complexity.json").is_file() else None)
-    wanted = {page: results_page.page(loaded, results_page.load_costs(found) if found else None)}
-    if readme is not None:
-        if not readme.is_file():
-            raise DataError(f"no file {readme} to put the table into")
-        text = readme.read_text(encoding="utf-8")
-        wanted[readme] = results_page.put_block(text, results_page.readme_block(loaded), str(readme))
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
-    if check:
-        if stale:
-            raise DataError(f"{', '.join(map(str, stale))} would change; run superfine results without --check")
-        return
-    for path in stale:
-        save(wanted[path], path)
-        typer.echo(f"wrote {path}")
-    if not stale:
-        typer.echo("nothing to change")
+    changed = write_pages(files or [], costs, page, readme, check=check)
+    if not check:
+        print("\n".join(f"wrote {path}" for path in changed) or "nothing to change")

@@ -1,4 +1,4 @@
-"""Public data sets: where they officially live, fetching them, checking them, and making LR folders from HR ones."""
+"""Fetch public data sets from their official addresses, verify them, and make LR folders from HR ones."""
 
 from superfine.datasets.catalogue import DataSet, RemoteFile, catalogue, dataset_named
 from superfine.datasets.fetch import fetch

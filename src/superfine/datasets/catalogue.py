@@ -1,4 +1,4 @@
-"""The catalogue of public data sets, read from a TOML file: the package's own, or one of the user's."""
+"""Read the catalogue of public data sets from the package's TOML file or the user's own."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's name at its address."""
+        """Name of the file at its address."""
         return self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set: where it lives, on what terms, and how to tell that a copy is the right one."""
+    """A data set with its addresses, terms and the hashes that verify a copy."""
 
     name: str
     title: str
@@ -43,7 +43,7 @@ class DataSet:
     on_request: str = ""  # why it cannot be fetched, and what to do instead
 
     def chosen(self, parts: Sequence[str]) -> list[RemoteFile]:
-        """The files of those parts; without any, all that are not optional. Raises DataError for an unknown part."""
+        """Return the files of those parts; without parts, all that are not optional. Raises DataError if unknown."""
         have = [file.part for file in self.files]
         for part in parts:
             if part not in have:
@@ -52,10 +52,10 @@ class DataSet:
 
 
 def catalogue(path: Path | None = None) -> list[DataSet]:
-    """Every data set in a catalogue file; None is the package's own.
+    """Read every data set of a catalogue file; None is the package's own.
 
     Raises:
-        DataError: no such file, or one that is no catalogue.
+        DataError: no such file, or a file that is not a catalogue.
     """
     try:
         source = resources.files(__name__.rpartition(".")[0]) / "catalogue.toml" if path is None else path
@@ -65,11 +65,13 @@ def catalogue(path: Path | None = None) -> list[DataSet]:
         raise DataError(f"cannot read the catalogue {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
         raise DataError(
-            f"{path} is no catalogue of data sets ({error}); see datasets/catalogue.toml for one"
+            f"{path} is not a catalogue of data sets ({error}); see datasets/catalogue.toml for one"
         ) from error
 
 
 def _data_set(name: str, fields: dict[str, Any]) -> DataSet:
+    """Build a data set from its table in the catalogue."""
+    """Build a data set from its table in the catalogue."""
     files = tuple(RemoteFile(**file) for file in fields.pop("files", []))
     pixels = {int(scale[1:]): digest for scale, digest in fields.pop("pixels", {}).items()}
     if any(file.url.partition("://")[0] not in ("http", "https") for file in files):
@@ -78,7 +80,7 @@ def _data_set(name: str, fields: dict[str, Any]) -> DataSet:
 
 
 def dataset_named(name: str, path: Path | None = None) -> DataSet:
-    """The data set of that name, in any case; raises DataError naming the ones there are."""
+    """Find a data set by name, in upper or lower case. Raises DataError with the known names."""
     sets = catalogue(path)
     wanted = {"bsd100": "b100", "bsds100": "b100"}.get(name.lower(), name.lower())
     for each in sets:

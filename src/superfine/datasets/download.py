@@ -1,4 +1,4 @@
-"""One file from an address to a place on disk: resumed where it broke off, checked before it counts as there."""
+"""Download one file: resume where an earlier try stopped, and check it before it gets its name."""
 
 from __future__ import annotations
 
@@ -19,25 +19,31 @@ from superfine.errors import DataError
 Progress = Callable[[str, int, int | None], None]
 """Called with (file name, bytes there, bytes in all or None)."""
 
-_CHUNK = 1 << 17  # what a killed download can lose
+_CHUNK = 1 << 17  # the most a killed download can lose
 _TRIES = 4
 _TIMEOUT = 30.0  # seconds without a byte
 
 
 @dataclass(frozen=True)
-class _Partial:
-    """A download on its way: the bytes, and beside them which version of the remote file they belong to."""
+class _PartialDownload:
+    """An unfinished download, with a note of the remote file's version beside it."""
 
     path: Path
 
     @property
     def note(self) -> Path:
+        """File with the version."""
+        """File with the version."""
         return self.path.with_suffix(self.path.suffix + ".json")
 
     def size(self) -> int:
+        """Return the bytes that are there."""
+        """Return the bytes that are there."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self) -> str:
+        """Return the remote file's version; "" if unknown."""
+        """Return the remote file's version; "" if unknown."""
         try:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
             return str(noted["version"]) if isinstance(noted, dict) else ""
@@ -45,27 +51,29 @@ class _Partial:
             return ""
 
     def remove(self) -> None:
+        """Delete the bytes and the note."""
+        """Delete the bytes and the note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
 
 def download(file: RemoteFile, target: Path, progress: Progress | None = None) -> None:
-    """Fetch `file` to `target`; what an earlier call left half done is gone on with.
+    """Download `file` to `target`, continuing an earlier call that was interrupted.
 
     Raises:
-        DataError: no connection, a file that is not there any more, one of another size or checksum, a full disk.
+        DataError: no connection, a missing file, a wrong size or checksum, a full disk.
     """
-    partial = _Partial(target.with_name(target.name + ".part"))
+    partial = _PartialDownload(target.with_name(target.name + ".part"))
     report = progress or (lambda *_: None)
     for attempt in range(_TRIES):
         try:
             total = _transfer(file, partial, report)
         except urllib.error.HTTPError as error:
-            raise DataError(_refused(file, error)) from error
+            raise DataError(_http_message(file, error)) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            if attempt + 1 < _TRIES and not _no_network(error):
+            if attempt + 1 < _TRIES and not _is_offline(error):
                 continue
-            raise DataError(_unreachable(file, error, partial.size())) from error
+            raise DataError(_network_message(file, error, partial.size())) from error
         except OSError as error:
             raise DataError(f"cannot write {partial.path}: {error.strerror or error}") from error
         if total is None or partial.size() >= total:
@@ -79,8 +87,8 @@ def download(file: RemoteFile, target: Path, progress: Progress | None = None) -
     partial.note.unlink(missing_ok=True)
 
 
-def _transfer(file: RemoteFile, partial: _Partial, report: Progress) -> int | None:
-    """One request, appended to what is there. The length of the whole file, where the server says it."""
+def _transfer(file: RemoteFile, partial: _PartialDownload, report: Progress) -> int | None:
+    """Send one request and append its answer; return the length of the whole file if it is known."""
     have, version = partial.size(), partial.version()
     headers = {"User-Agent": "superfine", "Accept-Encoding": "identity"}
     # If-Range: the rest only if the file is still the one the first part came from, otherwise all of it.
@@ -91,7 +99,7 @@ def _transfer(file: RemoteFile, partial: _Partial, report: Progress) -> int | No
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
-        # Nothing lies beyond what is here: either it is whole, which the checksum tells, or it is another file.
+        # There are no bytes after ours: the file is whole, which the checksum will show, or it is another file.
         error.close()
         if have == file.bytes:
             return have
@@ -99,18 +107,20 @@ def _transfer(file: RemoteFile, partial: _Partial, report: Progress) -> int | No
         return _transfer(file, partial, report)
     with answer:
         if answer.headers.get_content_type() == "text/html":
-            raise DataError(f"{file.url} answered with a web page and not a file; {_moved(file)}")
+            raise DataError(f"{file.url} answered with a web page and not a file; {_moved_hint(file)}")
         resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else file.bytes
-        _note(partial, answer.headers)
+        _save_version(partial, answer.headers)
         with partial.path.open("ab" if resumed else "wb") as out:
             _copy(answer, out, lambda done: report(file.name, have + done, total))
     return total
 
 
 def _copy(answer: Any, out: BinaryIO, report: Callable[[int], None]) -> None:
+    """Copy the answer to a file and report the bytes."""
+    """Copy the answer to a file and report the bytes."""
     done = 0
     while chunk := answer.read(_CHUNK):
         out.write(chunk)
@@ -118,18 +128,22 @@ def _copy(answer: Any, out: BinaryIO, report: Callable[[int], None]) -> None:
         report(done)
 
 
-def _note(partial: _Partial, headers: Any) -> None:
+def _save_version(partial: _PartialDownload, headers: Any) -> None:
+    """Note the remote file's version, so that a later try can resume."""
+    """Note the remote file's version, so that a later try can resume."""
     tag = headers.get("ETag") or ""
     # A weak tag does not promise equal bytes, so it may not be resumed on.
     version = (tag if not tag.startswith("W/") else "") or headers.get("Last-Modified") or ""
     partial.note.write_text(json.dumps({"version": version}), encoding="utf-8")
 
 
-def _check(file: RemoteFile, partial: _Partial) -> None:
+def _check(file: RemoteFile, partial: _PartialDownload) -> None:
+    """Raise DataError, and delete the file, if its size or checksum is not the catalogue's."""
+    """Raise DataError, and delete the file, if its size or checksum is not the catalogue's."""
     size = partial.size()
     if file.bytes is not None and size != file.bytes:
         partial.remove()
-        raise DataError(f"{file.url} has {size:,} bytes, the catalogue says {file.bytes:,}; {_moved(file)}")
+        raise DataError(f"{file.url} has {size:,} bytes, the catalogue says {file.bytes:,}; {_moved_hint(file)}")
     if file.sha256 is not None and (found := sha256_of(partial.path)) != file.sha256:
         partial.remove()
         raise DataError(
@@ -138,24 +152,32 @@ def _check(file: RemoteFile, partial: _Partial) -> None:
         )
 
 
-def _moved(file: RemoteFile) -> str:
+def _moved_hint(file: RemoteFile) -> str:
+    """Say what to do if the file has moved."""
+    """Say what to do if the file has moved."""
     return "it may have moved: look at the data set's home page, and give a catalogue of your own with --catalogue"
 
 
-def _refused(file: RemoteFile, error: urllib.error.HTTPError) -> str:
+def _http_message(file: RemoteFile, error: urllib.error.HTTPError) -> str:
+    """Explain an HTTP error."""
+    """Explain an HTTP error."""
     if error.code in (404, 410):
-        return f"{file.url} is not there any more (HTTP {error.code}); {_moved(file)}"
+        return f"{file.url} no longer exists (HTTP {error.code}); {_moved_hint(file)}"
     if error.code in (401, 403):
-        return f"{file.url} may not be fetched (HTTP {error.code}); {_moved(file)}"
+        return f"{file.url} may not be fetched (HTTP {error.code}); {_moved_hint(file)}"
     return f"{file.url} cannot be fetched now (HTTP {error.code} {error.reason}); try again later"
 
 
-def _no_network(error: BaseException) -> bool:
+def _is_offline(error: BaseException) -> bool:
+    """Return True for errors that a new try will not mend."""
+    """Return True for errors that a new try will not mend."""
     reason = getattr(error, "reason", error)
     return isinstance(reason, (socket.gaierror, ConnectionRefusedError))
 
 
-def _unreachable(file: RemoteFile, error: BaseException, kept: int) -> str:
+def _network_message(file: RemoteFile, error: BaseException, kept: int) -> str:
+    """Explain a failed connection."""
+    """Explain a failed connection."""
     host = file.url.partition("://")[2].partition("/")[0]
     reason = getattr(error, "reason", None) or error
     rest = f"; {kept:,} bytes are kept, run it again to go on" if kept else ""

@@ -1,4 +1,4 @@
-"""A data set from its official address into a folder: downloaded, checked, unpacked, and written down."""
+"""Download a data set from its official address, check it, unpack it, and record its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from superfine.datasets.download import Progress, download
 from superfine.errors import DataError
 
 MANIFEST = "superfine-data.json"
-"""Beside the pictures of a fetched set: where each file came from, and the SHA-256 of every one."""
+"""File in the folder of a fetched set with the source and SHA-256 of every file."""
 
 
 def fetch(
@@ -27,20 +27,20 @@ def fetch(
     keep_archives: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Bring a data set into `folder`/NAME; parts that are there already are not fetched again.
+    """Download a data set into `folder`/NAME; parts that are there already are skipped.
 
     Args:
         data: what to fetch.
         folder: made if it does not exist.
         parts: which of its files; empty takes those that are not optional.
         keep_archives: do not delete a zip file once it is unpacked.
-        progress: told about every piece that comes.
+        progress: called after every piece.
 
     Returns:
         the folder of the set.
 
     Raises:
-        DataError: a set that is given on request only; whatever `download` raises; an archive that cannot be unpacked.
+        DataError: a set that is only given on request; any error of `download`; an archive that cannot be unpacked.
     """
     if not data.files:
         raise DataError(f"{data.name} cannot be fetched: {data.on_request or f'see {data.homepage}'}")
@@ -62,6 +62,7 @@ def fetch(
 def _fetch_parts(
     name: str, chosen: Sequence[RemoteFile], target: Path, keep_archives: bool, progress: Progress | None
 ) -> None:
+    """Download and unpack every chosen part that the manifest does not list yet."""
     manifest = read_manifest(target)
     for file in chosen:
         if file.part in manifest["parts"]:
@@ -80,7 +81,7 @@ def _fetch_parts(
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
-    """{"parts": part → where from, "files": path → SHA-256}; both empty where nothing was fetched yet."""
+    """Read {"parts": part → source, "files": path → SHA-256}; both are empty before the first fetch."""
     path = folder / MANIFEST
     if not path.is_file():
         return {"parts": {}, "files": {}}
@@ -92,10 +93,14 @@ def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def _write_manifest(folder: Path, name: str, manifest: dict[str, dict[str, object]]) -> None:
+    """Replace the manifest in one step."""
+    """Replace the manifest in one step."""
     replace_file(folder / MANIFEST, (json.dumps({"name": name, **manifest}, indent=1) + "\n").encode())
 
 
 def _refuse_full_disk(file: RemoteFile, folder: Path) -> None:
+    """Raise DataError if the disk has no room for the archive and its content."""
+    """Raise DataError if the disk has no room for the archive and its content."""
     # The archive and what comes out of it lie side by side for a while; pictures hardly shrink in a zip file.
     if file.bytes and (free := shutil.disk_usage(folder).free) < 2 * file.bytes:
         raise DataError(f"{file.name} needs {2 * file.bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free")
@@ -106,7 +111,7 @@ def unpack(archive: Path, folder: Path, *, strip: bool = False) -> dict[str, str
 
     Args:
         archive: the zip file.
-        folder: where its members go.
+        folder: for its members.
         strip: drop the one folder that all members lie in.
 
     Returns:
@@ -117,27 +122,33 @@ def unpack(archive: Path, folder: Path, *, strip: bool = False) -> dict[str, str
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [each for each in opened.infolist() if not each.is_dir() and _wanted(each.filename)]
+            members = [each for each in opened.infolist() if not each.is_dir() and _is_picture_data(each.filename)]
             prefix = _common_folder([each.filename for each in members]) if strip else ""
-            names = {each: _safe(each, each.filename.removeprefix(prefix), archive) for each in members}
+            names = {each: _safe_name(each, each.filename.removeprefix(prefix), archive) for each in members}
             return {name: _extract(opened, each, folder / name) for each, name in names.items()}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive} is no whole zip file ({error}); remove it and fetch again") from error
+        raise DataError(f"{archive} is not a complete zip file ({error}); remove it and fetch again") from error
     except OSError as error:
         raise DataError(f"cannot unpack {archive}: {error.strerror or error}") from error
 
 
-def _wanted(name: str) -> bool:
+def _is_picture_data(name: str) -> bool:
+    """Return False for the files that file managers add."""
+    """Return False for the files that file managers add."""
     return not name.startswith("__MACOSX/") and PurePosixPath(name).name not in (".DS_Store", "Thumbs.db")
 
 
 def _common_folder(names: Sequence[str]) -> str:
+    """Return the one folder that holds all names, with its slash; "" if there is none."""
+    """Return the one folder that holds all names, with its slash; "" if there is none."""
     tops = {name.partition("/")[0] for name in names}
     nested = all("/" in name for name in names)
     return f"{tops.pop()}/" if len(tops) == 1 and nested else ""
 
 
-def _safe(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
+def _safe_name(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
+    """Return the name as a path inside the folder. Raises DataError for a name that leads outside."""
+    """Return the name as a path inside the folder. Raises DataError for a name that leads outside."""
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts
     if outside or stat.S_ISLNK(member.external_attr >> 16):
@@ -146,6 +157,8 @@ def _safe(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
+    """Unpack one member; return its SHA-256."""
+    """Unpack one member; return its SHA-256."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with opened.open(member) as source, whole_file(target) as out:
         shutil.copyfileobj(source, out, 1 << 20)

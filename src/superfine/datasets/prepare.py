@@ -1,4 +1,4 @@
-"""Low-resolution folders for a folder of originals, by the bit-exact bicubic, several pictures at a time."""
+"""Make low-resolution folders from a folder of originals by the bit-exact bicubic, in parallel."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from superfine.images.resize import crop_to_multiple, downscale
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` did."""
+    """The result of `prepare`."""
 
     folder: Path  # the LR folder, with X2, X3, ... inside
     written: int
-    kept: int  # were there already
+    kept: int  # existed already
     failed: list[str]  # one line a picture that could not be read
 
 
 @dataclass(frozen=True)
 class _Job:
+    """One original and its missing LR files."""
+
+    """One original and its missing LR files."""
+
     source: Path
     targets: dict[int, Path]  # scale → LR file
 
 
 def lr_folder(folder: Path) -> Path:
-    """Where the small pictures of a folder of originals go: DIV2K_train_HR → DIV2K_train_LR_bicubic, beside it."""
+    """Return the LR folder beside a folder of originals: DIV2K_train_HR → DIV2K_train_LR_bicubic."""
     resolved = folder.resolve()
     return resolved.with_name(resolved.name.removesuffix("_HR") + "_LR_bicubic")
 
@@ -44,16 +48,16 @@ def prepare(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Make `out`/XS/NAMExS.png for every picture of `folder` at every scale: DIV2K's own layout.
+    """Make `out`/XS/NAMExS.png for every picture of `folder` at every scale (the layout of DIV2K).
 
     Originals are cut to a multiple of the scale first (top left part). Pictures keep their depth.
 
     Args:
         folder: of originals.
         scales: 2 or more each.
-        out: where the small ones go; None is `lr_folder(folder)`.
+        out: folder for the small pictures; None is `lr_folder(folder)`.
         workers: processes; None is one a core.
-        overwrite: make those again that are there.
+        overwrite: make existing files again.
         progress: called with (pictures done, pictures in all).
 
     Raises:
@@ -86,6 +90,8 @@ def prepare(
 
 
 def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None) -> list[tuple[_Job, str]]:
+    """Run all jobs in processes; return those that failed, with the reason."""
+    """Run all jobs in processes; return those that failed, with the reason."""
     failed = []
     if not jobs:
         return []
@@ -100,7 +106,7 @@ def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | 
 
 
 def _shrink(job: _Job) -> str:
-    """Make one picture's small ones; the reason if it cannot be done, otherwise nothing."""
+    """Make the LR files of one picture; return the reason if that fails, otherwise ""."""
     try:
         picture = images.read(job.source)
         for scale, target in job.targets.items():

@@ -1,4 +1,4 @@
-"""Is a copy of a data set whole, and is it the one that published figures were measured on?"""
+"""Check that a copy of a data set is complete and is the one that published figures were measured on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from superfine.errors import DataError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """The result of one check."""
 
     good: bool
     text: str
 
 
 def verify(folder: Path, data: DataSet | None) -> Iterator[Finding]:
-    """Check a folder against what was written down when it was fetched, and against the catalogue's pixel hashes.
+    """Check a folder against the manifest of its download and the catalogue's pixel hashes.
 
     Args:
         folder: of one data set.
-        data: what the catalogue says about it; None if it is not in the catalogue.
+        data: its entry in the catalogue; None if it has none.
 
     Raises:
-        DataError: no such folder, or one about which nothing is known.
+        DataError: no such folder, or a folder without manifest and catalogue entry.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; fetch the data set first, or name the folder it lies in")
@@ -48,6 +48,8 @@ def verify(folder: Path, data: DataSet | None) -> Iterator[Finding]:
 
 
 def _against_manifest(folder: Path, files: dict[str, str]) -> Iterator[Finding]:
+    """Compare the SHA-256 of every file."""
+    """Compare the SHA-256 of every file."""
     bad = 0
     for name, digest in files.items():
         path = folder / name
@@ -63,6 +65,8 @@ def _against_manifest(folder: Path, files: dict[str, str]) -> Iterator[Finding]:
 
 
 def _has_scale(folder: Path, scale: int) -> bool:
+    """Return True if the folder holds pairs of this scale."""
+    """Return True if the folder holds pairs of this scale."""
     try:
         sets.find_set(folder, scale)
     except DataError:
@@ -71,6 +75,8 @@ def _has_scale(folder: Path, scale: int) -> bool:
 
 
 def _against_pixels(folder: Path, scale: int, wanted: str) -> Finding:
+    """Compare the pixel hash of all pairs of a scale."""
+    """Compare the pixel hash of all pairs of a scale."""
     chosen = sets.find_set(folder, scale)
     try:
         found = pairs_hash(chosen)
@@ -82,7 +88,7 @@ def _against_pixels(folder: Path, scale: int, wanted: str) -> Finding:
 
 
 def pairs_hash(chosen: sets.BenchmarkSet) -> str:
-    """SHA-256 over the names and pixel hashes of all pairs of a set, as a benchmark's result states it."""
+    """Compute the SHA-256 of names and pixel hashes of all pairs of a set, as a benchmark's result states it."""
     digest = hashlib.sha256()
     for pair in sets.pairs(chosen):
         digest.update(f"{pair.name} {sets.pixel_hash(pair.hr)} {sets.pixel_hash(pair.lr)}\n".encode())

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.engines.base import round_to_uint8, widen
-from superfine.errors import EngineError
+from superfine.errors import EngineError, install_command
 
 try:
     import onnxruntime
 except ModuleNotFoundError as error:
     raise EngineError(
-        "engine 'onnxruntime' needs ONNX Runtime, which is not installed: pip install 'superfine[onnxruntime]'"
+        f"engine 'onnxruntime' needs ONNX Runtime, which is not installed: {install_command('onnxruntime')}"
     ) from error
 
 if TYPE_CHECKING:

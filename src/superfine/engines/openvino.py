@@ -22,7 +22,7 @@ from superfine.engines.graphs import (
     with_wide_end,
 )
 from superfine.engines.int8 import quantized, read_int8
-from superfine.errors import EngineError
+from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -243,7 +243,7 @@ def _graph_of_model(model: Model, scale: int) -> ov.Model:
     if find_spec("torch") is None:
         raise EngineError(
             f"{model.name!r} has no graph for x{scale}, and PyTorch, which could make one, is not installed: "
-            "pip install 'superfine[torch]', or run `superfine export` where it is"
+            f"{install_command('torch')}, or run `superfine export` where it is"
         )
     from superfine.weights import network_file
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.errors import EngineError
+from superfine.errors import EngineError, install_command
 
 try:
     import torch
 except ModuleNotFoundError as error:
-    raise EngineError(
-        "engine 'pytorch' needs PyTorch, which is not installed: pip install 'superfine[torch]'"
-    ) from error
+    raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
 from superfine.nets.kernels.precision import native_bf16
 from superfine.weights import network_file

@@ -1,4 +1,4 @@
-"""Pictures: files in and out, colour, sizes. Holds no network and needs none."""
+"""Read, convert, resize and write pictures, without any network."""
 
 from superfine.images.files import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, from_pil, read, to_pil, write
 

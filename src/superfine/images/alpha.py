@@ -1,11 +1,10 @@
-"""Transparency, so that an upscaled cut-out has no dark or light fringe.
+"""Prepare transparent pictures for upscaling, so that the edge of a cut-out gets no dark or light fringe.
 
-Alpha is straight here: colour and coverage are magnified apart and meet again in whatever composites
-them. A network (or any filter) that magnifies the colour looks across the cut-out's edge, into
-pixels nobody can see and whose colour is an accident, black most often. So those are given
-the colour of their visible neighbours first:
+Alpha is straight (not premultiplied): colour and alpha are upscaled separately. A network, or any filter, also
+reads the invisible pixels beyond the edge of a cut-out. Their colour is arbitrary, most often black, so they first
+get the colour of their visible neighbours:
 
-    colour = extend_edges(picture.pixels, picture.alpha)     # then magnify colour, and magnify alpha
+    colour = extend_edges(picture.pixels, picture.alpha)     # then upscale colour and alpha separately
 """
 
 from typing import Any
@@ -15,16 +14,16 @@ from numpy.typing import NDArray
 
 from superfine.images.depth import Pixels
 
-STEADY_REACH = 2
-"""LR pixels: a sample whose neighbourhood of this radius is even is not touched by magnifying it."""
+UNIFORM_RADIUS = 2
+"""Radius in LR pixels: alpha that is constant this far around a pixel keeps its value when upscaled."""
 
 
 def extend_edges(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """Pixels with every fully transparent one filled from the visible ones around it; the others as they were.
+    """Fill every fully transparent pixel from the visible pixels around it; leave the others as they are.
 
-    pixels: HWC, uint8, uint16 or float32; alpha: HW of the same size, 0 meaning fully transparent.
-    Returns the same type; the very same array where nothing or everything is transparent. Near the edge a filled
-    pixel is the mean of its visible neighbours, weighted by their alpha; farther off it is a smoother one.
+    pixels: HWC, uint8, uint16 or float32; alpha: HW of the same size, 0 means fully transparent.
+    Returns the same type; the same array if nothing or everything is transparent. Beside the edge a filled pixel is
+    the mean of its visible neighbours, weighted by their alpha; farther away it is a smoother mean.
     """
     clear = alpha == 0
     if not clear.any() or clear.all():
@@ -39,8 +38,8 @@ def extend_edges(pixels: Pixels, alpha: Pixels) -> Pixels:
     return filled
 
 
-def steady(alpha: Pixels) -> NDArray[np.bool_]:
-    """HW: where alpha is even in the whole neighbourhood, so that its magnified value must be the value itself."""
+def is_uniform_around(alpha: Pixels) -> NDArray[np.bool_]:
+    """Return a mask (HW) of the pixels around which alpha is constant, so that upscaling must not change it."""
     low, high = alpha, alpha
     for axis in (0, 1):
         low = _extreme(np.minimum, low, axis)
@@ -50,7 +49,7 @@ def steady(alpha: Pixels) -> NDArray[np.bool_]:
 
 
 def _whole(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """HWC weighted sums divided by their HW weights; where nothing is known, values of the coarser level."""
+    """Divide HWC weighted sums by their HW weights; take pixels without weight from the coarser level."""
     known = weight > 0
     own = np.divide(colour, weight[:, :, None], out=np.zeros_like(colour), where=known[:, :, None])
     if known.all():
@@ -63,7 +62,7 @@ def _whole(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[
 
 
 def _halve(colour: Pixels, weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums over blocks of 2x2 of the weighted colour and of the weight; at an odd border, of what there is."""
+    """Sum the weighted colour and the weight over blocks of 2x2 (smaller ones at an odd border)."""
     height, width = (weight.shape[0] + 1) // 2, (weight.shape[1] + 1) // 2
     sums = np.zeros((height, width, colour.shape[2]), np.float32)
     weights = np.zeros((height, width), np.float32)
@@ -77,7 +76,7 @@ def _halve(colour: Pixels, weight: NDArray[np.float32]) -> tuple[NDArray[np.floa
 
 
 def _push(fine: Pixels, coarse: NDArray[np.float32], where: NDArray[np.bool_]) -> None:
-    """Coarse values into a level of twice the size, where nothing is known there."""
+    """Copy coarse values into a level of twice the size, at the pixels of the mask `where`."""
     values = np.rint(coarse).astype(fine.dtype) if fine.dtype.kind == "u" else coarse
     for down in (0, 1):
         for along in (0, 1):
@@ -87,7 +86,7 @@ def _push(fine: Pixels, coarse: NDArray[np.float32], where: NDArray[np.bool_]) -
 
 
 def _fill_beside(filled: Pixels, pixels: Pixels, weight: NDArray[np.float32], clear: NDArray[np.bool_]) -> None:
-    """Clear pixels that touch visible ones take the mean of exactly those: no fringe by way of the pyramid."""
+    """Give transparent pixels that touch visible ones the mean of exactly those: the pyramid alone leaves a fringe."""
     height, width = clear.shape
     rows, columns = np.nonzero(clear & (_blur((~clear).astype(np.uint8)) > 0))
     total = np.zeros((len(rows), pixels.shape[2]), np.float32)
@@ -103,7 +102,7 @@ def _fill_beside(filled: Pixels, pixels: Pixels, weight: NDArray[np.float32], cl
 
 
 def _blur(values: NDArray[Any]) -> NDArray[Any]:
-    """Sum over the 3x3 neighbourhood (not divided: weights are summed alike), nothing beyond the border."""
+    """Sum over the 3x3 neighbourhood inside the picture (not divided: weights are summed in the same way)."""
     for axis in (0, 1):
         total = values.copy()
         ahead = _slices(axis, slice(1, None))
@@ -115,8 +114,9 @@ def _blur(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _extreme(pick: Any, values: Pixels, axis: int) -> Pixels:
+    """Apply `pick` (np.minimum or np.maximum) over UNIFORM_RADIUS neighbours on both sides along an axis."""
     out = values.copy()
-    for shift in range(1, STEADY_REACH + 1):
+    for shift in range(1, UNIFORM_RADIUS + 1):
         ahead, behind = _slices(axis, slice(shift, None)), _slices(axis, slice(None, -shift))
         out[ahead] = pick(out[ahead], values[behind])
         out[behind] = pick(out[behind], values[ahead])
@@ -124,4 +124,5 @@ def _extreme(pick: Any, values: Pixels, axis: int) -> Pixels:
 
 
 def _slices(axis: int, part: slice) -> tuple[slice, ...]:
+    """Return the index that takes `part` of axis 0 or 1."""
     return (part,) if axis == 0 else (slice(None), part)

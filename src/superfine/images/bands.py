@@ -1,4 +1,4 @@
-"""A picture whose rows come in bands, from the top down: what need never be whole in memory."""
+"""Pictures as bands of rows from the top down, so that the whole never has to be in memory."""
 
 from __future__ import annotations
 
@@ -15,52 +15,55 @@ Band = tuple[Pixels, Pixels | None]
 
 
 @dataclass(frozen=True)
-class Scroll:
-    """A picture as a head and bands of rows; a Picture in memory is one of a single band."""
+class BandedImage:
+    """A picture as a head and bands of rows."""
 
     head: Picture
-    """A Picture of no rows: width, channels, type, and everything a file says beside its pixels."""
+    """A Picture with no rows: it holds width, channels, type and all metadata."""
     height: int
     bands: Iterable[Band]
-    """All rows in order. They may be in the making, so they are gone through once."""
+    """All rows in order. They may be computed on demand, so iterate over them only once."""
 
     @classmethod
-    def of(cls, picture: Picture) -> Scroll:
+    def of(cls, picture: Picture) -> BandedImage:
+        """Wrap a picture in memory as a single band."""
         return cls(head_of(picture), picture.height, [(picture.pixels, picture.alpha)])
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return self.head.width
 
     @property
     def channels(self) -> int:
-        """Samples of a pixel, alpha among them."""
+        """Samples per pixel, alpha included."""
         return int(self.head.pixels.shape[2]) + (self.head.alpha is not None)
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row, alpha included."""
         return self.width * self.channels * self.head.pixels.itemsize
 
 
 @dataclass(frozen=True)
-class Unpacking:
-    """How the rows of a file are had without having them all."""
+class BandSource:
+    """A file whose rows can be read band by band."""
 
     head: Picture
     height: int
     bands: Callable[[], Iterator[Band]]
-    """Gives all rows, from the first, each time anew; they raise OSError where the file is damaged."""
+    """Iterates over all rows from the first, anew at each call; raises OSError where the file is damaged."""
 
 
 def head_of(picture: Picture) -> Picture:
-    """The picture without its rows."""
+    """Return the picture with all its metadata and no rows."""
     # Copies: a slice of no rows would keep the whole array alive.
     alpha = None if picture.alpha is None else picture.alpha[:0].copy()
     return replace(picture, pixels=picture.pixels[:0].copy(), alpha=alpha)
 
 
 def regroup(bands: Iterable[Band], rows: int) -> Iterator[Band]:
-    """The same rows in bands of `rows` each, the last with what is left; views wherever one band suffices."""
+    """Yield the same rows in bands of `rows` rows (the last may be shorter); views wherever one band suffices."""
     held: list[Band] = []
     missing = rows
     for pixels, alpha in bands:
@@ -70,14 +73,14 @@ def regroup(bands: Iterable[Band], rows: int) -> Iterator[Band]:
             held.append((pixels[part], None if alpha is None else alpha[part]))
             top, missing = top + len(held[-1][0]), missing - len(held[-1][0])
             if missing == 0:
-                yield joined(held)
+                yield join_bands(held)
                 held, missing = [], rows
     if held:
-        yield joined(held)
+        yield join_bands(held)
 
 
-def joined(bands: list[Band]) -> Band:
-    """Bands, at least one, as a single one."""
+def join_bands(bands: list[Band]) -> Band:
+    """Concatenate at least one band into a single one."""
     if len(bands) == 1:
         return bands[0]
     alphas = [alpha for _, alpha in bands if alpha is not None]

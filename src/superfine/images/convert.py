@@ -1,4 +1,4 @@
-"""What a picture loses on purpose, where a format holds no alpha or no profile."""
+"""Convert pictures for formats that hold no alpha, no profile or only 8 bits."""
 
 import io
 from dataclasses import replace
@@ -15,7 +15,7 @@ _ROWS: Final = 256
 
 
 def flatten(picture: Picture, background: tuple[int, int, int]) -> Picture:
-    """The picture laid over a colour (RGB 0..255), without alpha; the same one where it has none.
+    """Composite the picture over a colour (RGB 0..255); a picture without alpha is returned as it is.
 
     Gray stays gray over a gray background, and becomes RGB over a coloured one.
     """
@@ -35,18 +35,18 @@ def flatten(picture: Picture, background: tuple[int, int, int]) -> Picture:
     return replace(picture, pixels=out, alpha=None)
 
 
-def eight_bits(picture: Picture) -> Picture:
-    """The picture with values rounded to uint8."""
+def to_eight_bits(picture: Picture) -> Picture:
+    """Round the values of pixels and alpha to uint8."""
     alpha = None if picture.alpha is None else as_uint8(picture.alpha)
     return replace(picture, pixels=as_uint8(picture.pixels), alpha=alpha)
 
 
 def to_srgb(picture: Picture) -> Picture:
-    """The picture in sRGB and without a profile, for formats that hold none.
+    """Convert the picture to sRGB without a profile.
 
-    16-bit and float RGB become 16 bits where imagecodecs (in `superfine[formats]`) is there; otherwise Pillow, whose
-    colour engine works in 8 bits, rounds to those. A profile that cannot be used is dropped, the pixels
-    staying as they are.
+    16-bit and float RGB become 16 bits if imagecodecs (in `superfine[formats]`) is installed; otherwise Pillow, whose
+    colour engine works in 8 bits, rounds to 8. A profile that cannot be used is dropped; the pixels then stay as
+    they are.
     """
     if picture.icc is None:
         return picture
@@ -66,12 +66,12 @@ def to_srgb(picture: Picture) -> Picture:
     if converted is None:
         return plain
     pixels = np.asarray(converted)
-    plain = eight_bits(plain)  # alpha too must be of the pixels' type
+    plain = to_eight_bits(plain)  # alpha too must be of the pixels' type
     return replace(plain, pixels=np.ascontiguousarray(pixels[:, :, :1]) if picture.is_gray else pixels)
 
 
 def _deep_to_srgb(picture: Picture) -> Picture | None:
-    """In 16 bits, if there are more than 8 to keep and imagecodecs can; None if not."""
+    """Convert to sRGB in 16 bits; None for an 8-bit or gray picture, and where imagecodecs cannot do it."""
     if picture.icc is None or picture.pixels.dtype == np.uint8 or picture.is_gray:
         return None
     try:

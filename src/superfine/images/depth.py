@@ -1,4 +1,4 @@
-"""Bit depths: 8 bits, 16 bits and floating point, each turned into the others by rounding, never by cutting off."""
+"""Convert between 8 bits, 16 bits and floating point, always by rounding and never by truncation."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _ROWS = 256
 
 
 def as_uint8(values: Pixels) -> NDArray[np.uint8]:
-    """Values as uint8 0..255, rounded to nearest; the same array when it is uint8 already."""
+    """Convert to uint8 0..255, rounded to nearest; a uint8 array is returned as it is."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:
@@ -26,7 +26,7 @@ def as_uint8(values: Pixels) -> NDArray[np.uint8]:
 
 
 def as_uint16(values: Pixels) -> NDArray[np.uint16]:
-    """Values as uint16 0..65535 (8-bit ones times 257: 0 and white stay exact); the same array when it is uint16."""
+    """Convert to uint16 0..65535 (8 bits times 257, so white stays exact); a uint16 array is returned as it is."""
     if values.dtype == np.uint16:
         return values
     if values.dtype == np.uint8:
@@ -35,7 +35,7 @@ def as_uint16(values: Pixels) -> NDArray[np.uint16]:
 
 
 def as_float32(values: Pixels) -> NDArray[np.float32]:
-    """Values as float32 0..1; the same array when it is float32 already."""
+    """Convert to float32 0..1; a float32 array is returned as it is."""
     if values.dtype == np.float32:
         return values
     peak = {"uint8": 255, "uint16": 65535}.get(values.dtype.name)
@@ -45,7 +45,7 @@ def as_float32(values: Pixels) -> NDArray[np.float32]:
 
 
 def as_type(values: Pixels, dtype: np.dtype[Any] | type) -> Pixels:
-    """Values as uint8, uint16 or float32."""
+    """Convert to uint8, uint16 or float32. Raises ImageError for any other type."""
     name = np.dtype(dtype).name
     if name == "uint8":
         return as_uint8(values)
@@ -57,7 +57,7 @@ def as_type(values: Pixels, dtype: np.dtype[Any] | type) -> Pixels:
 
 
 def _from_float(values: Pixels, dtype: type[np.uint8] | type[np.uint16], peak: int) -> Pixels:
-    """Scale, round and clip a band of rows at a time: the float temporaries stay small."""
+    """Scale, round and clip a band of rows at a time, so that the float temporaries stay small."""
     if values.dtype.kind != "f":
         raise ImageError(f"pixels are {values.dtype.name}; want uint8 0..255, uint16 0..65535 or float32 0..1")
     out: Pixels = np.empty(values.shape, dtype)

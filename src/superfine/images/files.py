@@ -1,8 +1,8 @@
-"""Picture files: read with everything they hold, written whole or not at all.
+"""Read picture files with everything they hold, and write them whole or not at all.
 
     files.read(path) -> Picture          files.write(picture, path)
 
-Damaged, foreign and oversized files give an ImageError of one line, never Pillow's own exceptions.
+Damaged, foreign and oversized files raise an ImageError of one line, never Pillow's own exceptions.
 """
 
 import io
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from superfine.errors import ImageError
-from superfine.images.bands import Scroll
+from superfine.images.bands import BandedImage
 from superfine.images.formats import encode, heif_jxl, pillow_16bit
 from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
 
@@ -60,7 +60,7 @@ def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_
     header, before any pixel is unpacked.
     """
     name, source = source_of(path)
-    with errors_named(name, max_pixels):
+    with image_errors(name, max_pixels):
         opened = open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
             return opened
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_
 
 
 def write(
-    picture: Picture | Scroll,
+    picture: Picture | BandedImage,
     path: str | os.PathLike[str] | IO[bytes],
     *,
     format: str | None = None,
@@ -80,12 +80,12 @@ def write(
 
     A file appears under its name only when it is whole: it is written beside it under a temporary
     name, then moved there; a failed write leaves nothing behind. `quality` (1..100, default 95)
-    counts for JPEG, WebP, AVIF, HEIC and JPEG XL; at 100 WebP and JPEG XL are lossless. Where a
-    format holds no alpha, the picture is laid over `background` (RGB 0..255); where it holds 8 bits
-    only, values are rounded. A Scroll is written while its bands come (PNG and TIFF).
+    is used by JPEG, WebP, AVIF, HEIC and JPEG XL; at 100 WebP and JPEG XL are lossless. For a
+    format without alpha the picture is composited over `background` (RGB 0..255); for a format of 8 bits
+    values are rounded. A BandedImage is written as its bands are produced (PNG and TIFF only).
     Raises ImageError for an unknown suffix, a size the format cannot hold, or a file that cannot be written.
     """
-    options = encode.options_of(quality, background)
+    options = encode.checked_options(quality, background)
     if not isinstance(path, (str, os.PathLike)):
         # Some encoders go back to fill in what they know only at the end; a pipe cannot.
         whole = io.BytesIO()
@@ -99,6 +99,7 @@ def write(
 
 
 def _known_suffix(name: str, suffix: str) -> str:
+    """Return the suffix in lower case. Raises ImageError if no format has it."""
     if suffix.lower() in encode.FORMATS:
         return suffix.lower()
     found = f"unknown suffix {suffix!r}" if suffix else "the name has no suffix"
@@ -107,7 +108,7 @@ def _known_suffix(name: str, suffix: str) -> str:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the target's name when the block ends well, and vanishes when it does not.
+    """Open a binary file that takes the target's name when the block ends, and is deleted if the block fails.
 
     Raises ImageError where the target cannot be written. Symbolic links are followed.
     """
@@ -136,8 +137,8 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def errors_named(name: str, max_pixels: int) -> Iterator[None]:
-    """Whatever goes wrong inside, reading the file `name`, comes out as an ImageError that names it."""
+def image_errors(name: str, max_pixels: int) -> Iterator[None]:
+    """Turn every error of reading the file `name` into an ImageError that names it."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -147,32 +148,32 @@ def errors_named(name: str, max_pixels: int) -> Iterator[None]:
     except ImageError as error:
         raise error if name in str(error) else ImageError(f"{name}: {error}") from None
     except _DAMAGE as error:
-        # What Pillow says on purpose is worth passing on; a stumbling decoder's words are not.
-        told = f" ({_reason(error)})" if isinstance(error, (OSError, SyntaxError)) and str(error) else ""
-        raise ImageError(f"{name} is cut short or damaged{told}") from None
+        # Pillow's own messages help a user; the words of a decoder that stumbled do not.
+        details = f" ({_reason(error)})" if isinstance(error, (OSError, SyntaxError)) and str(error) else ""
+        raise ImageError(f"{name} is cut short or damaged{details}") from None
 
 
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
-    """Pillow's image of a source, its header read and its size checked; the Picture if Pillow does not know it."""
+    """Open a source with Pillow and check its size; read it as a Picture if Pillow does not know the format."""
     if heif_jxl.kind_of(start_of(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
-        return heif_jxl.read_rare(content(source), max_pixels)
+        return heif_jxl.read_with_extra(content(source), max_pixels)
     try:
         image = open_header(source, max_pixels)
     except UnidentifiedImageError:
         if heif_jxl.kind_of(start_of(source)) is not None:
-            return heif_jxl.read_rare(content(source), max_pixels)
+            return heif_jxl.read_with_extra(content(source), max_pixels)
         raise ImageError(
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
         ) from None
-    if pillow_16bit.is_garbled(image):
+    if pillow_16bit.is_misread(image):
         data = content(source)  # before the close, which takes a stream along
         image.close()
-        return heif_jxl.read_rare(data, max_pixels)
+        return heif_jxl.read_with_extra(data, max_pixels)
     return image
 
 
 def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
-    """Pillow's image of a source, not loaded, its size checked. Raises ImageError and Pillow's own errors."""
+    """Open a source with Pillow and check its size, without loading pixels. Raises ImageError and Pillow's errors."""
     if not isinstance(source, Path):
         source.seek(0)
     with _limit_lock, warnings.catch_warnings():
@@ -194,7 +195,7 @@ def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
 
 
 def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
-    """ImageError for a header that promises more pixels than the bytes behind it can hold: minutes and GiBs saved."""
+    """Raise ImageError for a header with more pixels than the file can hold, which would cost minutes and GiBs."""
     pixels = image.width * image.height
     if min(image.size) < 1:
         raise ImageError(f"{image.width} x {image.height}: it holds no pixels")
@@ -209,12 +210,12 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
-    """The Picture of an opened image that stands at `frame`; the source is opened again where one pass cuts bits."""
-    if not pillow_16bit.is_sixteen(image):
+    """Load the Picture of an opened image that stands at `frame`; 16-bit pictures need the source opened again."""
+    if not pillow_16bit.is_16bit(image):
         return from_pil(image)
     with open_header(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
         again.seek(frame)
-        values = pillow_16bit.read_sixteen(image, again)
+        values = pillow_16bit.read_16bit(image, again)
     icc = image.info.get("icc_profile") or None
     if values.shape[2] in (2, 4):
         pixels, alpha = np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
@@ -223,7 +224,7 @@ def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: in
 
 
 def content(source: Path | IO[bytes]) -> bytes:
-    """All bytes of a source."""
+    """Return all bytes of a source."""
     if isinstance(source, Path):
         return source.read_bytes()
     source.seek(0)
@@ -231,7 +232,7 @@ def content(source: Path | IO[bytes]) -> bytes:
 
 
 def start_of(source: Path | IO[bytes]) -> bytes:
-    """The first 32 bytes of a source."""
+    """Return the first 32 bytes of a source."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return file.read(32)
@@ -240,7 +241,7 @@ def start_of(source: Path | IO[bytes]) -> bytes:
 
 
 def source_of(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[bytes]]:
-    """A name for messages, and something Pillow can open: a checked path, or a file it can seek in."""
+    """Return a name for messages and a source: a checked path, or a copy of the file in memory."""
     if not isinstance(path, (str, os.PathLike)):
         name = str(getattr(path, "name", "standard input"))
         data = path.read()
@@ -265,7 +266,7 @@ def source_of(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong in a few words, on one line."""
+    """Describe an error in a few words, on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     words = " ".join(str(error).split())

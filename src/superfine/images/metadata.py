@@ -1,4 +1,4 @@
-"""What a file says beside its pixels: EXIF kept to the byte where it may be, mended where the pixels changed."""
+"""Read EXIF and XMP, and update what is no longer true of a larger picture."""
 
 import re
 import struct
@@ -36,7 +36,7 @@ _SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 
 def exif_of(image: Image.Image) -> bytes | None:
-    """The EXIF block of an opened image, starting at its byte order mark (`II` or `MM`); None where there is none."""
+    """Return the EXIF block of an opened image from its byte order mark (`II` or `MM`) on; None if there is none."""
     raw = image.info.get("exif")
     if isinstance(raw, bytes):
         raw = raw.removeprefix(EXIF_PREFIX)
@@ -48,7 +48,7 @@ def exif_of(image: Image.Image) -> bytes | None:
 
 
 def descriptive_exif(found: Image.Exif) -> bytes | None:
-    """An EXIF block of the DESCRIPTIVE_TAGS among those found (EXIF and GPS directories included), or None."""
+    """Copy the DESCRIPTIVE_TAGS (with EXIF and GPS directories) into an EXIF block; None if there are none."""
     kept = Image.Exif()
     kept.endian = found.endian or "<"
     for tag in DESCRIPTIVE_TAGS:
@@ -58,7 +58,7 @@ def descriptive_exif(found: Image.Exif) -> bytes | None:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 (upright) where none is given or it cannot be read."""
+    """Return the EXIF orientation 1..8; 1 (upright) if it is missing or cannot be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # as above
@@ -67,18 +67,17 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """XMP with its own copy of the orientation set to 1: the pixels have been turned."""
+    """Set XMP's own copy of the orientation to 1, because the pixels have been turned."""
     xmp = re.sub(rb'(tiff:Orientation=["\'])[0-9]', rb"\g<1>1", xmp)
     return re.sub(rb"(<tiff:Orientation>)[0-9]", rb"\g<1>1", xmp)
 
 
-def mend_exif(exif: bytes, width: int, height: int, dpi: tuple[float, float] | None = None) -> bytes:
-    """EXIF made true of upright pixels of a new size and resolution (None: as it is).
+def update_exif(exif: bytes, width: int, height: int, dpi: tuple[float, float] | None = None) -> bytes:
+    """Update an EXIF block for upright pixels of a new size and resolution (None keeps the resolution).
 
-    Patched in place, not written anew, so that maker notes (whose offsets count from the block's
-    start) stay readable: orientation 1, the pixel dimensions and the resolution set where they are given, the
-    thumbnail unlinked and its bytes wiped, for it shows the old picture. A block too damaged to
-    walk comes back as it is.
+    The block is patched in place, because maker notes hold offsets from its start. Orientation becomes 1; pixel
+    dimensions and resolution are set where they are present; the thumbnail, which shows the old picture, is
+    unlinked and its bytes are cleared. A block too damaged to parse is returned as it is.
     """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -108,7 +107,7 @@ def mend_exif(exif: bytes, width: int, height: int, dpi: tuple[float, float] | N
 
 
 def _directory(block: bytearray, order: str, start: int) -> tuple[dict[int, int], int]:
-    """A directory's entries, tag → offset of its 12 bytes, and the offset of its link to the next directory."""
+    """Return a directory's entries (tag → offset of its 12 bytes) and the offset of the link to the next one."""
     count = struct.unpack_from(order + "H", block, start)[0]
     entries = {}
     for at in range(start + 2, start + 2 + 12 * count, 12):
@@ -117,12 +116,13 @@ def _directory(block: bytearray, order: str, start: int) -> tuple[dict[int, int]
 
 
 def _value(block: bytearray, order: str, at: int) -> int:
+    """Read the single SHORT or LONG of an entry."""
     kind = struct.unpack_from(order + "H", block, at + 2)[0]
     return int(struct.unpack_from(order + ("H" if kind == _SHORT else "I"), block, at + 8)[0])
 
 
 def _set(block: bytearray, order: str, at: int, value: int) -> None:
-    """One whole number into an entry; a SHORT that is too small for it becomes a LONG, which has the room."""
+    """Store a whole number in an entry; a SHORT that is too small for it becomes a LONG of the same four bytes."""
     kind, count = struct.unpack_from(order + "HI", block, at + 2)
     if count != 1 or kind not in (_SHORT, _LONG):
         return
@@ -135,7 +135,7 @@ def _set(block: bytearray, order: str, at: int, value: int) -> None:
 
 
 def _set_resolution(block: bytearray, order: str, tags: dict[int, int], dpi: tuple[float, float]) -> None:
-    """Dots per inch, or per centimetre where the block counts so, as fractions of a thousandth."""
+    """Set the resolution in the block's own unit (inch or centimetre), in thousandths."""
     centimetres = _UNIT_TAG in tags and _value(block, order, tags[_UNIT_TAG]) == 3
     for tag, dots in zip(_RESOLUTION_TAGS, dpi, strict=True):
         if tag not in tags:
@@ -145,11 +145,12 @@ def _set_resolution(block: bytearray, order: str, tags: dict[int, int], dpi: tup
             continue
         above, below = struct.unpack_from(order + "II", block, start)
         now = dots / 2.54 if centimetres else dots
-        if below == 0 or abs(above / below - now) > 0.01:  # what is right already stays to the bit
+        if below == 0 or abs(above / below - now) > 0.01:  # a value that is right already is not touched
             struct.pack_into(order + "II", block, start, round(now * 1000), 1000)
 
 
 def _drop_thumbnail(block: bytearray, order: str, link: int) -> None:
+    """Unlink the thumbnail's directory and clear its bytes."""
     second = struct.unpack_from(order + "I", block, link)[0]
     if second == 0:
         return

@@ -1,4 +1,4 @@
-"""A picture in memory: pixels, alpha and what its file said about them; to and from PIL images."""
+"""A picture in memory with its alpha and metadata, and conversion to and from PIL images."""
 
 import io
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _ROWS = 256
 
 @dataclass
 class Picture:
-    """Pixels upright (EXIF orientation applied) with everything that has to come back with them."""
+    """Upright pixels (EXIF orientation applied) with everything that must be written back with them."""
 
     pixels: Pixels
     """HWC, C = 1 (gray) or 3 (RGB); uint8 0..255, uint16 0..65535 or float32 0..1."""
@@ -29,7 +29,7 @@ class Picture:
     icc: bytes | None = None
     """ICC profile of the pixels; None means sRGB."""
     exif: bytes | None = None
-    """EXIF block from its byte order mark on (no `Exif` prefix); `files.write` mends its sizes and orientation."""
+    """EXIF block from its byte order mark on (no `Exif` prefix); `files.write` updates its sizes and orientation."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontal and vertical."""
     mode: str = ""
@@ -41,19 +41,22 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return int(self.pixels.shape[1])
 
     @property
     def is_gray(self) -> bool:
+        """True for one channel beside alpha."""
         return int(self.pixels.shape[2]) == 1
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A Picture out of any PIL image, turned upright by its EXIF orientation.
+    """Convert any PIL image to a Picture, turned upright by its EXIF orientation.
 
     Gray stays one channel, 16-bit gray stays 16 bits, a palette becomes RGB (gray if all its used
     colours are), CMYK and LAB become sRGB through their profile. Raises ImageError for 32-bit
@@ -67,7 +70,7 @@ def from_pil(image: Image.Image) -> Picture:
 
 
 def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: bytes | None, mode: str) -> Picture:
-    """A Picture of pixels as they lie in the file (not yet upright) and of what the loaded image says beside them."""
+    """Build a Picture of pixels as stored in the file (not yet upright) and the metadata of the loaded image."""
     orientation = orientation_of(image)
     xmp = image.info.get("xmp")
     if isinstance(xmp, str):
@@ -85,7 +88,7 @@ def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: byte
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """A PIL image of mode L, LA, RGB or RGBA; 16-bit gray without alpha gives I;16 and float gray F.
+    """Convert to a PIL image of mode L, LA, RGB or RGBA; 16-bit gray without alpha gives I;16, float gray F.
 
     Pillow has no mode for 16-bit or float RGB, nor for those with alpha: they are rounded to 8 bits
     here (`files.write` does not go this way for them). ICC profile, EXIF, DPI and XMP are in `info`.
@@ -122,7 +125,7 @@ def turn_upright(values: Pixels, orientation: int) -> Pixels:
 
 
 def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """The image in one of L, LA, RGB, RGBA, I;16, I, F, with the profile that is true of it then."""
+    """Convert an image to mode L, LA, RGB, RGBA, I;16, I or F, and return it with its new profile."""
     mode = image.mode
     if mode in ("L", "LA", "RGB", "RGBA", "I", "F") or mode.startswith("I;16"):
         return image, icc
@@ -141,6 +144,7 @@ def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, 
 
 
 def _from_palette(image: Image.Image, gray_allowed: bool) -> Image.Image:
+    """Convert a palette to RGB or RGBA, or to L or LA where all colours in use are gray and that is allowed."""
     transparent = image.mode == "PA" or "transparency" in image.info
     palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     gray = False
@@ -156,7 +160,7 @@ def _from_palette(image: Image.Image, gray_allowed: bool) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """CMYK or LAB to sRGB by the profile; CMYK without a usable one by Pillow's plain formula."""
+    """Convert CMYK or LAB to sRGB by the profile; CMYK without a usable profile by Pillow's plain formula."""
     srgb = ImageCms.createProfile("sRGB")
     try:
         if image.mode == "LAB":
@@ -174,7 +178,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
-    """Pixels HWC and alpha HW of an image in a plain mode."""
+    """Return pixels HWC and alpha HW of an image in a plain mode."""
     values = array_of(image)
     if image.mode == "I":
         values = _sixteen_bits(values)
@@ -189,7 +193,7 @@ def _arrays(image: Image.Image) -> tuple[Pixels, Pixels | None]:
 
 
 def array_of(image: Image.Image) -> NDArray[Any]:
-    """A loaded image's values, a few rows at a time: NumPy alone makes two more copies of the whole on its way."""
+    """Copy a loaded image's values a few rows at a time; NumPy alone would make two more copies of the whole."""
     first: NDArray[Any] = np.asarray(image.crop((0, 0, image.width, min(_ROWS, image.height))))
     if len(first) == image.height:
         return first
@@ -201,7 +205,7 @@ def array_of(image: Image.Image) -> NDArray[Any]:
 
 
 def keyed_alpha(pixels: Pixels, key: object) -> Pixels | None:
-    """Alpha from PNG's one transparent colour (`tRNS` of gray and RGB); None where there is no such key."""
+    """Build alpha from PNG's one transparent colour (`tRNS` of gray and RGB); None if there is no such colour."""
     colour = key if isinstance(key, tuple) else (key,)
     if not all(isinstance(level, int) for level in colour) or len(colour) != pixels.shape[2]:
         return None
@@ -211,7 +215,7 @@ def keyed_alpha(pixels: Pixels, key: object) -> Pixels | None:
 
 
 def unit_floats(values: Pixels) -> NDArray[np.float32]:
-    """Floating point pixels as float32 0..1; ImageError where they are not of that range."""
+    """Convert floating point pixels to float32 0..1. Raises ImageError if they are outside that range."""
     if not np.isfinite(values).all():
         raise ImageError("float picture holds NaN or infinity; want finite values 0..1")
     low, high = float(values.min()), float(values.max())
@@ -221,7 +225,7 @@ def unit_floats(values: Pixels) -> NDArray[np.float32]:
 
 
 def _sixteen_bits(values: Pixels) -> NDArray[np.uint16]:
-    """Pillow's 32-bit integers hold 16-bit pictures (PGM, signed TIFF); anything wider is refused."""
+    """Convert Pillow's 32-bit integers (PGM, signed TIFF) to uint16. Raises ImageError for wider values."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"integer picture holds values {low} to {high}; want 0..65535, so scale it to 16 bits first")
@@ -229,6 +233,7 @@ def _sixteen_bits(values: Pixels) -> NDArray[np.uint16]:
 
 
 def _dpi(image: Image.Image, turned: bool) -> tuple[float, float] | None:
+    """Return the resolution, sides exchanged if the picture is turned by a quarter; None if it makes no sense."""
     found = image.info.get("dpi")
     if not isinstance(found, tuple) or len(found) != 2:
         return None
@@ -242,6 +247,7 @@ def _dpi(image: Image.Image, turned: bool) -> tuple[float, float] | None:
 
 
 def _text(image: Image.Image) -> dict[str, str]:
+    """Collect PNG text chunks and the comment of a JPEG or GIF."""
     notes = {}
     chunks = getattr(image, "text", None)
     for key, value in (chunks if isinstance(chunks, dict) else {}).items():

@@ -1,4 +1,4 @@
-"""ICC profiles, as far as a network cares: which of them say that values are proportional to light."""
+"""Tone curves and luma: find linear-light ICC profiles, convert to and from sRGB's curve, compute Y."""
 
 import struct
 from typing import Final
@@ -13,7 +13,7 @@ _CURVES: Final = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
 
 
 def is_linear(icc: bytes | None) -> bool:
-    """Whether the profile's tone curves are all straight lines (gamma 1); False for none and for damaged ones."""
+    """Return True if all tone curves of the profile are straight (gamma 1); False for none or a damaged profile."""
     if icc is None or len(icc) < _HEADER + 4:
         return False
     try:
@@ -26,7 +26,7 @@ def is_linear(icc: bytes | None) -> bool:
 
 
 def _is_straight(curve: bytes) -> bool:
-    """ICC.1:2010, 10.5 (curveType: no entry, one gamma as u8Fixed8, or samples) and 10.15 (parametricCurveType)."""
+    """Check one tone curve (ICC.1:2010, 10.5 curveType: nothing, a gamma, or samples; 10.15 parametricCurveType)."""
     if curve[:4] == b"curv":
         (count,) = struct.unpack_from(">I", curve, 8)
         if count == 0:
@@ -42,7 +42,7 @@ def _is_straight(curve: bytes) -> bool:
 
 
 def encode_linear(values: Pixels) -> Pixels:
-    """Linear light to the tone curve networks are trained on, sRGB's (IEC 61966-2-1): uint16, or float32 for float."""
+    """Convert linear light to sRGB's curve (IEC 61966-2-1), which networks expect: uint16, or float32 for float."""
     if values.dtype.kind == "f":
         return _encode(values)
     steps = np.linspace(0, 1, np.iinfo(values.dtype).max + 1, dtype=np.float32)
@@ -52,7 +52,7 @@ def encode_linear(values: Pixels) -> Pixels:
 
 
 def decode_linear(values: Pixels, dtype: np.dtype[np.generic]) -> Pixels:
-    """Back from `encode_linear`: uint16 or float32 in, linear values of `dtype` out."""
+    """Undo `encode_linear`: uint16 or float32 in, linear values of `dtype` out."""
     if values.dtype.kind == "f":
         return as_type(_decode(values), dtype)
     table = as_type(_decode(np.linspace(0, 1, 65536, dtype=np.float32)), dtype)
@@ -75,7 +75,7 @@ _Y_OFFSET = 16.0
 
 
 def rgb_to_y(rgb: ArrayLike) -> NDArray[np.float64]:
-    """Luma of an RGB picture: `16 + (65.481 R + 128.553 G + 24.966 B) / 255`, unrounded.
+    """Compute luma of an RGB picture: `16 + (65.481 R + 128.553 G + 24.966 B) / 255`, unrounded.
 
     Args:
         rgb: `(..., 3)`, any real type, values on 0..255 (a uint8 picture, or floats on that range).

@@ -1,4 +1,4 @@
-"""A note inside the picture that says what made it: in XMP, which every common format holds, and in PNG's text."""
+"""Embed a note that says how a picture was made (in XMP and PNG text), and describe a file with its note."""
 
 import io
 import json
@@ -26,7 +26,7 @@ _END: Final = re.compile(rb"</rdf:RDF\s*>")
 
 @dataclass(frozen=True)
 class Note:
-    """Who upscaled a picture, and how."""
+    """A record of software, model and scale that made a picture."""
 
     software: str
     """Name and version."""
@@ -38,7 +38,7 @@ class Note:
 
 
 def embed(picture: Picture, note: Note) -> Picture:
-    """The picture with the note in its XMP (an older note is replaced, all other XMP kept) and its text."""
+    """Add the note to the picture's XMP and text; an older note is replaced, all other XMP is kept."""
     values = {key: value for key, value in asdict(note).items() if value}
     attributes = " ".join(f'{_PREFIX}:{key}="{_attribute(value)}"' for key, value in values.items())
     ours = f'<rdf:Description rdf:about="" xmlns:{_PREFIX}="{_NAMESPACE}" {attributes}/>'.encode()
@@ -56,7 +56,7 @@ def embed(picture: Picture, note: Note) -> Picture:
 
 
 def read_note(picture: Picture) -> Note | None:
-    """The note a picture carries; None where there is none, or one that is not whole."""
+    """Return the note a picture carries; None if there is none or it is incomplete."""
     found = _OURS.search(picture.xmp or b"")
     if found:
         pattern = rf"{_PREFIX}:(\w+)=(?:\"([^\"]*)\"|'([^']*)')"
@@ -76,7 +76,7 @@ def read_note(picture: Picture) -> Note | None:
 
 
 def _attribute(value: str) -> str:
-    """A value as it stands in an XML attribute, where bare line ends and tabs would be read as blanks."""
+    """Escape a value for an XML attribute, where bare line ends and tabs would be read as spaces."""
     value = escape(value)
     for character in "\n\r\t":
         value = value.replace(character, f"&#{ord(character)};")
@@ -84,16 +84,16 @@ def _attribute(value: str) -> str:
 
 
 _DEPTHS: Final = {"uint8": "8 bits", "uint16": "16 bits", "float32": "float"}
-_TOLD: Final = ("Make", "Model", "DateTimeOriginal", "DateTime", "Artist", "Copyright", "Software")
+_EXIF_SHOWN: Final = ("Make", "Model", "DateTimeOriginal", "DateTime", "Artist", "Copyright", "Software")
 
 
 def describe(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MAX_PIXELS) -> dict[str, Any]:
-    """A file's format, size, colour, metadata and provenance note, JSON-ready; what it does not hold is left out.
+    """Describe a file's format, size, colour, metadata and note, ready for JSON; what it lacks is left out.
 
     Raises ImageError where `files.read` would.
     """
     name, source = files.source_of(path)
-    with files.errors_named(name, max_pixels):
+    with files.image_errors(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
             picture, format, frames = opened, kind_of(Path(path).read_bytes()[:32]), 1
@@ -102,7 +102,7 @@ def describe(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MA
                 format, frames = image.format, int(getattr(image, "n_frames", 1))
                 picture = files.load(image, source, name, max_pixels)
     exif = _exif(picture)
-    told = {
+    facts = {
         "file": str(path),
         "format": format,
         "bytes": Path(path).stat().st_size,
@@ -120,11 +120,12 @@ def describe(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MA
     }
     note = read_note(picture)
     if note is not None:
-        told["note"] = {key: value for key, value in vars(note).items() if value}
-    return {key: value for key, value in told.items() if value is not None}
+        facts["note"] = {key: value for key, value in vars(note).items() if value}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def _profile(icc: bytes | None) -> str | None:
+    """Return the profile's name."""
     if icc is None:
         return None
     try:
@@ -134,6 +135,7 @@ def _profile(icc: bytes | None) -> str | None:
 
 
 def _exif(picture: Picture) -> dict[str, str]:
+    """Return the tags of _EXIF_SHOWN by name."""
     if picture.exif is None:
         return {}
     exif = Image.Exif()
@@ -143,4 +145,4 @@ def _exif(picture: Picture) -> dict[str, str]:
     except Exception:  # a damaged block says nothing; Pillow raises half a dozen types here
         return {}
     named = {ExifTags.TAGS.get(tag, ""): value for tag, value in entries.items()}
-    return {key: " ".join(str(named[key]).split()) for key in _TOLD if named.get(key)}
+    return {key: " ".join(str(named[key]).split()) for key in _EXIF_SHOWN if named.get(key)}

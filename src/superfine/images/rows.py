@@ -1,4 +1,4 @@
-"""A picture's rows as they are asked for, from the top down: out of memory, or out of a file that is being unpacked."""
+"""Rows of a picture from the top down, out of memory or decoded from a file as they are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 
 from superfine.images import files
 from superfine.images.alpha import extend_edges
-from superfine.images.bands import Band, Unpacking, head_of, joined
+from superfine.images.bands import Band, BandSource, head_of, join_bands
 from superfine.images.depth import Pixels
 from superfine.images.formats import png_rows, tiff_rows
 from superfine.images.formats.png import SIGNATURE
@@ -22,27 +22,30 @@ _ROWS = 256
 
 
 class Rows(Protocol):
-    """What is upscaled: hidden pixels, under full transparency, have the colour of their visible neighbours."""
+    """The rows to upscale; fully transparent pixels already have the colour of their visible neighbours."""
 
     @property
     def head(self) -> Picture:
-        """The picture without its rows."""
+        """The picture's metadata, with no rows."""
         ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Rows."""
+        ...
+
     @property
     def neutral(self) -> bool:
-        """Whether all pixels of the whole picture are gray, in one channel or in three."""
+        """True if all pixels of the whole picture are gray, in one channel or in three."""
         ...
 
     @property
     def held(self) -> int:
-        """Bytes of pixels in memory all the time."""
+        """Bytes of pixels that are in memory all the time."""
         ...
 
     def band(self, top: int, bottom: int) -> Band:
-        """Rows top ≤ y < bottom. `top` never falls from call to call, nor goes beyond the last `bottom`."""
+        """Return rows top ≤ y < bottom. From call to call `top` never falls, nor passes the last `bottom`."""
         ...
 
 
@@ -50,7 +53,7 @@ class PictureRows:
     """The rows of a picture in memory."""
 
     def __init__(self, picture: Picture, *, alpha: bool = True) -> None:
-        """alpha: whether transparency is given with the rows; hidden pixels are seen to in any case."""
+        """alpha: return alpha with the rows; hidden pixels are filled in any case."""
         self.picture = picture
         cover = picture.alpha
         self._pixels = picture.pixels if cover is None else extend_edges(picture.pixels, cover)
@@ -60,36 +63,38 @@ class PictureRows:
         self.held = self._pixels.nbytes + (0 if self._alpha is None else self._alpha.nbytes)
 
     def band(self, top: int, bottom: int) -> Band:
+        """Return views of the rows."""
         return self._pixels[top:bottom], None if self._alpha is None else self._alpha[top:bottom]
 
 
 class FileRows:
-    """The rows of a file that is unpacked as far as they are asked for; only those between are in memory."""
+    """The rows of a file, decoded on demand; only the rows of the current band are in memory."""
 
     held = 0
 
-    def __init__(self, unpacking: Unpacking, neutral: bool, name: str, max_pixels: int) -> None:
-        self.head, self.height, self.neutral = unpacking.head, unpacking.height, neutral
+    def __init__(self, band_source: BandSource, neutral: bool, name: str, max_pixels: int) -> None:
+        self.head, self.height, self.neutral = band_source.head, band_source.height, neutral
         self._name, self._max_pixels = name, max_pixels
-        self._more = unpacking.bands()
+        self._more = band_source.bands()
         self._rows: Band = (self.head.pixels, self.head.alpha)
         self._first = 0
 
     def band(self, top: int, bottom: int) -> Band:
-        """Raises ImageError where the file turns out damaged."""
+        """Decode further rows as needed. Raises ImageError if the file turns out to be damaged."""
         held, end = [_cut(self._rows, top - self._first)], self._first + len(self._rows[0])
-        with files.errors_named(self._name, self._max_pixels):
+        with files.image_errors(self._name, self._max_pixels):
             while end < bottom:
                 more = next(self._more, None)
                 if more is None:
                     raise OSError(f"{end} rows of {self.height} are there")
                 held.append(more)
                 end += len(more[0])
-        self._rows, self._first = joined(held), top
+        self._rows, self._first = join_bands(held), top
         return _cut(self._rows, 0, bottom - top)
 
 
 def _cut(band: Band, first: int, last: int | None = None) -> Band:
+    """Slice the rows of a band."""
     pixels, alpha = band
     return pixels[first:last], None if alpha is None else alpha[first:last]
 
@@ -97,25 +102,24 @@ def _cut(band: Band, first: int, last: int | None = None) -> Band:
 def open_rows(
     path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MAX_PIXELS, min_pixels: int = 0
 ) -> FileRows | None:
-    """The rows of a file that can be had one after the other; None where it has to be read whole.
+    """Open a file to read its rows one after the other; None if it must be read whole or has under `min_pixels`.
 
-    Files of fewer than `min_pixels`, for which it is not worth while, are left alone too.
-
-    So can those of PNG (8 and 16 bits, not interlaced, no palette, no animation) and TIFF (strips or tiles, one
-    page, no palette), upright, without fully transparent pixels: what those look like depends on the whole picture.
-    A first walk through the file finds that out, and whether there is any colour; for a photograph it is short.
+    It works for upright PNG (8 and 16 bits, not interlaced, no palette, no animation) and TIFF (strips or tiles, one
+    page, no palette) without fully transparent pixels, whose colour depends on the whole picture. A first pass
+    through the file looks for those and for any colour; in a photograph it ends early.
 
     Raises ImageError as `files.read` does.
     """
     name, source = files.source_of(path)
     assert isinstance(source, Path)
-    with files.errors_named(name, max_pixels):
-        unpacking = _unpacking(source, max_pixels, min_pixels)
-        neutral = None if unpacking is None else _scan(unpacking)
-    return None if unpacking is None or neutral is None else FileRows(unpacking, neutral, name, max_pixels)
+    with files.image_errors(name, max_pixels):
+        band_source = _band_source(source, max_pixels, min_pixels)
+        neutral = None if band_source is None else _scan(band_source)
+    return None if band_source is None or neutral is None else FileRows(band_source, neutral, name, max_pixels)
 
 
-def _unpacking(source: Path, max_pixels: int, min_pixels: int) -> Unpacking | None:
+def _band_source(source: Path, max_pixels: int, min_pixels: int) -> BandSource | None:
+    """Open a PNG or TIFF by bands; None for other files."""
     start = files.start_of(source)
     is_png = start.startswith(SIGNATURE)
     if not is_png and not is_tiff(start):
@@ -124,15 +128,15 @@ def _unpacking(source: Path, max_pixels: int, min_pixels: int) -> Unpacking | No
         with files.open_header(source, max_pixels) as image:
             if image.width * image.height < min_pixels:
                 return None
-            return png_rows.unpacking(source) if is_png else tiff_rows.unpacking(source, image)
+            return png_rows.band_source(source) if is_png else tiff_rows.band_source(source, image)
     except UnidentifiedImageError:
-        return None  # whoever reads it whole says what is wrong
+        return None  # reading it whole gives the message
 
 
-def _scan(unpacking: Unpacking) -> bool | None:
-    """Whether the picture is neutral; None if it has fully transparent pixels."""
+def _scan(band_source: BandSource) -> bool | None:
+    """Return True if the picture is neutral, None if it has fully transparent pixels."""
     neutral = True
-    for pixels, alpha in unpacking.bands():
+    for pixels, alpha in band_source.bands():
         neutral = neutral and is_neutral(pixels)
         if alpha is None and not neutral:
             break
@@ -142,7 +146,7 @@ def _scan(unpacking: Unpacking) -> bool | None:
 
 
 def is_neutral(pixels: Pixels) -> bool:
-    """Whether all channels of HWC pixels are equal."""
+    """Return True if all channels of HWC pixels are equal."""
     if pixels.shape[2] == 1:
         return True
     parts = (pixels[top : top + _ROWS] for top in range(0, len(pixels), _ROWS))  # a photograph's first ones will do

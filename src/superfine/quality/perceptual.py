@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.errors import DataError
+from superfine.errors import DataError, install_command
 
 Distance = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """Two pictures (3, H, W), R, G, B on 0..255, to a number: 0 for equal ones, larger the less alike they look."""
@@ -42,7 +42,7 @@ def open_distance(name: str) -> Distance:
         DataError: the extra is not installed or does not load, or the network's weights cannot be had.
     """
     if missing := [package for package in _NEEDS if find_spec(package) is None]:
-        raise DataError(f"{name} needs {missing[0]}, which is not installed: pip install 'superfine[perceptual]'")
+        raise DataError(f"{name} needs {missing[0]}, which is not installed: {install_command('perceptual')}")
     modules = _imported(name)
     weights = _fetched(name, getattr(modules["torchvision.models"], _BACKBONES[name]).DEFAULT.url)
     try:

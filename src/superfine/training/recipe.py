@@ -139,12 +139,12 @@ class ScheduleSection(_Section):
     """Length in minutes of training time (validation and saving not counted), over all resumes."""
     warmup: Count = 100
     """Steps over which the rate rises linearly from nothing."""
-    shape: Literal["cosine", "halve"] = "cosine"
-    """How the rate falls after `hold`: along a cosine to `final`, or by half at once."""
+    shape: Literal["cosine", "linear", "halve"] = "cosine"
+    """How the rate falls after `hold`: along a cosine or a straight line to `final`, or by half at once."""
     hold: Share = 0.0
     """Share of the run, 0..1, at the highest rate before it falls; for "halve" the point where it is halved."""
     final: Share = 0.0
-    """cosine: the last rate, as a share of the highest."""
+    """cosine, linear: the last rate, as a share of the highest."""
 
     @model_validator(mode="after")
     def _one_length(self) -> ScheduleSection:

@@ -38,5 +38,6 @@ def rate_share(schedule: ScheduleSection, step: int, done: float) -> float:
         return warm
     if schedule.shape == "halve":
         return 0.5 * warm
-    fall = (done - schedule.hold) / (1 - schedule.hold) if schedule.hold < 1 else 0.0
-    return warm * (schedule.final + (1 - schedule.final) * 0.5 * (1 + cos(pi * fall)))
+    fallen = (done - schedule.hold) / (1 - schedule.hold) if schedule.hold < 1 else 0.0
+    left = 1 - fallen if schedule.shape == "linear" else 0.5 * (1 + cos(pi * fallen))
+    return warm * (schedule.final + (1 - schedule.final) * left)

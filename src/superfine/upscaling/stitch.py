@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.engines import Engine
-from superfine.images.alpha import steady
+from superfine.images.alpha import is_uniform_around
 from superfine.images.depth import Pixels, as_float32, as_type
 from superfine.images.resize import resize
 from superfine.upscaling.tiles import Box, Tile, plan_tiles
@@ -80,7 +80,7 @@ def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0
     """
     given, kept = _areas(alpha, tiles, top)
     scale = engine.scale
-    even = steady(alpha)
+    even = is_uniform_around(alpha)
     out = _repeated(_cut(alpha, kept.inside(given)), scale)
     for tile in tiles:
         edges = ~_cut(even, tile.keep.inside(given))

@@ -15,7 +15,7 @@ from PIL import Image
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import is_out_of_memory
 from superfine.errors import EngineError, ImageError, PlanError
-from superfine.images.alpha import STEADY_REACH
+from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band
 from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
@@ -194,8 +194,8 @@ class Upscaler:
     def _band(self, rows: Rows, tiles: Sequence[Tile], tick: Callable[[], None]) -> Band:
         """What one row of tiles makes. Values a profile calls linear go through the network on sRGB's tone curve."""
         first, last = tiles[0].keep.top, tiles[0].keep.bottom
-        top = max(0, min(tiles[0].read.top, first - STEADY_REACH))
-        pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + STEADY_REACH)))
+        top = max(0, min(tiles[0].read.top, first - UNIFORM_RADIUS))
+        pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + UNIFORM_RADIUS)))
         gray, linear = pixels.shape[2] == 1, is_linear(rows.head.icc)
         given = pixels[:, :, :1] if rows.neutral else pixels
         larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, tick, top)

@@ -13,7 +13,7 @@ import numpy as np
 
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, open_engine
-from superfine.images.bands import Scroll
+from superfine.images.bands import BandedImage
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
 from superfine.images.resize import shrink
@@ -119,7 +119,7 @@ class Enlarger:
         work = None if self._model is None else WORK.get(self._model.network)
         return plan_size(width, height, target, self.scales, work)
 
-    def scroll(self, rows: Rows, target: Target, progress: Share | None = None) -> tuple[Scroll, Plan] | None:
+    def scroll(self, rows: Rows, target: Target, progress: Share | None = None) -> tuple[BandedImage, Plan] | None:
         """The picture at the target's size as bands of rows, enlarged when they are asked for, and the plan.
 
         None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
@@ -143,7 +143,7 @@ class Enlarger:
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
         head = replace(head, pixels=pixels, alpha=alpha, dpi=_marked(head.dpi, target.dpi))
-        return Scroll(head, height, upscaler.bands(rows, report)), plan
+        return BandedImage(head, height, upscaler.bands(rows, report)), plan
 
     def fit(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
         """Has a plan's pass number `passed` keep to the limit with the pictures in memory. Raises PlanError."""

@@ -1,11 +1,11 @@
-"""Videos: every frame through the Upscaler, everything else copied. Needs PyAV (`superfine[video]`)."""
+"""Upscale every frame of a video and copy everything else. Needs PyAV (`superfine[video]`)."""
 
-from superfine.errors import VideoError
+from superfine.errors import VideoError, install_command
 
 try:
     import av  # noqa: F401
 except ModuleNotFoundError as error:
-    raise VideoError("videos need PyAV, which is not installed: pip install 'superfine[video]'") from error
+    raise VideoError(f"videos need PyAV, which is not installed: {install_command('video')}") from error
 
 from superfine.video.run import Options, Summary, upscale_video
 

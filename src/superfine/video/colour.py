@@ -1,4 +1,4 @@
-"""Planes of a video frame ↔ RGB in 0..1, by the formulas of ITU-R H.273, in floating point and with one rounding.
+"""Convert between planes of a video frame and RGB in 0..1 by ITU-R H.273, in floating point with one rounding.
 
 swscale, which video programs use for this, shifts full-range chroma by half a level and 10-bit luma by more.
 """
@@ -22,23 +22,23 @@ WEIGHTS = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
-"""Matrix coefficients code of H.273 → what red and blue weigh in luma; green has the rest."""
+"""H.273 code of matrix coefficients → weights of red and blue in luma; green has the rest."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a frame's planes are laid out and what their integers mean."""
+    """The planes of a frame and the meaning of their integers."""
 
     kind: str
     """"yuv", "gray" (Y alone) or "rgb" (planes in the order R, G, B)."""
     bits: int
-    """Of a sample, 8 to 16; more than 8 are stored in 16."""
+    """Bits of a sample, 8 to 16; more than 8 are stored in 16."""
     across: int = 1
-    """Luma samples a chroma sample spans horizontally: 1 or 2."""
+    """Luma samples for one chroma sample horizontally: 1 or 2."""
     down: int = 1
-    """The same vertically."""
+    """Luma samples for one chroma sample vertically: 1 or 2."""
     alpha: bool = False
-    """Whether a plane of alpha, full range, comes last."""
+    """True if a full-range plane of alpha comes last."""
     matrix: int = 1
     """Key of WEIGHTS."""
     full: bool = False
@@ -46,17 +46,19 @@ class Layout:
 
     @property
     def top(self) -> int:
+        """Largest sample value."""
+        """Largest sample value."""
         return (1 << self.bits) - 1
 
     def shapes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Height and width of every plane; odd sizes round up."""
+        """Return height and width of every plane; odd sizes are rounded up."""
         small = (-(-height // self.down), -(-width // self.across))
         colour = {"yuv": [(height, width), small, small], "gray": [(height, width)], "rgb": [(height, width)] * 3}
         return colour[self.kind] + [(height, width)] * self.alpha
 
 
 def to_rgb(planes: list[Plane], layout: Layout) -> Floats:
-    """Planes → HWC float32, RGB or RGBA in 0..1 (clipped: a few YUV triples are no colour at all)."""
+    """Convert planes to HWC float32, RGB or RGBA in 0..1 (clipped: some YUV triples are no colour)."""
     height, width = planes[0].shape
     alpha = [planes[-1].astype(np.float32) / np.float32(layout.top)] if layout.alpha else []
     if layout.kind == "rgb":
@@ -77,7 +79,7 @@ def to_rgb(planes: list[Plane], layout: Layout) -> Floats:
 
 
 def from_rgb(rgb: Floats, layout: Layout) -> list[Plane]:
-    """HWC float32, RGB or RGBA in 0..1 → planes, rounded to nearest."""
+    """Convert HWC float32, RGB or RGBA in 0..1, to planes, rounded to nearest."""
     alpha = [_rounded(rgb[:, :, 3] * layout.top, layout)] if layout.alpha else []
     if layout.kind == "rgb":
         return [_rounded(rgb[:, :, c] * layout.top, layout) for c in range(3)] + alpha
@@ -95,7 +97,7 @@ def from_rgb(rgb: Floats, layout: Layout) -> list[Plane]:
 
 
 def _levels(layout: Layout) -> tuple[np.float32, np.float32, np.float32]:
-    """Level of black; levels from black to white; levels from the lowest chroma to the highest."""
+    """Return the level of black, the span from black to white, and the span of chroma."""
     if layout.full:
         return np.float32(0), np.float32(layout.top), np.float32(layout.top)
     unit = 1 << (layout.bits - 8)
@@ -103,7 +105,7 @@ def _levels(layout: Layout) -> tuple[np.float32, np.float32, np.float32]:
 
 
 def _chroma(plane: Plane, layout: Layout, height: int, width: int) -> Floats:
-    """Colour difference in -0.5..0.5, at the size of luma."""
+    """Return the colour difference in -0.5..0.5, at the size of luma."""
     values = (plane.astype(np.float32) - np.float32(1 << (layout.bits - 1))) / _levels(layout)[2]
     if layout.down == 2:
         values = _grow_rows(values)[:height]
@@ -113,7 +115,7 @@ def _chroma(plane: Plane, layout: Layout, height: int, width: int) -> Floats:
 
 
 def _grow_columns(values: Floats) -> Floats:
-    """Twice as wide; every old sample stands on an even new one (as MPEG-2, H.264 and H.265 place them)."""
+    """Double the width; every old sample stands on an even new one (as MPEG-2, H.264 and H.265 place them)."""
     padded = np.pad(values, ((0, 0), (1, 2)), "edge")
     grown = np.empty((values.shape[0], 2 * values.shape[1]), np.float32)
     grown[:, 0::2] = values
@@ -122,7 +124,7 @@ def _grow_columns(values: Floats) -> Floats:
 
 
 def _grow_rows(values: Floats) -> Floats:
-    """Twice as high; every old sample stands midway between two new ones."""
+    """Double the height; every old sample stands midway between two new ones."""
     near = np.array([-3, 29, 111, -9], np.float32) / 128  # Catmull-Rom at three quarters of the way
     padded = np.pad(values, ((2, 2), (0, 0)), "edge")
     rows = values.shape[0]
@@ -134,7 +136,7 @@ def _grow_rows(values: Floats) -> Floats:
 
 
 def _shrink(values: Floats, layout: Layout) -> Floats:
-    """The inverse placement: columns weighted 1 2 1 about the even ones, rows averaged in pairs."""
+    """Halve by the inverse placement: columns weighted 1 2 1 around the even ones, rows averaged in pairs."""
     if layout.across == 2:
         padded = np.pad(values, ((0, 0), (1, 1 + values.shape[1] % 2)), "edge")
         values = (padded[:, 0:-2:2] + 2 * padded[:, 1:-1:2] + padded[:, 2::2]) / np.float32(4)
@@ -145,5 +147,7 @@ def _shrink(values: Floats, layout: Layout) -> Floats:
 
 
 def _rounded(values: Floats, layout: Layout) -> Plane:
+    """Round and clip to the samples of a layout."""
+    """Round and clip to the samples of a layout."""
     kind = np.uint8 if layout.bits == 8 else np.uint16
     return np.rint(np.clip(values, 0, layout.top)).astype(kind)

@@ -1,4 +1,4 @@
-"""How the larger frames are written: codec, quality, pixel format, colour."""
+"""Choose how the larger frames are encoded: codec, quality, pixel format, colour."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _BITEXACT = 1 << 23
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder and how it is told what a user asks."""
+    """An encoder and its default settings."""
 
     encoder: str
     """FFmpeg's name."""
     quality: int | None
-    """Constant quality (CRF) if the user names none; None: the codec has no such scale."""
+    """Default constant quality (CRF); None: the codec has no such scale."""
     worst: int
     """Largest value of that scale."""
     options: dict[str, str]
@@ -54,7 +54,7 @@ CODECS: dict[str, Codec] = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """Everything that decides the bytes of the encoded frames."""
+    """All settings that decide the bytes of the encoded frames."""
 
     codec: str
     """Key of CODECS."""
@@ -71,7 +71,7 @@ class Encoding:
     options: dict[str, str] = field(default_factory=dict)
 
     def configure(self, context: Any) -> None:
-        """Set an encoder's context (PyAV's CodecContext, or a stream that passes on to one) up for these frames."""
+        """Set up an encoder's context (PyAV's CodecContext, or the stream of one) for these frames."""
         context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
         context.time_base, context.framerate = self.time_base, self.rate
         if self.aspect:
@@ -82,8 +82,8 @@ class Encoding:
         context.flags = context.flags | (_GLOBAL_HEADER if self.global_header else 0) | _BITEXACT
         context.options = dict(self.options)
 
-    def dress(self, frame: av.VideoFrame, pts: int) -> av.VideoFrame:
-        """`frame` with its time and what its numbers mean written on it."""
+    def label(self, frame: av.VideoFrame, pts: int) -> av.VideoFrame:
+        """Set the time stamp and the colour description of a frame."""
         frame.pts, frame.time_base = pts, self.time_base
         frame.colorspace = 0 if self.layout.kind == "rgb" else self.colour.matrix
         frame.color_range = 2 if self.layout.full else 1
@@ -91,7 +91,7 @@ class Encoding:
         return frame
 
     def open(self) -> Any:
-        """An encoder of its own for a piece of the video. Raises VideoError if it refuses what is asked of it."""
+        """Open a new encoder for one piece of the video. Raises VideoError if it refuses the settings."""
         context: Any = av.CodecContext.create(CODECS[self.codec].encoder, "w")
         self.configure(context)
         try:
@@ -117,10 +117,10 @@ def plan_encoding(
     aspect: Fraction | None = None,
     light: tuple[bytes | None, bytes | None] = (None, None),
 ) -> Encoding:
-    """Choose what the user left open.
+    """Choose every setting the user left open.
 
     size: (height, width) of the larger frames. timing: (time base, frames a second). suffix: of the output, ".mp4".
-    light: HDR10's structures, see `Source.light`. Raises VideoError for what the container or codec cannot do.
+    light: HDR10's structures, see `Source.light`. Raises VideoError if the container or codec cannot do it.
     """
     name = codec or _default_codec(suffix, source_layout, colour)
     if name not in CODECS:
@@ -163,7 +163,7 @@ _CONTAINERS = {
 
 
 def container_of(suffix: str) -> str:
-    """FFmpeg's name of the container a file's ending stands for. Raises VideoError for others."""
+    """Return FFmpeg's name of the container for a file's ending. Raises VideoError for unknown endings."""
     if suffix.lower() not in _CONTAINERS:
         ending = f"with the ending {suffix!r}" if suffix else "without an ending"
         raise VideoError(f"no video is written {ending}: choose one of {', '.join(_CONTAINERS)}")
@@ -171,13 +171,15 @@ def container_of(suffix: str) -> str:
 
 
 def _default_codec(suffix: str, layout: Layout, colour: Colour) -> str:
+    """Choose the codec if the user named none."""
+    """Choose the codec if the user named none."""
     if suffix.lower() == ".webm":
         return "vp9" if layout.bits == 8 else "av1"
     return "hevc" if layout.bits > 8 or colour.is_hdr else "h264"
 
 
 def _own_parameters(codec: str, light: tuple[bytes | None, bytes | None]) -> dict[str, str]:
-    """Options in an encoder's own language: HDR10's static metadata, and silence."""
+    """Make an encoder's own options: HDR10's static metadata, and no messages."""
     display = None if light[0] is None else _mastering_display(light[0], codec)
     level = None if light[1] is None else ",".join(map(str, struct.unpack_from("<2I", light[1])))
     name = "master-display" if codec == "hevc" else "mastering-display"
@@ -189,7 +191,7 @@ def _own_parameters(codec: str, light: tuple[bytes | None, bytes | None]) -> dic
 
 
 def _mastering_display(data: bytes, codec: str) -> str | None:
-    """FFmpeg's AVMasteringDisplayMetadata → G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min).
+    """Format FFmpeg's AVMasteringDisplayMetadata as G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min).
 
     x265 counts chromaticities in 0.00002 and luminance in 0.0001 cd/m²; SVT-AV1 takes plain numbers.
     """

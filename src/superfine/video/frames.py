@@ -1,4 +1,4 @@
-"""PyAV's frames ↔ planes of numbers."""
+"""Convert between PyAV's frames and planes of numbers, and choose pixel formats."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _YUV = re.compile(r"yuv(a?)j?(420|422|444|440)p(\d*)(?:le)?")
 _SPANS = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "440": (1, 2)}
 
 
-_TWINS = {
+_PLANAR = {
     "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "yuyv422": "yuv422p",
     "uyvy422": "yuv422p", "p010le": "yuv420p10le", "p210le": "yuv422p10le",
     "yuv410p": "yuv444p", "yuv411p": "yuv444p",
 }  # fmt: skip
-"""Formats with interleaved or rarer planes → the same numbers in plain ones."""
+"""Pixel formats with interleaved or rare planes → a planar format with the same numbers."""
 
 
 def layout_of(pixel_format: str) -> Layout | None:
-    """The layout of a planar format by FFmpeg's name, colour to be filled in; None for any other format."""
+    """Return the layout of a planar format by FFmpeg's name, without its colour; None for other formats."""
     if found := _YUV.fullmatch(pixel_format):
         across, down = _SPANS[found[2]]
         return Layout("yuv", int(found[3] or 8), across, down, bool(found[1]), full="j" in pixel_format)
@@ -38,12 +38,12 @@ def layout_of(pixel_format: str) -> Layout | None:
     return None
 
 
-def planar_twin(pixel_format: str) -> str:
-    """A planar format that holds everything `pixel_format` does: itself, if it is one."""
+def planar_format(pixel_format: str) -> str:
+    """Return a planar format that holds everything `pixel_format` holds; itself if it is planar."""
     if layout_of(pixel_format):
         return pixel_format
-    if pixel_format in _TWINS:
-        return _TWINS[pixel_format]
+    if pixel_format in _PLANAR:
+        return _PLANAR[pixel_format]
     form = av.VideoFormat(pixel_format)
     bits = max(component.bits for component in form.components)
     if not (form.is_rgb or form.has_palette or pixel_format in ("monow", "monob")):
@@ -52,11 +52,11 @@ def planar_twin(pixel_format: str) -> str:
     return f"gbr{alpha}p" + ("" if bits <= 8 else "16le")
 
 
-def read_planes(frame: av.VideoFrame, twin: str) -> list[Plane]:
-    """The frame's planes in the format `twin` (see `planar_twin`): copies; RGB in the order R, G, B."""
-    if frame.format.name != twin:
-        frame = frame.reformat(format=twin, interpolation=_EXACT)
-    layout = layout_of(twin)
+def read_planes(frame: av.VideoFrame, planar: str) -> list[Plane]:
+    """Copy the frame's planes in the format `planar` (see `planar_format`); RGB in the order R, G, B."""
+    if frame.format.name != planar:
+        frame = frame.reformat(format=planar, interpolation=_EXACT)
+    layout = layout_of(planar)
     assert layout is not None
     kind = np.uint8 if layout.bits == 8 else np.dtype("<u2")
     planes = []
@@ -67,7 +67,7 @@ def read_planes(frame: av.VideoFrame, twin: str) -> list[Plane]:
 
 
 def make_frame(planes: list[Plane], pixel_format: str) -> av.VideoFrame:
-    """A frame of planes (RGB in the order R, G, B) in a planar format, or in 8-bit packed RGB (bgr0)."""
+    """Make a frame of planes (RGB in the order R, G, B) in a planar format, or in 8-bit packed RGB (bgr0)."""
     height, width = planes[0].shape
     packed = layout_of(pixel_format) is None
     layout = layout_of("gbrp" if packed else pixel_format)
@@ -81,10 +81,10 @@ def make_frame(planes: list[Plane], pixel_format: str) -> av.VideoFrame:
 
 
 def choose_format(source: Layout, offered: list[str], height: int, width: int) -> str:
-    """The encoder's format that loses least of `source`, for pictures of this size.
+    """Choose the encoder's format that loses least of `source`, for pictures of this size.
 
-    Order of worth: kind of colour, alpha, bits, chroma resolution; then the smallest that has it all. Encoders that
-    subsample chroma want even sizes, so for odd ones only full chroma counts.
+    In order of importance: kind of colour, alpha, bits, chroma resolution; then the smallest format that keeps all.
+    Encoders with subsampled chroma need even sizes, so odd sizes need full chroma.
     """
     candidates = []
     for name in offered:
@@ -115,7 +115,7 @@ def choose_format(source: Layout, offered: list[str], height: int, width: int) -
 
 
 def with_colour(layout: Layout, matrix: int, full: bool) -> Layout:
-    """`layout` with its colour filled in. Raises VideoError for a matrix without linear formulas."""
+    """Fill in the colour of a layout. Raises VideoError for a matrix without linear formulas."""
     if layout.kind == "rgb":
         return replace(layout, full=True)
     if layout.kind == "yuv" and matrix not in WEIGHTS:

@@ -1,4 +1,4 @@
-"""The output file: the larger frames, and every other stream as it was."""
+"""Write the output file: the larger frames, and every other stream as it was."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATI
 
 @dataclass
 class Report:
-    """What becomes of the input's other streams."""
+    """Which other streams of the input are copied and which are left out."""
 
     indices: list[int] = field(default_factory=list)
-    """Of the streams to copy."""
+    """Indices of the streams to copy."""
     copied: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
 
-def try_streams(video: Source, container: str, encoding: Encoding, *, drop: bool) -> Report:
-    """Which streams can be copied into `container`, tried out before hours of work.
+def check_streams(video: Source, container: str, encoding: Encoding, *, drop: bool) -> Report:
+    """Find out which streams can be copied into `container`, before hours of work.
 
-    Data streams that cannot be (camera telemetry, time codes) are dropped and reported. Raises VideoError for audio,
-    subtitles, pictures or attachments that cannot, unless `drop`, and for an encoding that cannot be had.
+    Data streams that do not fit (camera telemetry) are dropped and reported. Raises VideoError for audio, subtitles,
+    pictures or attachments that do not fit, unless `drop`, and for an encoding that is not possible.
     """
     encoding.open()
     if not _fits(container, encoding):
@@ -59,7 +59,7 @@ def try_streams(video: Source, container: str, encoding: Encoding, *, drop: bool
 
 
 def _fits(container: str, encoding: Encoding, stream: Any = None) -> bool:
-    """Whether a file of this kind begins with the encoded video, and `stream` beside it."""
+    """Return True if this container can hold the encoded video, and `stream` beside it."""
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
             _add_video(trial, encoding)
@@ -72,7 +72,7 @@ def _fits(container: str, encoding: Encoding, stream: Any = None) -> bool:
 
 
 def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Report) -> None:
-    """Join the pieces and the copied streams into `out`, which appears when it is whole."""
+    """Write the pieces and the copied streams to `out`, which appears when it is whole."""
     partial = pieces.folder / f"whole{out.suffix}"
     try:
         with (
@@ -90,10 +90,14 @@ def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Re
 
 
 def _describe(old: Any, new: Any) -> None:
+    """Copy the tags of the file."""
+    """Copy the tags of the file."""
     new.metadata.update({key: value for key, value in old.metadata.items() if key.lower() not in _OWN_TAGS})
 
 
 def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
+    """Add the video stream with its tags, role and display matrix."""
+    """Add the video stream with its tags, role and display matrix."""
     stream = _add_video(new, encoding)
     tags = {
         key: value
@@ -107,12 +111,16 @@ def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
 
 
 def _add_video(new: Any, encoding: Encoding) -> Any:
+    """Add a video stream of this encoding."""
+    """Add a video stream of this encoding."""
     stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
     encoding.configure(stream.codec_context)
     return stream
 
 
 def _copy_of(new: Any, stream: Any) -> Any:
+    """Add a copy of a stream, without its packets."""
+    """Add a copy of a stream, without its packets."""
     copy = (
         new.add_attachment(stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data)
         if stream.type == "attachment"
@@ -124,10 +132,9 @@ def _copy_of(new: Any, stream: Any) -> Any:
 
 
 def _packets(pieces: Pieces, encoding: Encoding) -> Iterator[av.Packet[Any]]:
-    """The encoded frames with the times they are decoded at, which must rise over all pieces and stay below their pts.
+    """Yield the encoded frames with decoding times, which must rise over all pieces and never exceed the pts.
 
-    The frames' own times serve: the n-th packet is decoded at the n-th smallest pts, less the one shift that makes it
-    early enough for all.
+    The n-th packet is decoded at the n-th smallest pts, minus one shift that makes this early enough for all.
     """
     order = [pts for index in pieces.done for pts, _, _ in index.packets]
     rising = sorted(order)
@@ -139,6 +146,8 @@ def _packets(pieces: Pieces, encoding: Encoding) -> Iterator[av.Packet[Any]]:
 
 
 def _packet(chunk: Chunk, dts: int, duration: int, time_base: Fraction) -> av.Packet[Any]:
+    """Make a packet with its times."""
+    """Make a packet with its times."""
     packet: av.Packet[Any] = av.Packet(chunk.data)
     packet.pts, packet.dts, packet.duration, packet.time_base = chunk.pts, dts, duration, time_base
     packet.is_keyframe = chunk.key
@@ -146,7 +155,7 @@ def _packet(chunk: Chunk, dts: int, duration: int, time_base: Fraction) -> av.Pa
 
 
 def _interleave(old: Any, new: Any, target: Any, copies: dict[int, Any], pictures: Iterator[av.Packet[Any]]) -> None:
-    """Mux both in order of time, so that the muxer need not hold one back for the other."""
+    """Mux both in order of time, so that the muxer need not buffer one of them."""
     waiting = next(pictures, None)
 
     def advance(until: Fraction | None) -> None:

@@ -1,7 +1,7 @@
-"""The encoded frames on their way to the output: pieces of a fixed number of frames, each whole or not there.
+"""Store encoded frames in pieces of a fixed number of frames, each whole or not there.
 
-A piece is encoded by an encoder of its own and begins with a key frame, so a run that was killed goes on at the first
-piece that is missing, and what comes out is the same as without the interruption.
+Each piece has its own encoder and begins with a key frame. So a run that was killed continues at the first missing
+piece, and the output is the same as without the interruption.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from superfine.atomic import replace_file
 from superfine.errors import VideoError
 
 FRAMES = 48
-"""Frames of a piece: what a kill costs at most, and the distance of key frames."""
+"""Frames of a piece: the most a kill can cost, and the distance of key frames."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Index:
-    """What a piece holds, written at its end."""
+    """The table of contents at the end of a piece."""
 
     packets: list[tuple[int, bool, int]]
-    """(pts, whether a key frame, bytes) in the order they are decoded."""
+    """(pts, is a key frame, bytes) in decoding order."""
     frames: int
     repeated: int
-    """Frames that were the one before once more."""
+    """Frames that equal the one before."""
     last_pts: int
     last_duration: int
 
@@ -48,7 +48,7 @@ class Pieces:
     """A hidden folder beside the output with the pieces of one job."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """identity: everything that decides the bytes of a piece; pieces of another one are thrown away."""
+        """identity: everything that decides the bytes of a piece; pieces with another identity are deleted."""
         self.folder = folder
         text = json.dumps(identity, sort_keys=True, default=str)
         try:
@@ -75,7 +75,7 @@ class Pieces:
         self.done.append(index)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Every packet of every piece, in the order they are decoded."""
+        """Yield every packet of every piece in decoding order."""
         for number, index in enumerate(self.done):
             with self._path(number).open("rb") as file:
                 for pts, key, size in index.packets:
@@ -87,14 +87,20 @@ class Pieces:
 
     @property
     def frames(self) -> int:
+        """Frames in all pieces."""
+        """Frames in all pieces."""
         return sum(index.frames for index in self.done)
 
     @property
     def repeated(self) -> int:
+        """Frames in all pieces that equal the one before."""
+        """Frames in all pieces that equal the one before."""
         return sum(index.repeated for index in self.done)
 
     @property
     def last_pts(self) -> int | None:
+        """Time stamp of the last frame that is stored."""
+        """Time stamp of the last frame that is stored."""
         return self.done[-1].last_pts if self.done else None
 
     def _path(self, number: int) -> Path:
@@ -108,12 +114,12 @@ class Pieces:
 
 
 def work_folder(out: Path) -> Path:
-    """Where the pieces of an output lie: .NAME.superfine beside it."""
+    """Return the folder for the pieces of an output: .NAME.superfine beside it."""
     return out.with_name(f".{out.name}.superfine")
 
 
 def file_identity(path: Path) -> dict[str, Any]:
-    """What tells one version of a file from another without reading all of it."""
+    """Identify a version of a file without reading all of it."""
     status = path.stat()
     with path.open("rb") as file:
         head = hashlib.sha256(file.read(1 << 20)).hexdigest()
@@ -121,7 +127,7 @@ def file_identity(path: Path) -> dict[str, Any]:
 
 
 def _read_index(path: Path) -> Index | None:
-    """The index of a piece; None if it is missing or not whole."""
+    """Read the index of a piece; None if the piece is missing or incomplete."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

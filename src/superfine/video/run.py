@@ -1,4 +1,4 @@
-"""A video through the Upscaler: frames larger, everything else as it was."""
+"""Upscale a video file: larger frames, everything else as it was."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from superfine.upscaling import Upscaler
 from superfine.upscaling.plan import Target
 from superfine.upscaling.upscaler import Enlarger
 from superfine.video.encode import Encoding, container_of, plan_encoding
-from superfine.video.mux import Report, mux, try_streams
+from superfine.video.mux import Report, check_streams, mux
 from superfine.video.pieces import FRAMES, Pieces, file_identity, work_folder
+from superfine.video.pipeline import enlarge
 from superfine.video.sizing import Sizing
 from superfine.video.source import Source
-from superfine.video.walk import enlarge
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames expected; 0 if unknown) after every frame."""
@@ -24,14 +24,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may ask of the output; None leaves it to the input and the output's ending."""
+    """Settings of the output; None leaves the choice to the input and the output's ending."""
 
     codec: str | None = None
     """Key of encode.CODECS."""
     quality: int | None = None
     """Constant quality, 0 (best) upwards, on the codec's own scale."""
     preset: str | None = None
-    """The encoder's own word for how hard it tries."""
+    """The encoder's own name of a speed."""
     pixel_format: str | None = None
     """FFmpeg's name."""
     deinterlace: bool | None = None
@@ -43,18 +43,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done."""
+    """The result of a run."""
 
     frames: int
     resumed: int
-    """Of those, frames an earlier run had done."""
+    """Frames among them that an earlier run had done."""
     repeated: int
-    """Of those, frames that were the one before once more, and cost nothing."""
+    """Frames among them that equal the one before and cost nothing."""
     size: tuple[int, int]
     """Width and height of the output."""
     encoding: Encoding
     damaged: int
-    """Packets passed over because they could not be decoded."""
+    """Packets skipped because they could not be decoded."""
     copied: list[str]
     """Streams copied as they were."""
     dropped: list[str]
@@ -75,9 +75,9 @@ def upscale_video(
     """Write `source` as `out`, every frame through `upscaler`; audio, subtitles, chapters and tags are copied.
 
     An Upscaler makes frames larger by its scale; an Enlarger brings them to `target`, any size.
-    Time stamps stay as they are (variable frame rates too), and so do bit depth, range, colour matrix and HDR tags. A
-    run that was interrupted goes on where it stopped if it is called again in the same way; `identity` names the
-    model's weights for that purpose. Memory does not grow with the length of the video.
+    Time stamps stay as they are (variable frame rates too), and so do bit depth, range, colour matrix and HDR tags. An
+    interrupted run continues where it stopped if it is called again in the same way; `identity` names the model's
+    weights for that purpose. Memory does not grow with the length of the video.
 
     Raises VideoError, and PlanError for a target out of reach, with `out` untouched.
     """
@@ -90,7 +90,7 @@ def upscale_video(
             raise VideoError(f"{out} is the input: choose another name")
         sizing = _sizing(video, upscaler, target)
         encoding = _plan(video, out.suffix, sizing, options)
-        report = try_streams(video, container_of(out.suffix), encoding, drop=options.drop)
+        report = check_streams(video, container_of(out.suffix), encoding, drop=options.drop)
         job = {
             "input": file_identity(source),
             "encoding": asdict(encoding),
@@ -104,7 +104,7 @@ def upscale_video(
             Pieces(folder, {}).remove()
         pieces = Pieces(folder, job)
         resumed = pieces.frames
-        _fill(pieces, video, encoding, sizing, options.deinterlace, progress)
+        _add_missing_pieces(pieces, video, encoding, sizing, options.deinterlace, progress)
         mux(video, out, encoding, pieces, report)
         summary = _summary(pieces, resumed, video.damaged, encoding, report)
         pieces.remove()
@@ -151,7 +151,7 @@ def _summary(pieces: Pieces, resumed: int, damaged: int, encoding: Encoding, rep
     )
 
 
-def _fill(
+def _add_missing_pieces(
     pieces: Pieces,
     video: Source,
     encoding: Encoding,
@@ -159,7 +159,7 @@ def _fill(
     deinterlace: bool | None,
     progress: Progress | None,
 ) -> None:
-    """Make the pieces that are missing."""
+    """Encode the pieces that are missing."""
     total, done = video.expected_frames, pieces.frames
     if progress is not None and done:
         progress(done, max(total, done))

@@ -1,4 +1,4 @@
-"""A frame to its size: network passes, then one fine downscale and a cut; planned once for all frames."""
+"""Bring frames to their output size: network passes, one fine downscale and a crop, planned once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from superfine.video.colour import Floats, Layout
 
 @dataclass(frozen=True)
 class Sizing:
-    """What every frame of a video goes through."""
+    """The steps from a frame to its output size."""
 
     plan: Plan
     upscalers: tuple[Upscaler, ...]
-    """One for each pass."""
+    """One Upscaler for each pass."""
 
     @classmethod
     def by_scale(cls, upscaler: Upscaler, width: int, height: int) -> Sizing:
-        """One pass, as large as it comes."""
+        """Plan one pass at the Upscaler's own scale."""
         size = (width * upscaler.scale, height * upscaler.scale)
         return cls(Plan((width, height), (upscaler.scale,), size, None), (upscaler,))
 
@@ -31,9 +31,10 @@ class Sizing:
     def by_target(
         cls, enlarger: Enlarger, width: int, height: int, target: Target, layout: Layout, *, turned: bool
     ) -> Sizing:
-        """The cheapest passes to a target, whose width and height are those a viewer sees (turned: by a quarter).
+        """Plan the cheapest passes to a target, whose width and height are as a viewer sees them.
 
-        Where chroma is halved, an odd side that was not asked for in pixels loses one: few players take odd sizes.
+        turned: the video is shown turned by a quarter. With halved chroma, an odd side that was not requested in
+        pixels loses one, because few players accept odd sizes.
         Raises PlanError.
         """
         target = _turned(target) if turned else target
@@ -44,7 +45,7 @@ class Sizing:
         return cls(plan, tuple(enlarger.upscaler(scale) for scale in plan.passes))
 
     def __call__(self, rgb: Floats) -> Floats:
-        """HWC float32 0..1, RGB or RGBA → the same at the plan's output size."""
+        """Bring HWC float32 0..1, RGB or RGBA, to the plan's output size."""
         for upscaler in self.upscalers:
             rgb = upscaler(rgb)
         rgb = shrink(rgb, self.plan.resized)
@@ -53,7 +54,7 @@ class Sizing:
 
     @property
     def identity(self) -> list[object]:
-        """Everything here that decides the pixels of a frame, to know an interrupted run by; in JSON's types."""
+        """All values that decide the pixels of a frame, in JSON's types, to recognise an interrupted run."""
         plan = self.plan
         cut = None if plan.crop is None else [plan.crop.top, plan.crop.left, plan.crop.bottom, plan.crop.right]
         engines = [[each.engine.name, each.engine.precision, each.scale] for each in self.upscalers]
@@ -61,13 +62,13 @@ class Sizing:
 
 
 def _turned(target: Target) -> Target:
-    """The target for a picture that lies on its side."""
+    """Exchange width and height of a target."""
     size = None if target.size is None else (target.size[1], target.size[0])
     return replace(target, width=target.height, height=target.width, size=size)
 
 
 def _even(plan: Plan, target: Target, layout: Layout) -> tuple[int, int]:
-    """The plan's output with sides made even where chroma wants it and nobody asked for them to the pixel."""
+    """Return the plan's output size with even sides where chroma needs them and no exact side was requested."""
     if plan.resized == plan.enlarged or (target.size is not None and target.fit != "contain"):
         return plan.output  # a whole scale gives what it gives, and a box is a box
     wide, high = target.size or (target.width, target.height)

@@ -1,4 +1,4 @@
-"""A video file, read: its picture stream, its frames with time stamps, what is known of its colour."""
+"""Read a video file: its picture stream, its frames with time stamps, and its colour."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from av.stream import Disposition
 
 from superfine.errors import VideoError
 from superfine.video.colour import Layout, Plane
-from superfine.video.frames import layout_of, planar_twin, read_planes, with_colour
+from superfine.video.frames import layout_of, planar_format, read_planes, with_colour
 
 UNSPECIFIED = 2
-"""H.273's code for a colour property nobody wrote down."""
+"""H.273's code for an unspecified colour property."""
 
 
 @dataclass(frozen=True)
 class Colour:
-    """H.273 codes and range as the output says them."""
+    """H.273 codes and range that the output will state."""
 
     matrix: int
     primaries: int
@@ -34,7 +34,7 @@ class Colour:
 
     @property
     def is_hdr(self) -> bool:
-        """Whether the transfer is PQ or HLG."""
+        """True if the transfer is PQ or HLG."""
         return self.transfer in (16, 18)
 
 
@@ -45,13 +45,13 @@ class Frame:
     pts: int
     """In units of the stream's time base; strictly rising."""
     duration: int
-    """The same units; 0 if unknown."""
+    """In the same units; 0 if unknown."""
     planes: list[Plane]
     layout: Layout
 
 
 class Source:
-    """A video opened for reading. Close it, or use it as a context."""
+    """A video opened for reading; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,11 +72,11 @@ class Source:
             self.container.close()
             raise VideoError(f"{path}: no size of its pictures can be told; it is damaged or cut short")
         self.width, self.height, self.pixel_format = context.width, context.height, str(context.pix_fmt)
-        self.twin = planar_twin(self.pixel_format)
+        self.planar_format = planar_format(self.pixel_format)
         self.colour = self._colour()
         self.damaged = 0
-        """Packets passed over so far because they could not be decoded."""
-        layout = layout_of(self.twin)
+        """Packets skipped so far because they could not be decoded."""
+        layout = layout_of(self.planar_format)
         assert layout is not None
         self.layout = with_colour(layout, self.colour.matrix, self.colour.full)
 
@@ -90,16 +90,18 @@ class Source:
 
     @property
     def time_base(self) -> Fraction:
+        """Unit of the time stamps, in seconds."""
+        """Unit of the time stamps, in seconds."""
         return self.stream.time_base or Fraction(1, 1000)
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second, on average; 25 if nobody knows."""
+        """Frames a second, on average; 25 if unknown."""
         return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
 
     @property
     def expected_frames(self) -> int:
-        """How many frames there are, by the container; an estimate from its duration; 0 if it says neither."""
+        """Number of frames by the container, or estimated from its duration; 0 if unknown."""
         if self.stream.frames:
             return int(self.stream.frames)
         if self.stream.duration:
@@ -107,10 +109,10 @@ class Source:
         return round(Fraction(self.container.duration, 1_000_000) * self.rate) if self.container.duration else 0
 
     def frames(self, after: int | None = None, *, deinterlace: bool | None = None) -> Iterator[Frame]:
-        """Every frame in order of presentation, or those whose pts is above `after`.
+        """Yield every frame in order of presentation, or those whose pts is above `after`.
 
-        deinterlace: True weaves no fields together (bwdif, one frame a frame), False takes frames as they are;
-        None raises VideoError on the first interlaced one. Damaged packets are passed over.
+        deinterlace: True deinterlaces (bwdif, one frame for one frame), False takes frames as they are; None raises
+        VideoError on the first interlaced frame. Damaged packets are skipped.
         """
         seeking = after is not None and not deinterlace and self._seek(after)
         last: int | None = None
@@ -128,31 +130,31 @@ class Source:
                 raise VideoError(
                     f"{self.path} is interlaced: pass --deinterlace, or --no-deinterlace to take its frames as they are"
                 )
-            twin = self.twin if frame.format.name == self.pixel_format else planar_twin(frame.format.name)
-            layout = layout_of(twin)
+            planar = self.planar_format if frame.format.name == self.pixel_format else planar_format(frame.format.name)
+            layout = layout_of(planar)
             assert layout is not None
             duration = int((frame.duration or 0) * (frame.time_base or self.time_base) / self.time_base)
             yield Frame(
-                pts, duration, read_planes(frame, twin), with_colour(layout, self.colour.matrix, self.colour.full)
+                pts, duration, read_planes(frame, planar), with_colour(layout, self.colour.matrix, self.colour.full)
             )
 
     def display_matrix(self) -> list[int] | None:
-        """The nine numbers that say how players turn the picture; None if they do not."""
+        """Return the nine numbers by which players turn the picture; None if there are none."""
         data = self._first_side_data().get(SideDataType.DISPLAYMATRIX)
         return None if data is None else [int(value) for value in np.frombuffer(data, "<i4")[:9]]
 
     def is_turned(self) -> bool:
-        """Whether players show the picture turned by a quarter, so that its width is seen as height."""
+        """Return True if players show the picture turned by a quarter."""
         matrix = self.display_matrix()
         return matrix is not None and abs(matrix[1]) > abs(matrix[0])
 
     def light(self) -> tuple[bytes | None, bytes | None]:
-        """FFmpeg's structures of HDR10: mastering display, content light level; None where the first frame has none."""
+        """Return FFmpeg's structures of HDR10: mastering display and content light level; None if missing."""
         data = self._first_side_data()
         return data.get(SideDataType.MASTERING_DISPLAY_METADATA), data.get(SideDataType.CONTENT_LIGHT_LEVEL)
 
     def _first_side_data(self) -> dict[Any, bytes]:
-        """Side data of the first frame, by type; the file is left at its beginning."""
+        """Read the side data of the first frame, by type, from a second opening of the file."""
         with av.open(str(self.path), "r", metadata_errors="replace") as container:
             stream = container.streams[self.stream.index]
             try:
@@ -165,17 +167,19 @@ class Source:
             return {data.type: bytes(data) for data in side_data}
 
     def _colour(self) -> Colour:
+        """Read the colour description; an unspecified matrix becomes the one that players assume."""
+        """Read the colour description; an unspecified matrix becomes the one that players assume."""
         context = self.stream.codec_context
         is_rgb = av.VideoFormat(self.pixel_format).is_rgb
         matrix = int(context.colorspace)
         if matrix in (UNSPECIFIED, 0) and not is_rgb:
-            # What every player assumes; it must be written down now, or a larger picture would be taken for HD.
+            # Every player assumes this. It must be stated now, or players would take the larger picture for HD.
             matrix = 1 if self.height >= 720 or self.width >= 1280 else 6
         full = is_rgb or int(context.color_range) == 2 or self.pixel_format.startswith("yuvj")
         return Colour(1 if is_rgb else matrix, int(context.color_primaries), int(context.color_trc), full)
 
     def _seek(self, pts: int) -> bool:
-        """Go to the last key frame at or before `pts`, if the file allows; otherwise stay at the beginning."""
+        """Seek to the last key frame at or before `pts` and return True; stay at the beginning if that fails."""
         try:
             self.container.seek(pts, stream=self.stream, backward=True)
             first = next((p for p in self.container.demux(self.stream) if p.pts is not None), None)
@@ -188,11 +192,15 @@ class Source:
         return False
 
     def _reopen(self) -> None:
+        """Open the file again, to start from its beginning."""
+        """Open the file again, to start from its beginning."""
         self.container.close()
         other = Source(self.path)
         self.container, self.stream = other.container, other.stream
 
     def _decoded(self, deinterlace: bool | None, *, fresh: bool) -> Iterator[av.VideoFrame]:
+        """Decode frames, from the beginning if `fresh`."""
+        """Decode frames, from the beginning if `fresh`."""
         if fresh:
             self._reopen()
         graph = self._deinterlacer() if deinterlace else None
@@ -214,6 +222,8 @@ class Source:
             raise VideoError(f"{self.path}: no picture could be decoded (found {found}); it is damaged or cut short")
 
     def _deinterlacer(self) -> Any:
+        """Build a filter graph that deinterlaces."""
+        """Build a filter graph that deinterlaces."""
         graph = av.filter.Graph()
         entry = graph.add_buffer(template=self.stream)
         # Only frames marked as interlaced are touched; one frame comes out for one that goes in.
@@ -225,6 +235,8 @@ class Source:
 
     @staticmethod
     def _filtered(graph: Any, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        """Pass a frame (None: the end) through the graph, if there is one."""
+        """Pass a frame (None: the end) through the graph, if there is one."""
         if graph is None:
             if frame is not None:
                 yield frame
@@ -237,7 +249,7 @@ class Source:
                 return
 
     def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
-        """The frame's pts in the stream's time base; made up where it is missing or does not rise."""
+        """Return the frame's pts in the stream's time base; an estimate if it is missing or does not rise."""
         step = max(1, round(1 / (self.rate * self.time_base)))
         if frame.pts is None:
             return 0 if last is None else last + step
@@ -246,7 +258,7 @@ class Source:
 
 
 def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
-    """Packets of `streams` in the order of the file, up to its end or to where it is too damaged to go on."""
+    """Yield packets of `streams` in file order, up to the end or to damage that cannot be skipped."""
     packets = container.demux(*streams)
     while True:
         try:
@@ -256,5 +268,7 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
+    """Describe an error on one line."""
+    """Describe an error on one line."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__

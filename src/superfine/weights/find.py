@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superfine.atomic import sha256_of
-from superfine.errors import CheckpointError, ModelError
+from superfine.errors import CheckpointError, ModelError, install_command
 from superfine.weights.catalogue import FOLDER, catalogue
 from superfine.weights.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
 
@@ -104,7 +104,7 @@ def _from_header(path: Path, name: str, header: Header) -> Model:
 def _foreign(path: Path, name: str) -> Model:
     if importlib.util.find_spec("torch") is None:
         raise CheckpointError(
-            f"{path} is not a superfine weights file; reading others needs: pip install superfine[torch]"
+            f"{path} is not a superfine weights file; reading others needs PyTorch: {install_command('torch')}"
         )
     from superfine.weights import network_file  # imports torch, which our own files do without
 

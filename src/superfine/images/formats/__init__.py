@@ -1,1 +1,1 @@
-"""One file for each picture format, or each kind of reader or writer."""
+"""Readers and writers of picture formats, one file each."""

@@ -1,4 +1,4 @@
-"""One function a file format: a Picture into an open file, with everything the format can hold."""
+"""Write a Picture into an open file, with everything the format can hold: one function for each format."""
 
 import struct
 import zlib
@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from superfine.errors import ImageError
-from superfine.images.bands import Band, Scroll
-from superfine.images.convert import eight_bits, flatten, to_srgb
+from superfine.images.bands import Band, BandedImage
+from superfine.images.convert import flatten, to_eight_bits, to_srgb
 from superfine.images.depth import as_uint16
 from superfine.images.formats.heif_jxl import write_heif, write_jxl
 from superfine.images.formats.png import write_png
 from superfine.images.formats.tiff import describing_tags, write_tiff
-from superfine.images.metadata import EXIF_PREFIX, mend_exif
+from superfine.images.metadata import EXIF_PREFIX, update_exif
 from superfine.images.picture import Picture, to_pil
 
 DEFAULT_QUALITY: Final = 95
@@ -29,7 +29,7 @@ _AVIF_SPEED: Final = 8  # of 10; Pillow's 6 takes several seconds a megapixel
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may choose; each format takes what it understands."""
+    """Settings of a caller; each format uses those it understands."""
 
     quality: int = DEFAULT_QUALITY
     """1..100."""
@@ -38,20 +38,21 @@ class Options:
 
     @property
     def subsampling(self) -> str:
+        """Chroma subsampling of JPEG and AVIF."""
         return "4:4:4" if self.quality >= _FULL_CHROMA_FROM else "4:2:0"
 
 
-def options_of(quality: int | None, background: tuple[int, int, int]) -> Options:
-    """Checked options; ImageError for a quality outside 1..100."""
+def checked_options(quality: int | None, background: tuple[int, int, int]) -> Options:
+    """Make checked options. Raises ImageError for a quality outside 1..100."""
     if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}; want a whole number from 1 to 100")
     return Options(DEFAULT_QUALITY if quality is None else quality, background)
 
 
-def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Options) -> None:
+def encode(picture: Picture | BandedImage, file: IO[bytes], suffix: str, options: Options) -> None:
     """Write the picture to an open binary file, able to seek, in the format of a suffix of FORMATS.
 
-    A Scroll is written while its bands come, into PNG and TIFF only.
+    A BandedImage is written as its bands are produced, into PNG and TIFF only.
     Raises ImageError for a size the format cannot hold and where the encoder fails; OSError from the file itself.
     """
     format = FORMATS[suffix]
@@ -61,10 +62,10 @@ def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Opt
             f"{width} x {height} is too large for {format.name}, which ends at {format.longest_side} pixels a side; "
             "write PNG or TIFF"
         )
-    if isinstance(picture, Scroll):
-        _encode_scroll(picture, file, format)
+    if isinstance(picture, BandedImage):
+        _encode_bands(picture, file, format)
         return
-    picture = mended(picture, width, height)
+    picture = with_current_exif(picture, width, height)
     if not format.alpha:
         picture = flatten(picture, options.background)
     if not format.icc:
@@ -75,32 +76,36 @@ def encode(picture: Picture | Scroll, file: IO[bytes], suffix: str, options: Opt
         raise ImageError(f"{format.name} encoder: {error}") from None
 
 
-def _encode_scroll(scroll: Scroll, file: IO[bytes], format: "Format") -> None:
-    if format.scroll is None:
+def _encode_bands(image: BandedImage, file: IO[bytes], format: "Format") -> None:
+    """Write bands as they are produced."""
+    if format.write_bands is None:
         raise ImageError(f"{format.name} is written whole, not by bands of rows; write PNG or TIFF")
-    scroll = replace(scroll, head=mended(scroll.head, scroll.width, scroll.height))
+    image = replace(image, head=with_current_exif(image.head, image.width, image.height))
     try:
-        format.scroll(scroll, file)
-    except struct.error as error:  # the other errors may be those of whoever makes the bands
+        format.write_bands(image, file)
+    except struct.error as error:  # other errors may come from the code that makes the bands
         raise ImageError(f"{format.name} encoder: {error}") from None
 
 
-def mended(picture: Picture, width: int, height: int) -> Picture:
-    """With EXIF that is true of its new size."""
-    return replace(picture, exif=None if picture.exif is None else mend_exif(picture.exif, width, height, picture.dpi))
+def with_current_exif(picture: Picture, width: int, height: int) -> Picture:
+    """Update the picture's EXIF for its new size."""
+    return replace(
+        picture, exif=None if picture.exif is None else update_exif(picture.exif, width, height, picture.dpi)
+    )
 
 
 def _save(picture: Picture, file: IO[bytes], kind: str, **settings: Any) -> None:
-    """Through Pillow, with exactly the settings given: nothing slips in by way of `info`."""
+    """Save with Pillow and exactly the settings given: nothing comes from `info`."""
     image = to_pil(picture)
     image.info = {}
     image.save(file, kind, **{key: value for key, value in settings.items() if value is not None})
 
 
-def _png(scroll: Scroll, file: IO[bytes]) -> None:
-    head = scroll.head
+def _png(image: BandedImage, file: IO[bytes]) -> None:
+    """Write PNG of 8 or 16 bits."""
+    head = image.head
     if head.pixels.dtype != np.uint8:
-        scroll = Scroll(_sixteen(head), scroll.height, map(_sixteen_band, scroll.bands))
+        image = BandedImage(_as_16bit(head), image.height, map(_band_as_16bit, image.bands))
     chunks = []
     if head.icc:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(head.icc)))
@@ -109,21 +114,23 @@ def _png(scroll: Scroll, file: IO[bytes]) -> None:
         chunks.append((b"pHYs", struct.pack(">IIB", x, y, 1)))
     if head.exif:
         chunks.append((b"eXIf", head.exif))
-    write_png(file, scroll, chunks + text_chunks(head))
+    write_png(file, image, chunks + text_chunks(head))
 
 
-def _sixteen(picture: Picture) -> Picture:
-    pixels, alpha = _sixteen_band((picture.pixels, picture.alpha))
+def _as_16bit(picture: Picture) -> Picture:
+    """Convert pixels and alpha to uint16."""
+    pixels, alpha = _band_as_16bit((picture.pixels, picture.alpha))
     return replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _sixteen_band(band: Band) -> Band:
+def _band_as_16bit(band: Band) -> Band:
+    """Convert a band to uint16."""
     pixels, alpha = band
     return as_uint16(pixels), None if alpha is None else as_uint16(alpha)
 
 
 def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
-    """PNG text notes and XMP as iTXt, which is UTF-8; keywords are at most 79 characters of Latin-1."""
+    """Make iTXt chunks (UTF-8) of text notes and XMP; keywords have at most 79 characters of Latin-1."""
     notes = dict(picture.text)
     if picture.xmp:
         notes["XML:com.adobe.xmp"] = picture.xmp.decode("utf-8", "replace")
@@ -136,9 +143,10 @@ def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
 
 
 def _jpeg(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write JPEG."""
     exif = picture.exif if picture.exif and len(picture.exif) < _JPEG_MARKER else None
     _save(
-        eight_bits(picture),
+        to_eight_bits(picture),
         file,
         "JPEG",
         quality=options.quality,
@@ -152,13 +160,15 @@ def _jpeg(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _comment(picture: Picture) -> bytes:
+    """Return the text note `Comment` in UTF-8."""
     return picture.text.get("Comment", "").encode("utf-8", "replace")
 
 
 def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write WebP, lossless at quality 100."""
     lossless = options.quality == 100
     _save(
-        eight_bits(picture),
+        to_eight_bits(picture),
         file,
         "WEBP",
         lossless=lossless,
@@ -171,8 +181,9 @@ def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write AVIF."""
     _save(
-        eight_bits(picture),
+        to_eight_bits(picture),
         file,
         "AVIF",
         quality=options.quality,
@@ -185,18 +196,19 @@ def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _gif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write GIF."""
     image = gif_image(picture)
     image.save(file, "GIF", **({"comment": _comment(picture)} if _comment(picture) else {}))
 
 
 def gif_image(picture: Picture) -> Image.Image:
-    """At most 256 colours: gray exactly, RGB by an adaptive palette with dithering; alpha is cut at one half."""
-    alpha, plain = picture.alpha, to_pil(eight_bits(replace(picture, alpha=None)))
+    """Reduce to at most 256 colours: gray stays exact, RGB is dithered to a palette, alpha is cut at one half."""
+    alpha, plain = picture.alpha, to_pil(to_eight_bits(replace(picture, alpha=None)))
     plain.info = {}
     if alpha is None:
         return plain if picture.is_gray else plain.convert("P", palette=Image.Palette.ADAPTIVE)
     image = plain.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=255)
-    clear = eight_bits(Picture(picture.pixels, alpha)).alpha
+    clear = to_eight_bits(Picture(picture.pixels, alpha)).alpha
     assert clear is not None
     index = np.where(clear < 128, np.uint8(255), np.asarray(image))
     palette = (image.getpalette() or [])[: 255 * 3]
@@ -206,17 +218,19 @@ def gif_image(picture: Picture) -> Image.Image:
     return cut
 
 
-def _tiff(scroll: Scroll, file: IO[bytes]) -> None:
-    head = scroll.head
-    write_tiff(file, scroll, describing_tags(head.exif, head.xmp), head.icc, head.dpi)
+def _tiff(image: BandedImage, file: IO[bytes]) -> None:
+    """Write TIFF of any depth."""
+    head = image.head
+    write_tiff(file, image, describing_tags(head.exif, head.xmp), head.icc, head.dpi)
 
 
 def _bmp(picture: Picture, file: IO[bytes], options: Options) -> None:
-    _save(eight_bits(picture), file, "BMP", dpi=picture.dpi)
+    """Write BMP."""
+    _save(to_eight_bits(picture), file, "BMP", dpi=picture.dpi)
 
 
 def _ppm(picture: Picture, file: IO[bytes], options: Options) -> None:
-    """Portable anymap: P5 for gray, P6 for RGB; 16 bits (and float, as 16) with the high byte first."""
+    """Write a portable anymap: P5 for gray, P6 for RGB; 16 bits (and float, as 16) with the high byte first."""
     pixels = picture.pixels if picture.pixels.dtype == np.uint8 else as_uint16(picture.pixels)
     peak = np.iinfo(pixels.dtype).max
     file.write(f"{'P5' if picture.is_gray else 'P6'}\n{picture.width} {picture.height}\n{peak}\n".encode())
@@ -225,15 +239,17 @@ def _ppm(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _heif(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write HEIC."""
     write_heif(picture, file, options.quality)
 
 
 def _jxl(picture: Picture, file: IO[bytes], options: Options) -> None:
+    """Write JPEG XL."""
     write_jxl(picture, file, options.quality)
 
 
 def animation_settings(kind: str, first: Picture, options: Options) -> dict[str, Any]:
-    """Pillow's settings for an animation of a kind; what is said beside the pixels is the first frame's."""
+    """Make Pillow's settings for an animation; metadata is that of the first frame."""
     if kind == "PNG":
         info = PngImagePlugin.PngInfo()
         for chunk, data in text_chunks(first):
@@ -252,22 +268,22 @@ def animation_settings(kind: str, first: Picture, options: Options) -> dict[str,
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format is called, what it holds, how far it goes, and how it is written."""
+    """A file format: its name, what it can hold, its largest side and its writer."""
 
     name: str
     write: Callable[[Picture, IO[bytes], Options], None]
-    scroll: Callable[[Scroll, IO[bytes]], None] | None = None
-    """The same by bands of rows, where the format can."""
+    write_bands: Callable[[BandedImage, IO[bytes]], None] | None = None
+    """Writer by bands of rows, if the format has one."""
     alpha: bool = True
     icc: bool = True
     longest_side: int = 2**31 - 1
     """Pixels."""
 
 
-_PNG = Format("PNG", lambda picture, file, _: _png(Scroll.of(picture), file), _png)
+_PNG = Format("PNG", lambda picture, file, _: _png(BandedImage.of(picture), file), _png)
 _JPEG = Format("JPEG", _jpeg, alpha=False, longest_side=65_500)
 _WEBP = Format("WebP", _webp, longest_side=16_383)
-_TIFF = Format("TIFF", lambda picture, file, _: _tiff(Scroll.of(picture), file), _tiff)
+_TIFF = Format("TIFF", lambda picture, file, _: _tiff(BandedImage.of(picture), file), _tiff)
 _PPM = Format("PPM", _ppm, alpha=False, icc=False)
 _HEIC = Format("HEIC", _heif, longest_side=16_384)
 
@@ -289,4 +305,4 @@ FORMATS: Final[dict[str, Format]] = {
     ".pgm": _PPM,
     ".pnm": _PPM,
 }
-"""Suffix (lower case, with its dot) to format."""
+"""Suffix (lower case, with its dot) → format."""

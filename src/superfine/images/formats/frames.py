@@ -1,4 +1,4 @@
-"""Pictures in a row: animations (APNG, WebP, GIF, AVIF) and the pages of a TIFF."""
+"""Read and write animations (APNG, WebP, GIF, AVIF) and the pages of a TIFF."""
 
 import os
 import struct
@@ -27,20 +27,20 @@ class Frames:
     """The pictures of one file, in order."""
 
     pictures: list[Picture]
-    """All of one size for an animation; pages may differ. Each is whole: nothing is left to be laid over another."""
+    """All of one size for an animation; pages may differ. Each is complete: none has to be drawn over another."""
     durations: list[float] = field(default_factory=list)
-    """How long each is shown, in milliseconds; empty for pages and for a single picture."""
+    """Milliseconds for each picture; empty for pages and for a single picture."""
     loop: int | None = None
-    """How often an animation is played: 0 for ever, None unsaid."""
+    """Number of times an animation is played: 0 for ever, None if the file does not say."""
 
 
 def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = files.DEFAULT_MAX_PIXELS) -> Frames:
-    """All pictures of a file: its frames or pages, or the single one it holds.
+    """Read all pictures of a file: its frames or pages, or its single picture.
 
     Raises ImageError as `files.read` does; `max_pixels` counts all of them together.
     """
     name, source = files.source_of(path)
-    with files.errors_named(name, max_pixels):
+    with files.image_errors(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
             return _tiff_pages(source, max_pixels) if opened.mode.startswith("TIFF") else Frames([opened])
@@ -57,7 +57,7 @@ def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = f
 
 
 def same_pixels(one: Picture, other: Picture) -> bool:
-    """Whether two pictures look the same to the bit: a frame that repeats the one before need not be computed."""
+    """Return True if two pictures have equal pixels: a repeated frame need not be computed again."""
     if one.pixels.dtype != other.pixels.dtype or (one.alpha is None) != (other.alpha is None):
         return False
     same_alpha = one.alpha is None or other.alpha is None or np.array_equal(one.alpha, other.alpha)
@@ -65,26 +65,27 @@ def same_pixels(one: Picture, other: Picture) -> bool:
 
 
 def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
+    """Read the frames of an opened animation."""
     pictures: list[Picture] = []
     durations: list[float] = []
     for index in range(count):
         image.seek(index)
         _check_sum(pictures, image, max_pixels)
         if image.info.get("default_image") and index == 0:
-            continue  # APNG's still, for viewers that do not play; it is no part of the animation
+            continue  # APNG's still picture for viewers that cannot play; it is not part of the animation
         pictures.append(files.load(image, source, name, max_pixels, frame=index))
         durations.append(float(image.info.get("duration", 0) or 0))
-    # A GIF that says nothing of it is played once; the others' own default is for ever.
+    # A GIF without a loop count is played once; the default of the other formats is for ever.
     loop = image.info.get("loop", 1 if image.format == "GIF" else None)
     return Frames(pictures, durations, int(loop) if isinstance(loop, int) else None)
 
 
 def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
-    """Pages of a TIFF; by tifffile, all of them, if there is one that Pillow would garble."""
+    """Read the pages of a TIFF; all of them by tifffile if Pillow would misread one."""
     pictures: list[Picture] = []
     for index in range(count):
         image.seek(index)
-        if pillow_16bit.is_garbled(image):
+        if pillow_16bit.is_misread(image):
             return _tiff_pages(source, max_pixels)
         if index and getattr(image, "tag_v2", {}).get(254, 0) & 1:
             continue  # a thumbnail
@@ -94,10 +95,12 @@ def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pix
 
 
 def _tiff_pages(source: Path | IO[bytes], max_pixels: int) -> Frames:
+    """Read the pages of a TIFF by tifffile."""
     return Frames(heif_jxl.read_tiff_pages(files.content(source), max_pixels))
 
 
 def _check_sum(before: list[Picture], image: Image.Image, max_pixels: int) -> None:
+    """Raise ImageError if the pictures read so far and the next one are over the limit together."""
     pixels = sum(picture.width * picture.height for picture in before) + image.width * image.height
     if pixels > max_pixels:
         raise ImageError(
@@ -114,10 +117,10 @@ def write_frames(
     quality: int | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> None:
-    """Write an animation, pages, or a single picture; of several, a format that cannot hold them gets the first.
+    """Write an animation, pages, or a single picture; a format that holds only one picture gets the first.
 
-    Pages are no animation: they go into a TIFF only. Animations are of 8 bits; pages keep their depth.
-    Everything else is as in `files.write`.
+    Pages can only be written to a TIFF. Animations have 8 bits; pages keep their depth. Everything else is as in
+    `files.write`.
     """
     named = Path(path).suffix if isinstance(path, (str, os.PathLike)) else ".png"
     suffix = (format or named).lower()
@@ -125,7 +128,7 @@ def write_frames(
     if len(frames.pictures) < 2 or not held:
         files.write(frames.pictures[0], path, format=format, quality=quality, background=background)
         return
-    options = encode.options_of(quality, background)
+    options = encode.checked_options(quality, background)
 
     def put(file: IO[bytes]) -> None:
         if suffix in PAGED:
@@ -141,6 +144,7 @@ def write_frames(
 
 
 def _write_pages(pictures: Sequence[Picture], file: IO[bytes], options: encode.Options) -> None:
+    """Append every picture to one TIFF."""
     with TiffImagePlugin.AppendingTiffWriter(file) as pages:
         for picture in pictures:
             encode.encode(picture, pages, ".tif", options)
@@ -148,7 +152,8 @@ def _write_pages(pictures: Sequence[Picture], file: IO[bytes], options: encode.O
 
 
 def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode.Options) -> None:
-    first = encode.mended(frames.pictures[0], frames.pictures[0].width, frames.pictures[0].height)
+    """Write all frames with their durations."""
+    first = encode.with_current_exif(frames.pictures[0], frames.pictures[0].width, frames.pictures[0].height)
     if max(first.width, first.height) > encode.FORMATS[f".{kind.lower()}"].longest_side:
         raise ImageError(f"{first.width} x {first.height} is too large for {kind}; write the pages of a TIFF")
     alpha = any(picture.alpha is not None for picture in frames.pictures)
@@ -158,7 +163,7 @@ def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode
         pictures = [to_srgb(picture) for picture in pictures]
         images = [encode.gif_image(picture) for picture in pictures]
     else:
-        images = [to_pil(_alike(picture, alpha, gray)) for picture in pictures]
+        images = [to_pil(_as_mode(picture, alpha, gray)) for picture in pictures]
     settings: dict[str, Any] = encode.animation_settings(kind, first, options)
     if frames.durations:
         settings["duration"] = [min(round(duration), _LONGEST) for duration in frames.durations]
@@ -172,8 +177,8 @@ def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode
         raise ImageError(f"{kind} encoder: {error}") from None
 
 
-def _alike(picture: Picture, alpha: bool, gray: bool) -> Picture:
-    """One mode for all frames: RGBA if any has alpha, gray only if all are."""
+def _as_mode(picture: Picture, alpha: bool, gray: bool) -> Picture:
+    """Convert a frame to the mode of all frames: RGBA if any has alpha, gray only if all are gray."""
     pixels = as_uint8(picture.pixels)
     if picture.is_gray and not gray:
         pixels = np.repeat(pixels, 3, axis=2)

@@ -1,4 +1,4 @@
-"""HEIC, JPEG XL and the TIFFs Pillow does not know, through the libraries of `superfine[formats]`."""
+"""Read and write HEIC and JPEG XL, and read TIFFs Pillow does not know, by the libraries of `superfine[formats]`."""
 
 import importlib
 import io
@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 import numpy as np
 from PIL import Image, ImageCms
 
-from superfine.errors import ImageError
+from superfine.errors import ImageError, install_command
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.metadata import EXIF_PREFIX, descriptive_exif, upright_xmp
@@ -27,7 +27,7 @@ _JXL_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def kind_of(start: bytes) -> str | None:
-    """Which of this room's formats a file's first 32 bytes announce: "JPEG XL", "HEIC", "TIFF" or None."""
+    """Name the format of a file by its first 32 bytes: "JPEG XL", "HEIC", "TIFF" or None."""
     if start[:2] == b"\xff\x0a" or start.startswith(_JXL_BOX):
         return "JPEG XL"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
@@ -35,8 +35,8 @@ def kind_of(start: bytes) -> str | None:
     return "TIFF" if is_tiff(start) else None
 
 
-def read_rare(data: bytes, max_pixels: int) -> Picture:
-    """A picture of one of `kind_of`'s formats, upright. ImageError without the library, or over `max_pixels`."""
+def read_with_extra(data: bytes, max_pixels: int) -> Picture:
+    """Read a picture of one of `kind_of`'s formats. Raises ImageError without the library or over `max_pixels`."""
     kind = kind_of(data[:32])
     if kind == "JPEG XL":
         return _read_jxl(data, max_pixels)
@@ -48,7 +48,7 @@ def read_rare(data: bytes, max_pixels: int) -> Picture:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """ImageError for a picture over the limit."""
+    """Raise ImageError for a picture over the limit."""
     if width * height > max_pixels:
         raise ImageError(
             f"{width:,} x {height:,} = {width * height:,} pixels is over the limit of {max_pixels:,}; "
@@ -57,16 +57,18 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _library(module: str, what: str) -> ModuleType:
+    """Import an optional library. Raises ImageError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImageError(f"{what} needs {module}: pip install 'superfine[formats]'") from None
+        raise ImageError(f"{what} needs {module}: {install_command('formats')}") from None
 
 
 # HEIC -------------------------------------------------------------------------------------------
 
 
 def _read_heif(data: bytes, max_pixels: int) -> Picture:
+    """Read the main picture of a HEIC file."""
     heif = _library("pillow_heif", "reading HEIC")
     file = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=True)
     width, height = file.size
@@ -80,7 +82,7 @@ def _read_heif(data: bytes, max_pixels: int) -> Picture:
 
 
 def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
-    """HEIC: 8 bits, or 10 for pictures of more; 4:4:4 from quality 90 on, lossless never."""
+    """Write HEIC: 8 bits, or 10 for deeper pictures; 4:4:4 from quality 90 on; never lossless."""
     heif = _library("pillow_heif", "writing HEIC")
     deep = picture.pixels.dtype != np.uint8
     pixels = as_uint16(picture.pixels) if deep else picture.pixels
@@ -103,6 +105,7 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
 
 
 def _read_jxl(data: bytes, max_pixels: int) -> Picture:
+    """Read the first picture of a JPEG XL file."""
     check_size(*_jxl_size(data), max_pixels)
     codecs = _library("imagecodecs", "reading JPEG XL")
     plugin = _library("pillow_jxl", "reading JPEG XL")
@@ -134,6 +137,7 @@ def _read_jxl(data: bytes, max_pixels: int) -> Picture:
 
 
 def _profile_name(icc: bytes | None) -> str:
+    """Return a profile's name; libjxl's name for sRGB if there is no profile, "" for a damaged one."""
     if not icc:
         return _JXL_PLAIN[0]
     try:
@@ -143,7 +147,7 @@ def _profile_name(icc: bytes | None) -> str:
 
 
 def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
-    """JPEG XL with EXIF and XMP, lossless at quality 100; more than 8 bits are written as float in linear light.
+    """Write JPEG XL with EXIF and XMP, lossless at quality 100; deeper pictures as float in linear light.
 
     (imagecodecs says of 8-bit values that they are sRGB, of all others that they are linear, and takes no profile.)
     """
@@ -177,13 +181,14 @@ def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
 
 
 def _box(kind: bytes, data: bytes) -> bytes:
+    """Make a box of an ISO media file."""
     if len(data) + 8 < 1 << 32:
         return struct.pack(">I4s", len(data) + 8, kind) + data
     return struct.pack(">I4sQ", 1, kind, len(data) + 16) + data
 
 
 def _jxl_size(data: bytes) -> tuple[int, int]:
-    """Width and height out of the header (ISO/IEC 18181-1, SizeHeader), before anything is unpacked."""
+    """Read width and height from the header (ISO/IEC 18181-1, SizeHeader), before anything is decoded."""
     bits = int.from_bytes(_jxl_stream(data)[2:18], "little")
 
     def take(count: int) -> int:
@@ -206,7 +211,7 @@ def _jxl_size(data: bytes) -> tuple[int, int]:
 
 
 def _jxl_stream(data: bytes) -> bytes:
-    """The start of the codestream, in its container or bare."""
+    """Return the start of the codestream, bare or in its container."""
     if data[:2] == b"\xff\x0a":
         return data[:32]
     at = 0
@@ -228,9 +233,9 @@ def _jxl_stream(data: bytes) -> bytes:
 
 
 def read_tiff_pages(data: bytes, max_pixels: int) -> list[Picture]:
-    """All pages of a TIFF of which Pillow does not know some; `max_pixels` counts them together.
+    """Read all pages of a TIFF that Pillow cannot read whole; `max_pixels` counts them together.
 
-    Pages that say they are a smaller copy of another (thumbnails) are left out. ImageError without tifffile.
+    Thumbnails are left out. Raises ImageError without tifffile.
     """
     tifffile = _library("tifffile", "reading this kind of TIFF")
     pictures: list[Picture] = []
@@ -243,6 +248,7 @@ def read_tiff_pages(data: bytes, max_pixels: int) -> list[Picture]:
 
 
 def _tiff_page_count(tifffile: ModuleType, data: bytes) -> int:
+    """Count the pages of a TIFF."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             return len(file.pages)
@@ -251,7 +257,7 @@ def _tiff_page_count(tifffile: ModuleType, data: bytes) -> int:
 
 
 def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
-    """A page that Pillow does not know: float RGB, 16-bit gray with alpha, 16-bit planes; None for a thumbnail."""
+    """Read a page by tifffile; None for a thumbnail."""
     tifffile = _library("tifffile", "reading this kind of TIFF")
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -271,14 +277,14 @@ def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
             if page.photometric == 0:
                 values = np.iinfo(values.dtype).max - values
             if page.extrasamples and page.extrasamples[0] == 1:
-                values = _straight(values)
+                values = _unpremultiplied(values)
             info = _tiff_info(page.tags)
             orientation = int(page.tags.valueof(274, 1))
     except ImageError:
         raise
     except Exception as error:
         if "imagecodecs" in str(error):
-            raise ImageError("unpacking this TIFF needs imagecodecs: pip install 'superfine[formats]'") from None
+            raise ImageError(f"unpacking this TIFF needs imagecodecs: {install_command('formats')}") from None
         raise OSError from None
     if index == 0:
         try:
@@ -291,6 +297,7 @@ def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
 
 
 def _tiff_info(tags: Any) -> dict[str, Any]:
+    """Collect profile, XMP and resolution under Pillow's names."""
     info: dict[str, Any] = {"icc_profile": tags.valueof(34675), "xmp": tags.valueof(700)}
     unit = {2: 1.0, 3: 2.54}.get(int(tags.valueof(296, 2)))
     across, down = tags.valueof(282), tags.valueof(283)
@@ -299,8 +306,8 @@ def _tiff_info(tags: Any) -> dict[str, Any]:
     return info
 
 
-def _straight(values: Pixels) -> Pixels:
-    """Premultiplied colour (TIFF's associated alpha) divided by its alpha, the last channel."""
+def _unpremultiplied(values: Pixels) -> Pixels:
+    """Divide premultiplied colour (TIFF's associated alpha) by its alpha, the last channel."""
     peak = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
     alpha = values[:, :, -1:].astype(np.float64)
     colour = np.divide(values[:, :, :-1] * float(peak), alpha, out=np.zeros(values[:, :, :-1].shape), where=alpha > 0)
@@ -309,7 +316,7 @@ def _straight(values: Pixels) -> Pixels:
 
 
 def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:
-    """A Picture of HW or HWC values, C = 1 to 4, already upright."""
+    """Build a Picture of upright HW or HWC values, C = 1 to 4."""
     if values.dtype.kind == "f":
         values = unit_floats(values)
     elif values.dtype not in (np.uint8, np.uint16):

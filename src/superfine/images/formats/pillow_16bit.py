@@ -1,8 +1,7 @@
-"""16-bit colour out of files that Pillow opens but cuts to 8 bits: PNG, TIFF and PPM.
+"""Read 16-bit colour from PNG, TIFF and PPM files, which Pillow alone reduces to 8 bits.
 
-Pillow's raw mode for 16-bit samples keeps the high byte of each. The same mode for the other byte
-order keeps what is really the low byte. So two passes of Pillow's own decoder give all 16 bits,
-interlaced or not, whatever the compression.
+Pillow's raw mode for 16-bit samples keeps the high byte of each. The same mode for the other byte order keeps the low
+byte. So two passes of Pillow's own decoder give all 16 bits, whatever the interlacing and compression.
 """
 
 import sys
@@ -19,8 +18,8 @@ _MODES: Final = ("RGB", "RGBA", "RGBX")
 _GRAY_ALPHA: Final = "LA;16B"
 
 
-def is_sixteen(image: Image.Image) -> bool:
-    """Whether an opened, not yet loaded image has 16-bit samples that loading would cut to 8."""
+def is_16bit(image: Image.Image) -> bool:
+    """Return True if an opened, not yet loaded image has 16-bit samples that Pillow would reduce to 8."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return False
     if image.format == "PPM":
@@ -29,8 +28,8 @@ def is_sixteen(image: Image.Image) -> bool:
     return raw == _GRAY_ALPHA or (raw[:-1] in [f"{mode};16" for mode in _MODES] and raw[-1] in "BLN")
 
 
-def is_garbled(image: Image.Image) -> bool:
-    """Whether this is a TIFF of separate 16-bit planes, which Pillow reads as if they had 8 bits."""
+def is_misread(image: Image.Image) -> bool:
+    """Return True for a TIFF of separate 16-bit planes, which Pillow reads as if they had 8 bits."""
     if image.format != "TIFF" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return False
     bits = getattr(image, "tag_v2", {}).get(258, (8,))
@@ -38,8 +37,8 @@ def is_garbled(image: Image.Image) -> bool:
     return bool(planes and max(bits) > 8)
 
 
-def read_sixteen(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
-    """HWC uint16, C = 2 (gray, alpha), 3 or 4, of one file opened twice; `image` is loaded by it.
+def read_16bit(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
+    """Read HWC uint16, C = 2 (gray, alpha), 3 or 4, from one file opened twice; this loads `image`.
 
     Raises OSError where the file is damaged or cut short.
     """
@@ -62,12 +61,15 @@ def read_sixteen(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Return Pillow's raw mode of the first tile."""
     args = image.tile[0].args
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
 
 def _decode_as(image: ImageFile.ImageFile, raw: str) -> None:
+    """Load an image with another raw mode."""
+
     def swapped(args: Any) -> Any:
         return (raw, *args[1:]) if isinstance(args, tuple) else raw
 
@@ -76,11 +78,13 @@ def _decode_as(image: ImageFile.ImageFile, raw: str) -> None:
 
 
 def _maximum(image: ImageFile.ImageFile) -> int:
+    """Return the largest sample value a PPM header names."""
     args = image.tile[0].args
     return args[1] if isinstance(args, tuple) and len(args) > 1 and isinstance(args[1], int) else 255
 
 
 def _read_ppm(image: ImageFile.ImageFile, again: ImageFile.ImageFile) -> NDArray[np.uint16]:
+    """Read binary PPM, scaled from its maximum to 65535."""
     maximum, count = _maximum(image), image.width * image.height * 3
     assert again.fp is not None
     again.fp.seek(again.tile[0].offset)

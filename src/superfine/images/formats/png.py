@@ -1,7 +1,7 @@
-"""Writing PNG, 8 and 16 bits: filtered by NumPy and deflated, segments of rows on all processors.
+"""Write PNG of 8 and 16 bits: filtered by NumPy and deflated, with segments of rows in parallel on all cores.
 
-Pillow writes no colour of 16 bits, copies the whole picture first, and packs on one processor with
-effort that photographs do not repay.
+Pillow writes no colour of 16 bits, copies the whole picture first, and compresses on one core with an effort that
+photographs do not repay.
 """
 
 import struct
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.cores import cores
-from superfine.images.bands import Scroll, regroup
+from superfine.images.bands import BandedImage, regroup
 from superfine.images.depth import Pixels
 from superfine.images.formats.deflate import RAW, choose_effort
 
@@ -33,29 +33,29 @@ _SAMPLE_BYTES: Final = 1 << 16
 _ADLER: Final = 65521
 
 
-def write_png(file: IO[bytes], scroll: Scroll, chunks: list[tuple[bytes, bytes]]) -> None:
-    """Write rows of uint8 or uint16 as a PNG while they come.
+def write_png(file: IO[bytes], image: BandedImage, chunks: list[tuple[bytes, bytes]]) -> None:
+    """Write rows of uint8 or uint16 as a PNG, as they are produced.
 
-    `chunks`, (four letters, content), go between header and pixels. Takes a few MiB a processor beside the bands.
+    `chunks`, (four letters, content), go between header and pixels. Needs a few MiB a core beside the bands.
     """
-    head = scroll.head
+    head = image.head
     colour = _COLOUR_TYPES[head.pixels.shape[2], head.alpha is not None]
     file.write(SIGNATURE)
-    size = struct.pack(">IIBBBBB", scroll.width, scroll.height, 8 * head.pixels.itemsize, colour, 0, 0, 0)
+    size = struct.pack(">IIBBBBB", image.width, image.height, 8 * head.pixels.itemsize, colour, 0, 0, 0)
     put_chunk(file, b"IHDR", size)
     for kind, data in chunks:
         put_chunk(file, kind, data)
-    # A zlib stream is a header, deflated blocks and a checksum: the blocks may come from many packers.
+    # A zlib stream is a header, deflated blocks and a checksum: blocks compressed separately may be joined.
     start, total = b"\x78\x01", 1
-    for data, checksum, count in in_order(_packed, _segments(scroll)):
+    for data, checksum, count in map_in_threads(_compress_segment, _segments(image)):
         put_chunk(file, b"IDAT", start + data)
-        start, total = b"", _joined(total, checksum, count)
+        start, total = b"", _combined_adler32(total, checksum, count)
     put_chunk(file, b"IDAT", struct.pack(">I", total))
     put_chunk(file, b"IEND", b"")
 
 
 def put_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
-    """One chunk: length, four letters, content, checksum."""
+    """Write one chunk: length, four letters, content, checksum."""
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
@@ -63,39 +63,41 @@ def put_chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Segment:
-    """Rows that one packer takes."""
+    """Rows that are compressed together."""
 
     pixels: Pixels
     alpha: Pixels | None
     above: NDArray[np.uint8] | None
-    """The row before the first, as PNG lays it; None at the top of the picture."""
+    """The row before the first in PNG's byte order; None at the top of the picture."""
     last: bool
 
     def raw(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """Return rows top ≤ y < bottom in PNG's byte order."""
         return raw_rows(self.pixels[top:bottom], None if self.alpha is None else self.alpha[top:bottom])
 
 
 def raw_rows(pixels: Pixels, alpha: Pixels | None) -> NDArray[np.uint8]:
-    """Rows as PNG lays them: samples side by side, the high byte first."""
+    """Lay rows out as PNG does: samples side by side, the high byte first."""
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
     if samples.itemsize == 2:
         samples = samples.astype(">u2")
     return np.ascontiguousarray(samples).view(np.uint8).reshape(len(samples), -1)
 
 
-def _segments(scroll: Scroll) -> Iterator[_Segment]:
-    above, left = None, scroll.height
-    for pixels, alpha in regroup(scroll.bands, max(1, _SEGMENT_BYTES // scroll.row_bytes)):
+def _segments(image: BandedImage) -> Iterator[_Segment]:
+    """Cut the picture into segments of about _SEGMENT_BYTES."""
+    above, left = None, image.height
+    for pixels, alpha in regroup(image.bands, max(1, _SEGMENT_BYTES // image.row_bytes)):
         left -= len(pixels)
         segment = _Segment(pixels, alpha, above, left == 0)
         above = segment.raw(len(pixels) - 1, len(pixels))
         yield segment
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of the items, as many at work at a time as there are processors, and hardly more waiting.
+def map_in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `work(item)` in the order of the items, computed in one thread a core.
 
-    An item is asked for when there is room for it, so items may be in the making.
+    Items are taken only when there is room for them, so they may be produced on demand.
     """
     workers = cores()
     waiting: deque[Future[Result]] = deque()
@@ -108,8 +110,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield waiting.popleft().result()
 
 
-def _packed(segment: _Segment) -> tuple[bytes, int, int]:
-    """Rows filtered and deflated by a packer of their own; the checksum and length of what was packed."""
+def _compress_segment(segment: _Segment) -> tuple[bytes, int, int]:
+    """Filter and deflate a segment by itself; return the data, and the Adler-32 and length before compression."""
     packer = choose_effort(lambda: _sample(segment)).packer(RAW)
     parts, checksum, count = [], 1, 0
     for rows in _filtered_rows(segment, 0, len(segment.pixels)):
@@ -120,7 +122,7 @@ def _packed(segment: _Segment) -> tuple[bytes, int, int]:
 
 
 def _sample(segment: _Segment) -> bytes:
-    """Some filtered rows of the middle."""
+    """Return some filtered rows from the middle."""
     count, row = len(segment.pixels), segment.raw(0, 1).size
     rows = min(count, max(count // 64, -(-_SAMPLE_BYTES // row)))
     top = (count - rows) // 2
@@ -128,7 +130,7 @@ def _sample(segment: _Segment) -> bytes:
 
 
 def _filtered_rows(segment: _Segment, top: int, bottom: int) -> Iterator[NDArray[np.uint8]]:
-    """Rows filtered, a few at a time."""
+    """Yield filtered rows, a few at a time."""
     above = segment.raw(top - 1, top) if top else segment.above
     band = max(1, _BAND_BYTES // segment.raw(0, 1).size)
     for start in range(top, bottom, band):
@@ -137,15 +139,15 @@ def _filtered_rows(segment: _Segment, top: int, bottom: int) -> Iterator[NDArray
         above = raw[-1:]
 
 
-def _joined(first: int, second: int, count: int) -> int:
-    """Adler-32 of two stretches of bytes out of those of each, `count` being the second's length (RFC 1950, 8.2)."""
+def _combined_adler32(first: int, second: int, count: int) -> int:
+    """Combine the Adler-32 of two stretches of bytes; `count` is the length of the second (RFC 1950, 8.2)."""
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1
     high = (first >> 16) + (second >> 16) + count * ((first & 0xFFFF) - 1)
     return (high % _ADLER) << 16 | low % _ADLER
 
 
 def _filtered(raw: NDArray[np.uint8], above: NDArray[np.uint8] | None, step: int) -> NDArray[np.uint8]:
-    """Every byte less whichever of left, up and corner lies nearest to left + up - corner (PNG specification, 9.4)."""
+    """Apply the Paeth filter: subtract from every byte its best predictor (PNG specification, 9.4)."""
     # One pixel of zeros to the left, one row above: then the three are windows of one array.
     framed = np.zeros((len(raw) + 1, step + raw.shape[1]), np.uint8)
     framed[1:, step:] = raw

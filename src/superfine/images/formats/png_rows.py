@@ -1,7 +1,7 @@
-"""Rows of a PNG file without the whole of it.
+"""Read a PNG file band by band.
 
-A few rows, still filtered, under the row before them are a small PNG of their own. So Pillow and `files.read` decode
-them as they would the whole, whatever the depth; only inflating is done here.
+A few rows, still filtered, below the row before them are a small PNG of their own. So Pillow and `files.read` decode
+them as they would decode the whole, whatever the depth; this file only inflates.
 """
 
 import io
@@ -15,26 +15,26 @@ from typing import Final, NamedTuple
 from PIL import Image
 
 from superfine.images import files
-from superfine.images.bands import Band, Unpacking, head_of
+from superfine.images.bands import Band, BandSource, head_of
 from superfine.images.formats.png import SIGNATURE, put_chunk, raw_rows
 from superfine.images.metadata import orientation_of
 
 _BAND_BYTES: Final = 1 << 22
 _BLOCK: Final = 1 << 18
 _SAMPLES: Final = {0: 1, 2: 3, 4: 2, 6: 4}
-"""Colour type to samples of a pixel; palettes (3) are not here: whether one is gray depends on the whole picture."""
+"""Colour type → samples a pixel; without palettes (3), because only the whole picture shows if one is gray."""
 _WITH_ALPHA: Final = (4, 6)
 
 
 class _Chunk(NamedTuple):
     kind: bytes
     start: int
-    """Where its content is in the file."""
+    """Offset of its content in the file."""
     length: int
 
 
-def unpacking(path: Path) -> Unpacking | None:
-    """How to have a PNG's rows; None where it has to be read whole."""
+def band_source(path: Path) -> BandSource | None:
+    """Open a PNG by bands; None if it must be read whole."""
     with path.open("rb") as file:
         chunks = _chunks(file)
         if chunks is None:
@@ -58,11 +58,11 @@ def unpacking(path: Path) -> Unpacking | None:
     head = head_of(files.read(io.BytesIO(small)))
     meaning = [chunk for chunk in others if chunk[0] == b"tRNS"]
     data = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
-    return Unpacking(head, height, partial(_bands, path, data, header, meaning, row, height))
+    return BandSource(head, height, partial(_bands, path, data, header, meaning, row, height))
 
 
 def _chunks(file: io.BufferedReader) -> list[_Chunk] | None:
-    """All chunks from IHDR to IEND; None where the file is not made of them, or its pixels are not in one stretch."""
+    """List all chunks from IHDR to IEND; None if the file is not made of them or its IDAT chunks are not adjacent."""
     chunks: list[_Chunk] = []
     size = file.seek(0, io.SEEK_END)
     at = len(SIGNATURE)
@@ -87,6 +87,7 @@ def _chunks(file: io.BufferedReader) -> list[_Chunk] | None:
 def _bands(
     path: Path, data: list[_Chunk], header: bytes, meaning: list[tuple[bytes, bytes]], row: int, height: int
 ) -> Iterator[Band]:
+    """Decode bands of about _BAND_BYTES."""
     rows = max(1, _BAND_BYTES // row)
     above = b""
     for filtered in _inflated(path, data, 1 + row, rows, height):
@@ -97,13 +98,13 @@ def _bands(
         pixels = small.pixels[over:]
         alpha = None if small.alpha is None else small.alpha[over:]
         yield pixels, alpha
-        # A row that is not filtered (type 0).
+        # The last row again, not filtered (type 0).
         last = alpha[-1:] if alpha is not None and header[9] in _WITH_ALPHA else None
         above = b"\0" + raw_rows(pixels[-1:], last).tobytes()
 
 
 def _inflated(path: Path, data: list[_Chunk], row: int, rows: int, height: int) -> Iterator[bytearray]:
-    """The file's filtered rows, `rows` at a time; OSError where there are too few of them."""
+    """Yield the file's filtered rows, `rows` at a time. Raises OSError if there are too few of them."""
     inflate = zlib.decompressobj()
     held, left = bytearray(), height
     for block in _blocks(path, data):
@@ -127,7 +128,7 @@ def _inflated(path: Path, data: list[_Chunk], row: int, rows: int, height: int) 
 
 
 def _blocks(path: Path, data: list[_Chunk]) -> Iterator[bytes]:
-    """What the pixels' chunks hold, a piece at a time."""
+    """Yield the content of the IDAT chunks, a piece at a time."""
     with path.open("rb") as file:
         for chunk in data:
             file.seek(chunk.start)
@@ -141,6 +142,7 @@ def _blocks(path: Path, data: list[_Chunk]) -> Iterator[bytes]:
 
 
 def _small_png(header: bytes, others: list[tuple[bytes, bytes]], filtered: bytes | bytearray) -> bytes:
+    """Make a PNG of these filtered rows."""
     file = io.BytesIO()
     file.write(SIGNATURE)
     for kind, content in ((b"IHDR", header), *others, (b"IDAT", zlib.compress(filtered, 0)), (b"IEND", b"")):

@@ -1,7 +1,7 @@
-"""Writing TIFF: deflated strips of any depth, little-endian, with the EXIF and GPS directories.
+"""Write TIFF: deflated strips of any depth, little-endian, with the EXIF and GPS directories.
 
-Pillow writes no colour of more than 8 bits, and no EXIF directory into a compressed file. Its own
-public class puts the directory into bytes here.
+Pillow writes no colour of more than 8 bits, and no EXIF directory into a compressed file. Its public class for
+directories is used here.
 """
 
 import struct
@@ -10,10 +10,10 @@ from typing import IO, Any, Final
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from superfine.images.bands import Band, Scroll, regroup
+from superfine.images.bands import Band, BandedImage, regroup
 from superfine.images.depth import Pixels
-from superfine.images.formats.deflate import WRAPPED, choose_effort, deflated
-from superfine.images.formats.png import in_order
+from superfine.images.formats.deflate import WRAPPED, choose_effort, compress_all
+from superfine.images.formats.png import map_in_threads
 from superfine.images.metadata import DESCRIPTIVE_TAGS, EXIF_DIRECTORY, EXIF_PREFIX, GPS_DIRECTORY
 
 _STRIP_BYTES: Final = 1 << 22
@@ -24,7 +24,7 @@ BIG: Final = 3_900_000_000
 
 
 def describing_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
-    """The tags of a first directory that describe the picture."""
+    """Collect the tags of a first directory that describe the picture."""
     tags = Image.Exif()
     if exif:
         tags.load(EXIF_PREFIX + exif)
@@ -36,21 +36,21 @@ def describing_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
 
 
 def write_tiff(
-    file: IO[bytes], scroll: Scroll, tags: Image.Exif, icc: bytes | None, dpi: tuple[float, float] | None
+    file: IO[bytes], image: BandedImage, tags: Image.Exif, icc: bytes | None, dpi: tuple[float, float] | None
 ) -> None:
-    """Write rows (uint8, uint16 or float32) while they come; `file` must be able to seek."""
-    pixels, samples, height = scroll.head.pixels, scroll.channels, scroll.height
-    rows = max(1, _STRIP_BYTES // scroll.row_bytes)
+    """Write rows (uint8, uint16 or float32) as they are produced; `file` must be able to seek."""
+    pixels, samples, height = image.head.pixels, image.channels, image.height
+    rows = max(1, _STRIP_BYTES // image.row_bytes)
     strips = -(-height // rows)
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    big = height * scroll.row_bytes > BIG
+    big = height * image.row_bytes > BIG
     if big:
         directory._bigtiff = True
     for tag in tags:
         directory[tag] = tags.get_ifd(tag) if tag in (EXIF_DIRECTORY, GPS_DIRECTORY) else tags[tag]
     whole = pixels.dtype.kind == "u"
     fixed: dict[int, tuple[int, Any]] = {
-        256: (_LONG, scroll.width),
+        256: (_LONG, image.width),
         257: (_LONG, height),
         258: (_SHORT, (8 * pixels.itemsize,) * samples),
         259: (_SHORT, 8),  # deflate
@@ -61,7 +61,7 @@ def write_tiff(
         317: (_SHORT, 2 if whole else 1),  # differences along the row
         339: (_SHORT, (1 if whole else 3,) * samples),
     }
-    if scroll.head.alpha is not None:
+    if image.head.alpha is not None:
         fixed[338] = (_SHORT, 2)  # straight alpha
     if icc:
         fixed[34675] = (_UNDEFINED, icc)
@@ -70,7 +70,7 @@ def write_tiff(
         directory.tagtype[tag] = kind
     if dpi:
         directory[282], directory[283], directory[296] = dpi[0], dpi[1], 2
-    # The directory comes first, its strips' sizes filled in when they are known: a second writing of the same length.
+    # The directory comes first; it is written again, at the same length, when the sizes of the strips are known.
     offset = _LONG8 if big else _LONG
 
     def put_directory(sizes: list[int]) -> None:
@@ -82,7 +82,7 @@ def write_tiff(
 
     put_directory([0] * strips)
     sizes = []
-    for data in in_order(_packed, regroup(scroll.bands, rows)):
+    for data in map_in_threads(_compress_strip, regroup(image.bands, rows)):
         sizes.append(len(data))
         file.write(data)
     end = file.tell()
@@ -90,22 +90,22 @@ def write_tiff(
     file.seek(end)
 
 
-def _packed(band: Band) -> bytes:
-    """A strip, deflated."""
+def _compress_strip(band: Band) -> bytes:
+    """Deflate one strip."""
     pixels, alpha = band
     part = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
     raw = part.astype("<f4").tobytes() if part.dtype.kind == "f" else _differences(part)
     start = len(raw) // 2
-    return deflated(raw, choose_effort(lambda: raw[start : start + max(len(raw) // 64, _SAMPLE_BYTES)]), WRAPPED)
+    return compress_all(raw, choose_effort(lambda: raw[start : start + max(len(raw) // 64, _SAMPLE_BYTES)]), WRAPPED)
 
 
 def _differences(part: Pixels) -> bytes:
-    """Every sample less the one to its left, wrapping around (TIFF 6.0, section 14)."""
+    """Subtract from every sample the one to its left, modulo its range (TIFF 6.0, section 14)."""
     out = part.copy()
     out[:, 1:] -= part[:, :-1]
     return out.astype(out.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def is_tiff(start: bytes) -> bool:
-    """Whether a file starts as TIFF or BigTIFF do."""
+    """Return True if a file starts as TIFF or BigTIFF do."""
     return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and len(start) >= struct.calcsize("<2sHI")

@@ -1,8 +1,8 @@
-"""Rows of a TIFF file without the whole of it.
+"""Read a TIFF file band by band.
 
-A few strips, or rows of tiles, under a directory of their own are a small TIFF. So Pillow and `files.read` decode them
-as they would the whole, whatever the compression and depth; only the directory is read and written here (TIFF 6.0,
-section 2).
+A few strips, or rows of tiles, with a directory of their own are a small TIFF. So Pillow and `files.read` decode them
+as they would decode the whole, whatever the compression and depth; this file only reads and writes directories
+(TIFF 6.0, section 2).
 """
 
 import io
@@ -16,13 +16,13 @@ from typing import IO, Final, NamedTuple
 from PIL import Image
 
 from superfine.images import files
-from superfine.images.bands import Band, Unpacking
+from superfine.images.bands import Band, BandSource
 from superfine.images.metadata import ORIENTATION
 from superfine.images.picture import assemble
 
 _BAND_BYTES: Final = 1 << 22
 _LARGEST_UNIT: Final = 1 << 26
-"""Bytes of pixels. Where a strip alone is larger, nothing is gained by reading one at a time."""
+"""Bytes of pixels. If a single strip is larger, reading one at a time gains nothing."""
 _LARGEST_VALUE: Final = 1 << 26
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES = 256, 257, 258, 259, 262, 277, 284
@@ -33,7 +33,7 @@ _PIXEL_TAGS: Final = (
     254, _WIDTH, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, _PLANES, 292, 293, 317, _TILE_WIDTH, _TILE_ROWS,
     332, 333, 334, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532, 34675, 50674,
 )  # fmt: skip
-"""Tags that say how bytes become pixels; those of places and heights are new in every band."""
+"""Tags that say how bytes become pixels; offsets and heights are new in every band."""
 
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -41,40 +41,45 @@ _SHORT, _LONG = 3, 4
 
 
 class _Entry(NamedTuple):
+    """One entry of a directory."""
+
     kind: int
     number: int
-    """How many values of the kind."""
+    """Number of values."""
     raw: bytes
 
 
 class _Unit(NamedTuple):
-    """A strip, a part of an uncompressed one, or a row of tiles."""
+    """A strip, part of an uncompressed strip, or a row of tiles."""
 
     parts: tuple[tuple[int, int], ...]
-    """Where each strip or tile is in the file, and its length."""
+    """Offset and length of each strip or tile in the file."""
     rows: int
 
 
 @dataclass(frozen=True)
 class _Directory:
+    """The first directory of a file."""
+
     order: str
-    """Of bytes, as struct writes it."""
+    """Byte order, as struct writes it."""
     entries: dict[int, _Entry]
     last: bool
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """Whole numbers of a tag."""
+        """Return the whole numbers of a tag."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _CODES:
             return default
         return struct.unpack(f"{self.order}{entry.number}{_CODES[entry.kind]}", entry.raw)
 
     def value(self, tag: int, default: int) -> int:
+        """Return the first whole number of a tag."""
         return (*self.values(tag), default)[0]
 
 
-def unpacking(path: Path, image: Image.Image) -> Unpacking | None:
-    """How to have a TIFF's rows, `image` being the opened file; None where it has to be read whole."""
+def band_source(path: Path, image: Image.Image) -> BandSource | None:
+    """Open a TIFF by bands, `image` being the opened file; None if it must be read whole."""
     with path.open("rb") as file:
         directory = _read(file)
     if directory is None or not directory.last or image.mode in ("P", "PA"):
@@ -90,11 +95,11 @@ def unpacking(path: Path, image: Image.Image) -> Unpacking | None:
         first = files.read(_small_tiff(file, directory, units[:1]))
     alpha = None if first.alpha is None else first.alpha[:0].copy()
     head = assemble(image, first.pixels[:0].copy(), alpha, first.icc, image.mode)
-    return Unpacking(head, directory.value(_HEIGHT, 0), partial(_bands, path, directory, units))
+    return BandSource(head, directory.value(_HEIGHT, 0), partial(_bands, path, directory, units))
 
 
 def _read(file: IO[bytes]) -> _Directory | None:
-    """The first directory of a classic TIFF or a BigTIFF; None where it is not whole."""
+    """Read the first directory of a classic TIFF or BigTIFF; None if it is damaged."""
     try:
         start = file.read(16)
         order = {b"II": "<", b"MM": ">"}[start[:2]]
@@ -122,7 +127,7 @@ def _read(file: IO[bytes]) -> _Directory | None:
 
 
 def _units(directory: _Directory) -> list[_Unit] | None:
-    """What can be unpacked on its own, from the top; None where that is too much, or the directory is inconsistent."""
+    """List what can be decoded on its own, from the top; None if that is too large or the directory inconsistent."""
     width, height = directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
     bits = directory.values(_BITS, (1,))
     pixel_bits = bits[0] * directory.value(_SAMPLES, 1)
@@ -148,7 +153,7 @@ def _units(directory: _Directory) -> list[_Unit] | None:
 
 
 def _parts(unit: _Unit, row_bytes: int) -> Iterator[_Unit]:
-    """An uncompressed strip in pieces."""
+    """Cut an uncompressed strip into pieces."""
     rows = max(1, _BAND_BYTES // row_bytes)
     ((offset, length),) = unit.parts
     for top in range(0, unit.rows, rows):
@@ -158,6 +163,7 @@ def _parts(unit: _Unit, row_bytes: int) -> Iterator[_Unit]:
 
 
 def _bands(path: Path, directory: _Directory, units: list[_Unit]) -> Iterator[Band]:
+    """Decode bands of about _BAND_BYTES."""
     row_bytes = directory.value(_WIDTH, 0) * directory.values(_BITS, (1,))[0] * directory.value(_SAMPLES, 1) // 8
     together = max(1, _BAND_BYTES // max(1, row_bytes * units[0].rows))
     with path.open("rb") as file:
@@ -167,7 +173,7 @@ def _bands(path: Path, directory: _Directory, units: list[_Unit]) -> Iterator[Ba
 
 
 def _small_tiff(file: IO[bytes], directory: _Directory, units: list[_Unit]) -> io.BytesIO:
-    """A classic TIFF of these units alone."""
+    """Make a classic TIFF of these units alone."""
     order = directory.order
     tiled = _TILES in directory.entries
     out = io.BytesIO()
@@ -191,6 +197,7 @@ def _small_tiff(file: IO[bytes], directory: _Directory, units: list[_Unit]) -> i
 
 
 def _put_directory(out: io.BytesIO, order: str, entries: dict[int, _Entry]) -> None:
+    """Write a directory and link it from the header."""
     table = struct.pack(order + "H", len(entries))
     for tag in sorted(entries):
         kind, count, raw = entries[tag]
@@ -208,11 +215,12 @@ def _put_directory(out: io.BytesIO, order: str, entries: dict[int, _Entry]) -> N
 
 
 def _narrow(order: str, entry: _Entry) -> _Entry:
-    """An entry without the long numbers that only a BigTIFF knows."""
+    """Convert 64-bit numbers, which only BigTIFF has, to 32 bits."""
     if entry.kind not in (16, 17, 18):
         return entry
     return _longs(order, [value & 0xFFFFFFFF for value in struct.unpack(f"{order}{entry.number}Q", entry.raw)])
 
 
 def _longs(order: str, values: list[int]) -> _Entry:
+    """Make an entry of 32-bit numbers."""
     return _Entry(_LONG, len(values), struct.pack(f"{order}{len(values)}I", *values))

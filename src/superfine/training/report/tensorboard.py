@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from superfine.errors import TrainingError
+from superfine.errors import TrainingError, install_command
 from superfine.training.report.crops import Pixels, Sample
 from superfine.training.report.run_log import Row
 
@@ -27,7 +27,7 @@ class Board:
         Raises TrainingError if TensorBoard is not installed.
         """
         if not installed():
-            raise TrainingError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
+            raise TrainingError(f"TensorBoard is not installed: {install_command('train')}, or leave --tensorboard out")
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)

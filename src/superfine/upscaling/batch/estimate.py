@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.images.alpha import steady
+from superfine.images.alpha import is_uniform_around
 from superfine.images.depth import Pixels
 from superfine.images.formats.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
@@ -194,7 +194,7 @@ def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> N
     """Which tiles of the picture, enlarged by a whole factor, hold an edge of transparency."""
     if picture.alpha is None:
         return np.zeros(len(tiles), np.bool_)
-    edges = ~steady(picture.alpha)
+    edges = ~is_uniform_around(picture.alpha)
     found = []
     for tile in tiles:
         keep = tile.keep

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 
 from superfine.errors import ImageError, SuperfineError
-from superfine.images.bands import Band, Scroll
+from superfine.images.bands import Band, BandedImage
 from superfine.images.files import write
 from superfine.images.formats.encode import FORMATS
 from superfine.images.formats.frames import Frames, same_pixels, write_frames
@@ -112,7 +112,7 @@ class _Loaded:
 class _Made:
     before: Size
     after: Size
-    result: Frames | Scroll
+    result: Frames | BandedImage
     passes: tuple[int, ...]
     stamp: Stamp | None
     consistency: tuple[Consistency, ...] = ()

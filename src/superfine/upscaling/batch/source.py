@@ -43,7 +43,7 @@ _UNPACKED = 7
 def open_source(job: Job, enlarger: Enlarger, settings: Settings) -> Frames | Rows:
     """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
     least = BY_ROWS if enlarger.memory is None else 0
-    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].scroll is not None
+    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].write_bands is not None
     if by_rows and job.source is not None:
         rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
         if rows is not None:

@@ -1,6 +1,6 @@
-"""Frames on their way: decoded ahead in one thread, enlarged in the caller's, encoded in a third.
+"""Decode frames in one thread, enlarge them in the caller's thread and encode them in a third.
 
-On a GPU decoding and encoding take longer than the network; so neither waits for the other.
+On a GPU, decoding and encoding take longer than the network, so the three run at the same time.
 """
 
 from __future__ import annotations
@@ -28,27 +28,30 @@ from superfine.video.source import Frame
 
 T = TypeVar("T")
 
-_AHEAD = 2
-"""Frames decoded before they are wanted."""
+_PREFETCH = 2
+"""Frames decoded in advance."""
 
 
 def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, sizing: Sizing) -> Generator[int]:
-    """Add the pieces of `frames`, enlarged; after each frame, gives how many are done.
+    """Enlarge `frames` and add them to the pieces; yield the number done after each frame.
 
-    A frame that equals the one before is not computed again. Frames that were enlarged when an error or Ctrl-C came are
-    still encoded, so a piece they complete is not lost.
+    A frame that equals the one before is not computed again. After an error or Ctrl-C, frames that were already
+    enlarged are still encoded, so a piece they complete is not lost.
     """
-    with closing(_ahead(_prepared(frames, encoding.layout.alpha))) as prepared, _Writer(pieces, encoding) as writer:
-        for number, (frame, rgb) in enumerate(prepared, 1):
+    with (
+        closing(_prefetched(_as_rgb(frames, encoding.layout.alpha))) as rgb_frames,
+        _Writer(pieces, encoding) as writer,
+    ):
+        for number, (frame, rgb) in enumerate(rgb_frames, 1):
             writer.add(frame, None if rgb is None else sizing(rgb))
             yield number
 
 
-def _prepared(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Floats | None]]:
-    """Each frame with its RGB, or RGBA; None in its place if it equals the frame before."""
+def _as_rgb(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Floats | None]]:
+    """Yield each frame with its RGB or RGBA, or with None if it equals the frame before."""
     before: list[Plane] | None = None
     for frame in frames:
-        if before is not None and _same(before, frame.planes):
+        if before is not None and _same_planes(before, frame.planes):
             yield frame, None
             continue
         before = frame.planes
@@ -56,12 +59,13 @@ def _prepared(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Flo
         yield frame, rgb if alpha or not frame.layout.alpha else np.ascontiguousarray(rgb[:, :, :3])
 
 
-def _same(a: list[Plane], b: list[Plane]) -> bool:
+def _same_planes(a: list[Plane], b: list[Plane]) -> bool:
+    """Return True if all planes are equal."""
     return len(a) == len(b) and all(p.shape == q.shape and np.array_equal(p, q) for p, q in zip(a, b, strict=True))
 
 
 class _Writer:
-    """Larger frames → pieces, in a thread of its own; at most one frame waits there."""
+    """A thread that encodes larger frames into pieces; at most one frame waits in it."""
 
     def __init__(self, pieces: Pieces, encoding: Encoding) -> None:
         self._pieces, self._encoding = pieces, encoding
@@ -78,39 +82,46 @@ class _Writer:
             self._pending.append(self._thread.submit(self._finish))
         self._thread.shutdown(wait=True)
         if kind is None:
-            self._settle(0)
+            self._wait(0)
 
     def add(self, frame: Frame, sr: Floats | None) -> None:
-        """The next frame; `sr` None: the picture before once more. Raises what went wrong with an earlier one."""
+        """Queue the next frame; `sr` None repeats the picture before. Raises the error of an earlier frame."""
         self._pending.append(self._thread.submit(self._write, frame, sr))
-        self._settle(1)
+        self._wait(1)
 
-    def _settle(self, waiting: int) -> None:
+    def _wait(self, waiting: int) -> None:
+        """Wait until at most `waiting` frames are queued."""
         while len(self._pending) > waiting:
             self._pending.popleft().result()
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _begin(self) -> None:
+        """Start a new piece."""
+        """Start a new piece."""
         self._encoder: Any = None
         self._packets: list[av.Packet[Any]] = []
         self._last: Frame | None = None
         self._count = self._repeated = 0
 
     def _write(self, frame: Frame, sr: Floats | None) -> None:
+        """Encode one frame, and finish the piece if it is full."""
+        """Encode one frame, and finish the piece if it is full."""
         if sr is None:
             self._repeated += 1
         else:
             self._planes = from_rgb(sr, self._encoding.layout)
         if self._encoder is None:
             self._encoder = self._encoding.open()
-        self._encode(self._encoding.dress(make_frame(self._planes, self._encoding.pixel_format), frame.pts))
+        self._encode(self._encoding.label(make_frame(self._planes, self._encoding.pixel_format), frame.pts))
         self._last = frame
         self._count += 1
         if self._count == FRAMES:
             self._finish()
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
+        """Encode a frame; None flushes the encoder."""
+        """Encode a frame; None flushes the encoder."""
         try:
             self._packets += self._encoder.encode(picture)
         except (FFmpegError, ValueError) as error:
@@ -118,7 +129,7 @@ class _Writer:
             raise VideoError(f"{name} cannot write these frames ({error}): choose another --codec") from error
 
     def _finish(self) -> None:
-        """Close the piece, if it was begun."""
+        """Store the piece, if it has frames."""
         if self._last is None:
             return
         self._encode(None)
@@ -136,14 +147,14 @@ class _Writer:
 
 
 def _pts(packet: av.Packet[Any], base: Fraction) -> int:
-    """The packet's pts in the stream's time base (an encoder may count in its own)."""
+    """Return the packet's pts in the stream's time base (an encoder may count in its own)."""
     assert packet.pts is not None
     return round(packet.pts * packet.time_base / base) if packet.time_base else packet.pts
 
 
-def _ahead(items: Iterator[T]) -> Generator[T]:
-    """The same items, made in a thread up to _AHEAD before they are wanted. Closing it ends the thread."""
-    box: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(_AHEAD)
+def _prefetched(items: Iterator[T]) -> Generator[T]:
+    """Yield the same items, produced in a thread up to _PREFETCH in advance. Closing it ends the thread."""
+    box: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(_PREFETCH)
     stop = threading.Event()
 
     def put(entry: tuple[T | None, BaseException | None, bool]) -> None:
@@ -161,7 +172,7 @@ def _ahead(items: Iterator[T]) -> Generator[T]:
                 if stop.is_set():
                     return
             put((None, None, True))
-        except BaseException as error:  # it is raised again where the items are wanted
+        except BaseException as error:  # it is raised again in the consumer
             put((None, error, True))
 
     thread = threading.Thread(target=work, name="superfine video reader", daemon=True)
