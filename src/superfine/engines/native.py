@@ -67,7 +67,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def instructions() -> str | None:
-    """"AVX2", "AVX-512" or "NEON"; None where the engine cannot run."""
+    """ "AVX2", "AVX-512" or "NEON"; None where the engine cannot run."""
     found = library()
     name = None if found is None else found.native_instructions()
     return None if name is None else str(name.decode())

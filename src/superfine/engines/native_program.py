@@ -25,8 +25,8 @@ _GROUP = 16
 """Channels that a layer reads begin at multiples of this, the widest vector of floats there is."""
 
 _G = np.array(
-    [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6],
-     [0, 0, 1]]
+    [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
+     [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
 )  # fmt: skip
 """A 3x3 kernel w at a tile's 6x6 points is G w G' (Lavin and Gray, CVPR 2016)."""
 

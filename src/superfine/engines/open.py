@@ -13,14 +13,15 @@ from superfine.errors import EngineError, ModelError
 if TYPE_CHECKING:
     from superfine.weights import Model
 
-ENGINES = ("auto", "openvino", "onnxruntime", "pytorch", "nearest")
+ENGINES = ("auto", "native", "openvino", "onnxruntime", "pytorch", "nearest")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 def open_engine(model: Model | None, scale: int, engine: str = "auto", precision: str = "auto") -> Engine:
     """The engine that runs `model` at `scale`.
 
-    engine: "auto" (a GPU if PyTorch is installed and computes on one, otherwise OpenVINO), "openvino",
+    engine: "auto" (a GPU if PyTorch is installed and computes on one, otherwise OpenVINO), "native" (CPUs, fp32),
+    "openvino",
     "onnxruntime" (CPUs, fp32), "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or
     "pytorch:mps" name one), or "nearest" (repeats pixels, needs no model).
     precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16",
@@ -51,6 +52,10 @@ def open_engine(model: Model | None, scale: int, engine: str = "auto", precision
         from superfine.engines.onnxruntime import ONNXRuntimeEngine
 
         return ONNXRuntimeEngine(model, scale, precision)
+    if kind == "native":
+        from superfine.engines.native import NativeEngine
+
+        return NativeEngine(model, scale, precision)
     from superfine.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, scale, precision)

@@ -82,7 +82,7 @@ class Upscaler:
         """The same, a list for each row of tiles; for what is left, if `done` rows are made."""
         halo = self.engine.halo
         tile = self.tile or choose_tile(height, width, halo, self.engine.window, self._rows)
-        return plan_bands(height, width, tile, halo, done)
+        return plan_bands(height, width, tile, halo, done, self.engine.grid)
 
     def _shrink(self, error: Exception, tile: Tile) -> None:
         """After an error: if memory ran out, windows of half the size; the result is the same for every size.
