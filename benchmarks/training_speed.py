@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from superfine.benchmark.result import machine
 from superfine.nets import Network, build
 from superfine.training.data.pack import Pack, PackOptions, write_pack
-from superfine.training.heap import keep_heap
-from superfine.training.loop import Run, choose_bf16, choose_device
+from superfine.training.loop import Run
+from superfine.training.processes import choose_bf16, choose_device, keep_heap
 from superfine.training.recipe import Recipe, parse_recipe
 
 
@@ -110,7 +110,7 @@ def time_ours(recipe: Recipe, pack: Pack, scale: int, steps: int) -> tuple[float
         run = Run(recipe, pack, Path(folder), resume=False)
         run.state.network.train()
         stage = recipe.stages()[0]
-        sampler = run.samples.cut(stage.patch, stage.batch)
+        sampler = run.step.samplers.of_size(stage.patch, stage.batch)
         for _ in range(3):
             run.step(stage, scale, 1e-4)
         whole = [timed(run.device, lambda: run.step(stage, scale, 1e-4)) for _ in range(steps)]

@@ -38,7 +38,7 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
 
 
 def test_an_engine_that_cannot_do_a_precision_is_named_and_the_rest_measured():
-    speeds, missing = measure_all("esrgcnn", 2, [("onnxruntime", "bf16"), ("nearest", "auto")], 16, 1)
+    speeds, missing = measure_all("esrgcnn", 2, [("onnxruntime", "bf16", "auto"), ("nearest", "auto", "auto")], 16, 1)
     assert [(each.engine, each.device) for each in speeds] == [("nearest", "cpu")]
     assert len(missing) == 1 and missing[0].startswith("onnxruntime bf16: ")
 

@@ -78,7 +78,7 @@ def test_the_networks_give_what_python_gives(tmp_path: Path) -> None:
         "9",
     )
     assert code == 0 and "esrgcnn x2" in out and "openvino fp32" in out
-    expected = superfine.Upscaler("esrgcnn", 2, engine="openvino", precision="fp32")(np.asarray(Image.open(source)))
+    expected = superfine.Upscaler("esrgcnn", engine="openvino", precision="fp32")(np.asarray(Image.open(source)), 2)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), expected)
 
 
@@ -196,7 +196,7 @@ def test_bad_pictures_never_stop_the_rest_of_a_batch(tmp_path: Path) -> None:
         (["-o", "b.png"], "INPUT"),
         (["a.png", "-o", "a.png/b.png"], "a.png"),
         (["a.png", "-o", "b.png", "--wrong"], "--wrong"),
-        (["a.png", "-o", "b.png", "-s", "2", "--width", "9"], "--scale and --width contradict"),
+        (["a.png", "-o", "b.png", "-s", "2", "--width", "9"], "scale and width contradict"),
         (["a.png", "-o", "b.png", "-s", "100"], "out of reach"),
         (["a.png", "-o", "b.png", "--size", "9"], "WIDTHxHEIGHT"),
         (["a.png", "-o", "b.png", "--size", "9x9", "--fit", "squeeze"], "contain, cover, stretch"),

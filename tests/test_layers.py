@@ -18,6 +18,7 @@ LAYERS = [
     "cli",
     "demo",
     "quantization",
+    "training.run",
     "training.report",
     "training",
     "training.data",

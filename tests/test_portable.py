@@ -20,7 +20,7 @@ from superfine.cli.pack import parse_size
 from superfine.errors import DataError
 from superfine.images.resize import downscale
 from superfine.quality.metrics import psnr
-from superfine.training.data.open_pack import pack_of
+from superfine.training.data.open_pack import open_pack
 from superfine.training.data.pack import Pack, PackOptions
 from superfine.training.data.pictures import decode, find_pictures
 from superfine.training.data.portable import is_portable, read_portable, write_portable
@@ -102,7 +102,7 @@ def test_training_unpacks_it_into_a_native_pack_with_exact_lr(folder: Path, tmp_
     report = write_portable(carry, find_pictures([folder]), 30_000, smallest_side=64)
     assert len(report.left_out) == 1 and "fake.png" in report.left_out[0]
     chosen = recipe(pack=str(carry), exclude=["c.png"], extra_downscales=[0.8])
-    pack = pack_of(chosen, tmp_path / "packs")
+    pack = open_pack(chosen, tmp_path / "packs")
     assert [p.name for p in pack] == ["a.png", "a.png@0.8", "b.png", "b.png@0.8", "a.png", "a.png@0.8"]
     carried = decode(read_portable(carry)[0])
     assert np.array_equal(pack.plane(pack.pictures[0].hr), carried)
@@ -110,7 +110,7 @@ def test_training_unpacks_it_into_a_native_pack_with_exact_lr(folder: Path, tmp_
     for scale in (2, 3, 4):
         assert np.array_equal(pack.plane(pack.pictures[0].lr[scale]), downscale(carried, scale))
     made = (tmp_path / "packs").iterdir()
-    assert pack_of(chosen, tmp_path / "packs").identity == pack.identity  # found again, not made again
+    assert open_pack(chosen, tmp_path / "packs").identity == pack.identity  # found again, not made again
     assert len(list(made)) == 1
 
 
@@ -123,7 +123,7 @@ def test_a_damaged_picture_inside_is_named_and_left_out(folder: Path, tmp_path: 
     raw[place + 500] ^= 0xFF
     carry.write_bytes(raw)
     named: list[str] = []
-    pack = pack_of(recipe(pack=str(carry)), tmp_path / "packs", left_out=named.append)
+    pack = open_pack(recipe(pack=str(carry)), tmp_path / "packs", left_out=named.append)
     assert len(pack) == 3
     assert len(named) == 1 and "b.png" in named[0] and "damaged" in named[0]
 
@@ -135,26 +135,26 @@ def test_a_truncated_or_foreign_archive_is_one_line(folder: Path, tmp_path: Path
     carry.write_bytes(whole[: len(whole) // 2])
     assert is_portable(carry)
     with pytest.raises(DataError, match="cut short or damaged: copy it again"):
-        pack_of(recipe(pack=str(carry)), tmp_path / "packs")
+        open_pack(recipe(pack=str(carry)), tmp_path / "packs")
     with zipfile.ZipFile(carry, "w") as archive:
         archive.writestr("holiday.txt", "hello")
     with pytest.raises(DataError, match="not a pack of superfine's"):
-        pack_of(recipe(pack=str(carry)), tmp_path / "packs")
+        open_pack(recipe(pack=str(carry)), tmp_path / "packs")
     with zipfile.ZipFile(carry, "w") as archive:
         archive.writestr("superfine.json", json.dumps({"format": "superfine-portable-9", "pictures": []}))
     with pytest.raises(DataError, match="superfine-portable-9"):
-        pack_of(recipe(pack=str(carry)), tmp_path / "packs")
+        open_pack(recipe(pack=str(carry)), tmp_path / "packs")
 
 
 def test_a_native_pack_must_fit_the_recipe(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "photos.pack"
     assert main(["pack", str(folder), "-o", str(out), "--smallest", "64"]) == 0
     assert Pack(out).options == PackOptions(smallest_side=64)
-    assert len(pack_of(recipe(pack=str(out)), tmp_path)) == 4
+    assert len(open_pack(recipe(pack=str(out)), tmp_path)) == 4
     with pytest.raises(DataError, match=r"holds c\.png, which data\.exclude forbids"):
-        pack_of(recipe(pack=str(out), exclude=["c.png"]), tmp_path)
+        open_pack(recipe(pack=str(out), exclude=["c.png"]), tmp_path)
     with pytest.raises(DataError, match="made with extra downscales"):
-        pack_of(recipe(pack=str(out), extra_downscales=[0.8]), tmp_path)
+        open_pack(recipe(pack=str(out), extra_downscales=[0.8]), tmp_path)
 
 
 def test_the_command_says_what_it_packed_and_what_the_limit_cost(

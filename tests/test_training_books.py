@@ -21,16 +21,16 @@ from rich.console import Console
 from browser import Browser
 from processes import SUPERFINE
 from superfine.__main__ import main
-from superfine.cli.train import resolved
-from superfine.cli.train_output import Show
+from superfine.cli.train_output import Display
 from superfine.errors import RecipeError, TrainingError
-from superfine.training.data.open_pack import pack_of
+from superfine.training.data.open_pack import open_pack
 from superfine.training.estimate import estimate
-from superfine.training.loop import Progress, Run
-from superfine.training.recipe import read_recipe
+from superfine.training.loop import StepReport
+from superfine.training.recipe import read_recipe, resolve_recipe
 from superfine.training.report.page import report, write_report
 from superfine.training.report.run_log import read_log
-from superfine.training.report.tensorboard import Board
+from superfine.training.report.tensorboard import TensorBoard
+from superfine.training.step import TrainingStep
 from superfine.weights import network_file
 
 RECIPE = """
@@ -111,21 +111,21 @@ def test_a_run_leaves_weights_books_events_and_a_report(done: Path) -> None:
 def test_run_json_says_what_was_trained_on_what_by_what_and_how_it_ended(done: Path) -> None:
     found = facts(done)
     assert found["steps"] == 60 and found["seed"] == 0
-    assert found["recipe_identity"] == resolved(done.parents[1] / "tiny.toml").identity()
+    assert found["recipe_identity"] == resolve_recipe(done.parents[1] / "tiny.toml").identity()
     assert found["data"]["pictures"] == 3
     assert found["data"]["megapixels"] == pytest.approx(3 * 108 * 108 / 1e6, abs=0.01)
-    (sitting,) = found["sittings"]
-    assert (sitting["from_step"], sitting["to_step"], sitting["outcome"]) == (0, 60, "finished")
-    assert {"torch", "numpy", "python"} <= set(sitting["versions"])
-    assert sitting["hardware"]["device"] == "cpu" and sitting["hardware"]["precision"] == "fp32"
-    assert sitting["code"]["superfine"]
+    (launch,) = found["launches"]
+    assert (launch["from_step"], launch["to_step"], launch["outcome"]) == (0, 60, "finished")
+    assert {"torch", "numpy", "python"} <= set(launch["versions"])
+    assert launch["hardware"]["device"] == "cpu" and launch["hardware"]["precision"] == "fp32"
+    assert launch["code"]["superfine"]
     history = json.loads((done / "history.json").read_text())
     assert history[0]["step"] == 0 and history[-1]["step"] == 60
     assert max(sum(e["psnr"].values()) for e in history) == pytest.approx(sum(found["best"]["psnr"].values()))
 
 
 def test_the_recipe_a_run_writes_down_trains_the_same_again(done: Path) -> None:
-    again, first = resolved(done / "recipe.toml"), resolved(done.parents[1] / "tiny.toml")
+    again, first = resolve_recipe(done / "recipe.toml"), resolve_recipe(done.parents[1] / "tiny.toml")
     assert again == first
     assert Path(again.data.folders[0]).is_absolute()
 
@@ -139,7 +139,7 @@ def test_the_log_goes_on_after_a_resume_and_forgets_what_is_walked_again(place: 
     assert [row.step for row in read_log(done)][-1] == 61
     assert train(place, "runs/tiny", "--resume") == 0
     assert read_log(done) == rows
-    assert [sitting["from_step"] for sitting in facts(done)["sittings"]] == [0, 60]
+    assert [launch["from_step"] for launch in facts(done)["launches"]] == [0, 60]
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: Path) -> None:
@@ -152,8 +152,8 @@ def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: P
         said += process.stderr.readlines()
     assert process.returncode == 130
     assert re.search(r"^stopped and saved at step [1-9][\d,]*; go on with --resume$", "".join(said), re.MULTILINE)
-    (sitting,) = facts(place / "runs" / "long")["sittings"]
-    assert sitting["outcome"] == "stopped" and sitting["to_step"] > 0
+    (launch,) = facts(place / "runs" / "long")["launches"]
+    assert launch["outcome"] == "stopped" and launch["to_step"] > 0
     assert not (place / "runs" / "long" / "report.html").exists()
     assert write_report(place / "runs" / "long").is_file()  # before its end, too
 
@@ -161,11 +161,11 @@ def test_ctrl_c_saves_says_how_to_go_on_and_is_written_down(place: Path, done: P
 def test_ctrl_c_before_the_first_save_does_not_promise_a_resume(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_run: Run) -> str:
+    def interrupted(_step: TrainingStep) -> str:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as early:
-        early.setattr(Run, "_warm_up", interrupted)
+        early.setattr(TrainingStep, "prepare", interrupted)
         assert train(place, "runs/early", "--no-tensorboard") == 130
     assert "stopped before the first step: there is nothing to go on from yet" in capsys.readouterr().err
     assert not (place / "runs" / "early" / "state.pt").exists()
@@ -241,41 +241,52 @@ def test_tensorboard_gets_scalars_and_pictures(done: Path) -> None:
 def test_without_tensorboard_asking_for_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"TensorBoard is not installed: pip install .*\[train\]"):
-        Board(tmp_path / "events", 0)
+        TensorBoard(tmp_path / "events", 0)
     assert not (tmp_path / "events").exists()
 
 
-def progress(step: int, seconds: float, **more: Any) -> Progress:
-    return Progress(step, step / 100, seconds, 2, 1e-4, 0.0312, 0.1, 16, **more)
+def report_of(step: int, seconds: float) -> StepReport:
+    return StepReport(step, step / 100, seconds, 2, 1e-4, 0.0312, 16)
 
 
 def test_a_log_gets_a_line_at_once_and_then_one_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     out = StringIO()
-    with Show(Console(file=out, width=200), bicubic={2: 30.0}) as show:
-        for step in range(1, 101):
-            show.step(progress(step, step * 2.0, note="the loss exploded" if step == 50 else ""))
+    with Display(Console(file=out, width=200)) as display:
+        for done in range(12):  # a picture in two seconds
+            display.preparing("packing pictures", done, 12)
             clock[0] += 2.0
-        show.validated({"step": 100, "seconds": 200.0, "loss": 0.1, "psnr": {2: 31.5}})
+        display.preparing("validating the start")
+        for step in range(1, 101):
+            display.step(report_of(step, step * 2.0))
+            if step == 50:
+                display.note("the loss exploded")
+            clock[0] += 2.0
+        display.validated({"step": 100, "seconds": 200.0, "loss": 0.1, "psnr": {2: 31.5}, "bicubic": {2: 30.0}})
     lines = out.getvalue().splitlines()
-    assert len(lines) == 4 + 1 + 1
-    assert "step 31" in lines[1] and "loss 0.0312" in lines[1] and "8 images/s" in lines[1]
-    assert "2 min 18 s left" in lines[1]
-    assert "the loss exploded" in lines
-    assert lines[-1] == "step 100 after 3 min 20 s: x2 31.500 (+1.50) dB (over bicubic), protocol standard"
+    assert lines[:4] == [*(f"packing pictures: {done} of 12" for done in (0, 5, 10)), "validating the start ..."]
+    steps = lines[4:]
+    assert len(steps) == 4 + 1 + 1
+    assert "step 1 " in steps[0] and "loss 0.0312" in steps[0]
+    assert "step 31" in steps[1] and "8 images/s" in steps[1] and "2 min 18 s left" in steps[1]
+    assert "the loss exploded" in steps
+    assert steps[-1] == "step 100 after 3 min 20 s: x2 31.500 (+1.50) dB (over bicubic), protocol standard"
 
 
 def test_a_terminal_gets_one_live_line_with_everything() -> None:
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=160, color_system=None)
-    with Show(console, bicubic={2: 30.0}) as show:
-        show.validated({"step": 0, "seconds": 0.0, "loss": None, "psnr": {2: 31.5}})
-        show.step(progress(1, 1.0))
-        show._shown = 0.0
-        show.step(progress(50, 50.0))
-    for part in ("50%", "step 50", "loss 0.0312", "x2 31.50 dB", "16 images/s", "50.0 s left"):
+    with Display(console) as display:
+        display.preparing("packing pictures", 3, 4)
+        display._bar.refresh()
+        display.validated({"step": 0, "seconds": 0.0, "loss": None, "psnr": {2: 31.5}, "bicubic": {2: 30.0}})
+        display.step(report_of(1, 1.0))
+        display._shown = 0.0
+        display.step(report_of(50, 50.0))
+    for part in ("75%", "packing pictures: 3 of 4", "50%", "step 50", "loss 0.0312", "x2 31.50 dB", "16 images/s"):
         assert part in out.getvalue()
+    assert "50.0 s left" in out.getvalue()
 
 
 def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
@@ -292,9 +303,9 @@ def test_a_dry_run_says_what_it_would_take_and_leaves_nothing(
 
 
 def test_the_estimate_is_steps_times_the_mixture_of_scales(place: Path, done: Path) -> None:
-    recipe = resolved(place / "tiny.toml")
+    recipe = resolve_recipe(place / "tiny.toml")
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"scale_odds": (2.0, 1.0, 1.0)})})
-    found = estimate(recipe, pack_of(recipe, place / "packs"), warm_up=1, timed=2)
+    found = estimate(recipe, open_pack(recipe, place / "packs"), warm_up=1, timed=2)
     x2, x3, x4 = (found.step_seconds[0, scale] for scale in (2, 3, 4))
     assert found.mean_step == pytest.approx((2 * x2 + x3 + x4) / 4)
     assert found.steps == 60 and found.seconds == pytest.approx(60 * found.mean_step)
@@ -304,9 +315,9 @@ def test_the_estimate_is_steps_times_the_mixture_of_scales(place: Path, done: Pa
 
 def test_data_pack_and_validate_replace_the_recipes(place: Path, done: Path) -> None:
     toml = place / "tiny.toml"
-    assert resolved(toml).data.folders == (str(place / "photos"),)
-    assert resolved(toml, data=[place / "held-out"]).data.folders == (str(place / "held-out"),)
-    packed = resolved(toml, pack=place / "x.pack", validate=place / "photos", minutes=2)
+    assert resolve_recipe(toml).data.folders == (str(place / "photos"),)
+    assert resolve_recipe(toml, data=[place / "held-out"]).data.folders == (str(place / "held-out"),)
+    packed = resolve_recipe(toml, pack=place / "x.pack", validate=place / "photos", minutes=2)
     assert packed.data.folders == () and packed.data.pack == str(place / "x.pack")
     assert packed.validation.folder == str(place / "photos") and packed.validation.pictures == 2
     assert packed.schedule.minutes == 2 and packed.schedule.steps is None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from PIL import Image
 
 from superfine.errors import TrainingError
 from superfine.training.data.pack import Pack, PackOptions, write_pack
-from superfine.training.loop import Progress, Run, mean_psnr
+from superfine.training.loop import Run, StepReport, Watcher
 from superfine.training.recipe import Recipe, parse_recipe
+from superfine.training.validation import mean_psnr
 from superfine.weights import network_file
 
 TINY: dict[str, Any] = {
@@ -57,6 +59,28 @@ def pack(pictures: Path) -> Pack:
     return Pack(target)
 
 
+class Witness(Watcher):
+    """Keeps all that a run reports, and calls `at_step` after every step."""
+
+    def __init__(self, at_step: Callable[[StepReport], None] | None = None) -> None:
+        self.steps: list[StepReport] = []
+        self.notes: list[tuple[int, str]] = []
+        """Steps seen before the note, and the note."""
+        self.history: list[dict[str, Any]] = []
+        self.at_step = at_step
+
+    def note(self, text: str) -> None:
+        self.notes.append((len(self.steps), text))
+
+    def step(self, report: StepReport) -> None:
+        self.steps.append(report)
+        if self.at_step:
+            self.at_step(report)
+
+    def validated(self, entry: dict[str, Any]) -> None:
+        self.history.append(entry)
+
+
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return dict(network_file.load(path).state_dict())
 
@@ -78,8 +102,9 @@ def test_training_beats_the_interpolator_it_starts_from(
         optimizer={"rate": 4e-3, "ema": 0.95},
         validation={"folder": str(pictures), "pictures": 3, "crop": 96},
     )
-    history: list[dict[str, Any]] = []
-    Run(recipe, pack, tmp_path / "run", resume=False).train(validated=history.append)
+    witness = Witness()
+    Run(recipe, pack, tmp_path / "run", resume=False).train(witness)
+    history = witness.history
     assert history[0]["step"] == 0 and history[-1]["step"] == 250
     assert mean_psnr(history[-1]) > mean_psnr(history[0]) + 0.5
     assert (tmp_path / "run" / "best.safetensors").exists()
@@ -88,13 +113,13 @@ def test_training_beats_the_interpolator_it_starts_from(
 def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_weights(pack: Pack, tmp_path: Path) -> None:
     Run(tiny(), pack, tmp_path / "whole", resume=False).train()
 
-    def interrupt(now: Progress) -> None:
+    def interrupt(now: StepReport) -> None:
         if now.step == 13:
             os.kill(os.getpid(), signal.SIGINT)
 
     stopped = Run(tiny(), pack, tmp_path / "parts", resume=False)
     with pytest.raises(KeyboardInterrupt):
-        stopped.train(interrupt)
+        stopped.train(Witness(interrupt))
     assert stopped.state.step == 13
     Run(tiny(), pack, tmp_path / "parts", resume=True).train()
     assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "parts" / "last.safetensors")
@@ -103,14 +128,21 @@ def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_weights(pack: Pack, tmp_pat
 KILLED = """
 import sys
 from pathlib import Path
-from superfine.training.loop import Run
+from superfine.training.loop import Run, Watcher
 from superfine.training.data.pack import Pack
 from superfine.training.recipe import Recipe
 recipe = Recipe.model_validate_json(sys.argv[1])
-def watch(now):
-    print(now.step, flush=True)
-Run(recipe, Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=True).train(watch)
+class Printer(Watcher):
+    def step(self, report):
+        print(report.step, flush=True)
+Run(recipe, Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=True).train(Printer())
 """
+
+
+def test_the_loss_is_a_number_from_the_first_step(pack: Pack, tmp_path: Path) -> None:
+    witness = Witness()
+    Run(tiny(schedule={"steps": 3}), pack, tmp_path, resume=False).train(witness)
+    assert [0 < report.loss < 1 for report in witness.steps] == [True] * 3
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(pack: Pack, tmp_path: Path) -> None:
@@ -163,14 +195,15 @@ def test_a_full_disk_keeps_the_last_saved_state(pack: Pack, tmp_path: Path) -> N
 def test_an_exploding_loss_goes_back_to_the_last_good_state_at_a_lower_rate_and_says_so(
     pack: Pack, tmp_path: Path
 ) -> None:
-    notes: list[str] = []
+    witness = Witness()
     recipe = tiny(optimizer={"rate": 0.9}, schedule={"steps": 300, "warmup": 900})
     run = Run(recipe, pack, tmp_path, resume=False)
     try:
-        run.train(lambda now: notes.append(now.note) if now.note else None)
+        run.train(witness)
     except TrainingError as error:
         assert "lower optimizer.rate" in str(error)
-    assert notes and "exploded at step" in notes[0] and "learning rate times 0.5" in notes[0]
+    first = witness.notes[0][1]
+    assert "exploded at step" in first and "learning rate times 0.5" in first
     assert run.state.rate_factor < 1
     assert all(torch.isfinite(p).all() for p in run.state.network.parameters())
 
@@ -236,13 +269,13 @@ def test_a_run_goes_on_with_one_scale_of_a_checkpoint_that_has_several(pack: Pac
 def train_in_halves(recipe: Recipe, pack: Pack, folder: Path, *, stop_at: int) -> None:
     """Train, saving at every step, break off at one, and go on to the end."""
 
-    def stop(now: Progress) -> None:
+    def stop(now: StepReport) -> None:
         if now.step == stop_at:
             raise KeyboardInterrupt
 
     often = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"save_every": 0.0})})
     with pytest.raises(KeyboardInterrupt):
-        Run(often, pack, folder, resume=False).train(stop)
+        Run(often, pack, folder, resume=False).train(Witness(stop))
     Run(recipe, pack, folder, resume=True).train()
 
 
@@ -253,12 +286,12 @@ def test_stages_change_patch_batch_scale_and_loss_and_resume_to_the_bit(pack: Pa
         {"until": 1.0, "loss": "charbonnier"},
     ]
     recipe = tiny(stage=parts)  # type: ignore[arg-type]
-    seen: list[Progress] = []
-    Run(recipe, pack, tmp_path / "whole", resume=False).train(seen.append)
+    witness = Witness()
+    Run(recipe, pack, tmp_path / "whole", resume=False).train(witness)
+    seen = witness.steps
     assert [now.batch for now in seen] == [4] * 10 + [2] * 10 + [4] * 20
     assert {now.scale for now in seen[:10]} == {2} and {now.scale for now in seen[10:]} == {2, 3, 4}
-    assert [k for k, now in enumerate(seen) if now.note] == [10, 20]
-    assert seen[10].note == "stage: 2 patches of 16x16, mse"
+    assert witness.notes == [(10, "stage: 2 patches of 16x16, mse"), (20, "stage: 4 patches of 12x12, charbonnier")]
 
     train_in_halves(recipe, pack, tmp_path / "halves", stop_at=15)
     assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "halves" / "last.safetensors")
@@ -269,7 +302,7 @@ def test_muon_turns_hidden_kernels_only_and_resumes_to_the_bit(pack: Pack, tmp_p
     recipe = tiny(optimizer={"kind": "muon", "muon_rate": 0.01, "ema": 0.0})
     run = Run(recipe, pack, tmp_path / "whole", resume=False)
     before = {name: p.detach().clone() for name, p in run.state.network.named_parameters()}
-    run.step(recipe.stages()[0], 2, share=1.0)
+    run.step(recipe.stages()[0], 2, rate_share=1.0)
     moved = {name: p.detach() - before[name] for name, p in run.state.network.named_parameters()}
     for name, change in moved.items():
         if ".branches.x3" in name or ".branches.x4" in name:
@@ -294,9 +327,10 @@ def test_a_run_with_an_end_comes_down_to_its_last_rate_by_then_whatever_its_leng
 ) -> None:
     validation = {"folder": str(pictures), "pictures": 1, "crop": 48}
     recipe = tiny(schedule={"steps": None, "minutes": 1e4, "warmup": 0}, validation=validation)
-    seen: list[Progress] = []
+    witness = Witness()
     run = Run(recipe, pack, tmp_path, resume=False)
-    run.train(seen.append, end=time.perf_counter() + 10)
+    run.train(witness, end=time.perf_counter() + 10)
+    seen = witness.steps
     assert seen[0].done < seen[-1].done and seen[-1].rate < 0.1 * recipe.optimizer.rate
     assert [entry["step"] for entry in run.state.history] == [0, len(seen)]
 
@@ -317,11 +351,12 @@ def test_a_machine_that_cannot_compile_says_so_and_trains_the_same_weights_witho
 
     monkeypatch.setattr(config.cpp, "cxx", (str(tmp_path / "no-compiler"),))
     monkeypatch.setattr(config, "force_disable_caches", True)  # another run may have left compiled code
-    notes: list[str] = []
+    witness = Witness()
     short = {"schedule": {"steps": 3}, "network": {"scales": [2]}}
     compiled = tiny(**short, hardware={"compile": True})
-    Run(compiled, pack, tmp_path / "compiled", resume=False).train(lambda now: notes.append(now.note))
-    assert "compiling failed" in notes[0] and "training goes on without" in notes[0] and notes[1:] == ["", ""]
+    Run(compiled, pack, tmp_path / "compiled", resume=False).train(witness)
+    ((_, note),) = witness.notes
+    assert "compiling failed" in note and "training goes on without" in note and len(witness.steps) == 3
     Run(tiny(**short), pack, tmp_path / "plain", resume=False).train()
     assert_same_weights(tmp_path / "compiled" / "last.safetensors", tmp_path / "plain" / "last.safetensors")
 
@@ -336,11 +371,11 @@ from superfine.training.recipe import Recipe
 run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
 stage = run.recipe.stages()[0]
 for scale in (2, 3, 4):
-    batch = run.samples.cut(stage.patch, stage.batch).draw(scale, scale)
-    run.loss(stage, batch).backward()
+    batch = run.step.samplers.of_size(stage.patch, stage.batch).draw(scale, scale)
+    run.step.loss(stage, batch).backward()
 run.team.average_gradients(run.state.network.parameters())
 torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
-run.state.optimizer.zero_grad()
+run.state.network.zero_grad()
 run.train()
 run.team.leave()
 """
@@ -369,7 +404,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pac
 
 KEPT = """
 import resource, sys
-from superfine.training.heap import keep_heap
+from superfine.training.processes import keep_heap
 kept, size = sys.argv[1] == "kept" and keep_heap(), 2**26
 b"x" * size
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from superfine.training import muon
-from superfine.training.muon import Muon
+from superfine.training import optimizer
+from superfine.training.optimizer import Muon
 
 
 @pytest.mark.parametrize(("native", "rounding"), [(True, 2e-4), (False, 6e-4)])
@@ -14,7 +14,7 @@ def test_muon_is_pytorchs_own_for_many_kernels_at_once(
     native: bool, rounding: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three kernels of one shape, one of another, ten steps with random gradients; one has none in every other step."""
-    monkeypatch.setattr(muon, "native_bf16", lambda device: native)
+    monkeypatch.setattr(optimizer, "native_bf16", lambda device: native)
     torch.manual_seed(0)
     shapes = [(16, 8, 3, 3), (16, 8, 3, 3), (16, 8, 3, 3), (32, 2, 3, 3)]
     kernels = [torch.randn(s).contiguous(memory_format=torch.channels_last).requires_grad_() for s in shapes]

@@ -60,16 +60,17 @@ class Interpolation:
 
 
 class NetworkMethod:
-    """A network run by the Upscaler, exactly as users get it, except that its output is not rounded yet."""
+    """A network run in tiles, exactly as users get it, except that its output is not rounded yet."""
 
     def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
         from superfine.atomic import sha256_of
-        from superfine.upscaling import Upscaler
+        from superfine.engines import open_engine
+        from superfine.upscaling import TiledUpscaler
         from superfine.weights import find
 
         found = find(model)
-        self._upscaler = Upscaler(model=model, scale=scale, engine=engine, precision=precision, tile=tile)
-        opened = self._upscaler.engine
+        opened = open_engine(found, scale, engine, precision)
+        self._tiled = TiledUpscaler(opened, tile)
         self.info = MethodInfo(
             name=found.name,
             kind="network",
@@ -81,11 +82,11 @@ class NetworkMethod:
         )
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
-        return self._upscaler.upscale_float(lr)
+        return self._tiled.upscale_float(lr)
 
     def release(self) -> None:
         """Drop what the engine compiled for the sizes of pictures it met."""
-        self._upscaler.engine.release()
+        self._tiled.engine.release()
 
 
 def open_method(

@@ -1,4 +1,4 @@
-"""`superfine benchmark`: figures of models on sets of pictures, under protocols that say what they mean."""
+"""`superfine benchmark`: measure models on sets of pictures, under named protocols."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ _Compare = Annotated[
     typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
 ]
 _Degrade = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="HOW", help="Make LR worse first: jpeg:40, noise:15 or blur:1.0; several: jpeg:40,noise:15, in order."
+        metavar="HOW", help="Degrade LR first: jpeg:40, noise:15, blur:1.0. Several, in order: a,b or repeat."
     ),
 ]
 
@@ -165,7 +165,7 @@ def benchmark(
         engine=engine,
         precision=precision,
         tile=tile,
-        degradations=parse_degradations(degrade or ""),
+        degradations=parse_degradations(",".join(degrade)) if degrade else (),
         skip_broken=skip_broken,
     )
     pair = parse_pair(compare, models) if compare else None

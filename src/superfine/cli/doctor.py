@@ -32,10 +32,10 @@ def doctor(
         from superfine.weights.doctor import examine
     except ModuleNotFoundError as error:
         raise ModelError(f"doctor needs {error.name}: pip install 'superfine[torch]'") from error
-    from superfine.weights import catalogue, verify
+    from superfine.weights import list_models, verify
     from superfine.weights.catalogue import FOLDER
 
-    shipped = next((entry for entry in catalogue() if entry.name == model), None)
+    shipped = next((entry for entry in list_models() if entry.name == model), None)
     report = examine(FOLDER / shipped.weights if shipped else Path(model).expanduser())
     if json:
         print(_as_json(report))

@@ -14,9 +14,9 @@ def models() -> None:
     from rich.table import Table
 
     from superfine.errors import ModelError
-    from superfine.weights import catalogue
+    from superfine.weights import list_models
 
-    entries = catalogue()
+    entries = list_models()
     if not entries:
         raise ModelError("this installation holds no weights: install superfine again, or pass -m FILE")
     table = Table(caption=f"PSNR in dB on {SET}, protocol '{PROTOCOL}'", caption_justify="left")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from superfine.upscaling.plan import Target
 
 SIZE, FILES, COMPUTING = "Another size, exact to the pixel", "Files", "Computing"
 """Panels of the help."""
@@ -43,7 +40,7 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME", help="A name superfine models lists, or the path of a weights file."),
 ]
 
-# Sizes: see read_target.
+# Sizes: see upscaling.plan.make_target.
 Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "So wide.", min=1)]
 Height = Annotated[int | None, option(SIZE, "--height", "PIXELS", "So high.", min=1)]
 LongEdge = Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer side.", min=1)]
@@ -74,6 +71,7 @@ MaxPixels = Annotated[
 ]
 
 Engine = Annotated[str, option(COMPUTING, "--engine", "NAME", "auto, openvino, pytorch, or nearest (repeats pixels).")]
+Device = Annotated[str, option(COMPUTING, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda or mps.")]
 Precision = Annotated[
     str, option(COMPUTING, "--precision", "NAME", "auto (bf16 where the processor has it), fp32, bf16, fp16 or int8.")
 ]
@@ -98,30 +96,6 @@ BackProjection = Annotated[
 ]
 
 
-def wishes_of(default_scale: int, **wishes: Any) -> dict[str, Any]:
-    """The sizes that were asked for; the default scale if none was."""
-    return {name: wish for name, wish in wishes.items() if wish is not None} or {"scale": str(default_scale)}
-
-
-def read_target(wishes: dict[str, Any], fit: str) -> Target:
-    """The one size that was wished for. Raises PlanError."""
-    from superfine.errors import PlanError
-    from superfine.upscaling.plan import Target, parse_megapixels, parse_print, parse_scale, parse_size
-
-    if len(wishes) > 1:
-        names = " and ".join("--" + name.replace("_", "-") for name in wishes)
-        raise PlanError(f"{names} contradict each other: name one size (a box of two sides is --size)")
-    ((name, wish),) = wishes.items()
-    match name:
-        case "scale":
-            return Target(scale=parse_scale(wish), fit=fit)
-        case "megapixels":
-            return Target(pixels=parse_megapixels(wish), fit=fit)
-        case "size":
-            return Target(size=parse_size(wish), fit=fit)
-        case "print":
-            size, dpi = parse_print(wish)
-            return Target(size=size, fit=fit, dpi=dpi)
-        case _:
-            sides: dict[str, Any] = {name: wish}
-            return Target(**sides, fit=fit)
+def sizes_named(**sizes: Any) -> dict[str, Any]:
+    """Keep the sizes that were given."""
+    return {name: size for name, size in sizes.items() if size is not None}

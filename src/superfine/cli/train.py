@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superfine.errors import RecipeError, TrainingError
+from superfine.errors import RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from superfine.training.data.pack import Pack
-    from superfine.training.loop import Progress, Run
     from superfine.training.recipe import Recipe
 
 
@@ -76,160 +72,26 @@ def train(
     """
     from rich.console import Console
 
+    from superfine.cli.train_output import Display
+    from superfine.training.recipe import resolve_recipe
+
     begin, console = time.perf_counter(), Console(stderr=True)
     if within is not None and not within > 0:
         raise RecipeError(f"--within {within:g}: wanted more than 0 minutes")
     end = None if within is None else begin + within * 60
-    chosen = resolved(recipe, data=data, pack=pack, validate=validate, minutes=minutes)
+    chosen = resolve_recipe(recipe, data=data or (), pack=pack, validate=validate, minutes=minutes)
     folder = out or Path("runs") / chosen.name
     if dry_run:
         _dry_run(chosen, packs, folder, console)
         return
-    _run(chosen, packs, folder, console, resume=resume, tensorboard=tensorboard, end=end)
+    from superfine.training.run import train as train_recipe
 
-
-def _run(
-    recipe: Recipe,
-    packs: Path,
-    folder: Path,
-    console: Console,
-    *,
-    resume: bool,
-    tensorboard: bool | None,
-    end: float | None,
-) -> None:
-    """Pack and train, in this process and those that torchrun started beside it. Raises what a run does."""
-    from rich.console import Console
-
-    from superfine.training.heap import keep_heap
-    from superfine.training.loop import Run, choose_device
-    from superfine.training.processes import Team
-    from superfine.training.validation import chosen_pictures
-
-    chosen_pictures(recipe.validation)  # better now than after packing
-    keep_heap()
-    team = Team.join(cuda=choose_device(recipe.hardware.device).type == "cuda")
-    try:
-        if team.first:
-            opened = _open(recipe, packs, console)
-        team.wait()  # the others find the pack the first one made
-        if not team.first:
-            opened = _open(recipe, packs, Console(stderr=True, quiet=True))
-        run = Run(recipe, opened, folder, resume=resume)
-        if team.first:
-            _watched(run, opened, tensorboard, console, end)
-        else:
-            run.train(end=end)
-    finally:
-        team.leave()
-
-
-def _watched(run: Run, pack: Pack, tensorboard: bool | None, console: Console, end: float | None) -> None:
-    """Train in the first process: shown, written down, reported."""
-    from superfine.cli.train_output import Show
-    from superfine.training.report.crops import samples
-    from superfine.training.report.page import write_report
-    from superfine.training.report.run_log import Journal
-    from superfine.training.report.tensorboard import Board, installed
-
-    folder = run.folder
-    board = None
-    if tensorboard or (tensorboard is None and installed()):
-        board = Board(folder / "tensorboard", run.state.step)
-    journal = Journal(run, pack)
-    shown = samples(run.validation, 1) if run.validation else []
-    show = Show(console, bicubic=journal.bicubic)
-    show.say(
-        f"{run.recipe.name}: {run.recipe.network.name} on {len(pack)} pictures, {run.device.type} "
-        f"{'bf16' if run.bf16 else 'fp32'}, from step {run.state.step:,}, into {folder}"
-    )
-
-    def step(now: Progress) -> None:
-        row = journal.step(now)
-        if row and board:
-            board.row(row)
-        show.step(now)
-
-    def validated(entry: dict[str, Any]) -> None:
-        journal.save("running")
-        show.validated(entry)
-        if board:
-            board.validated(entry, journal.bicubic)
-            network = run.averaged().to(run.device)
-            board.pictures(entry["step"], [(sample, sample.enlarge(network, run.device)) for sample in shown])
-
-    try:
-        with show:
-            run.train(step, validated, end=end)
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        with suppress(TrainingError):  # a full disk, say: what went wrong first is what counts
-            journal.save("stopped" if stopped else f"failed: {error}")
-        if stopped:
-            if run.state_path.exists():
-                show.say(f"stopped and saved at step {run.state.step:,}; go on with --resume")
-            else:
-                show.say("stopped before the first step: there is nothing to go on from yet, start it again")
-        raise
-    finally:
-        if board:
-            board.close()
-    journal.save("finished")
-    best = folder / "best.safetensors"
-    print(f"{best if best.is_file() else folder / 'last.safetensors'}")
-    print(f"{write_report(folder)}")
-
-
-def resolved(
-    path: Path,
-    *,
-    data: list[Path] | None = None,
-    pack: Path | None = None,
-    validate: Path | None = None,
-    minutes: float | None = None,
-) -> Recipe:
-    """The recipe with its paths made absolute and the command line's changes applied. Raises RecipeError."""
-    from superfine.training.recipe import parse_recipe, read_recipe
-
-    raw = read_recipe(path).model_dump(exclude_unset=True)
-    base = path.parent.absolute()
-    if data and pack:
-        raise RecipeError("--data and --pack exclude each other: train on folders or on a pack")
-    if data:
-        raw["data"] |= {"folders": [_absolute(folder) for folder in data], "pack": None}
-    elif pack:
-        raw["data"] |= {"folders": [], "pack": _absolute(pack)}
-    else:
-        raw["data"]["folders"] = [os.path.normpath(base / folder) for folder in raw["data"].get("folders", ())]
-        if raw["data"].get("pack"):
-            raw["data"]["pack"] = os.path.normpath(base / raw["data"]["pack"])
-    if validate:
-        raw["validation"] = {**raw.get("validation", {}), "folder": _absolute(validate)}
-    elif raw.get("validation", {}).get("folder"):
-        raw["validation"]["folder"] = os.path.normpath(base / raw["validation"]["folder"])
-    if raw.get("start", {}).get("checkpoint") and (base / raw["start"]["checkpoint"]).is_file():
-        raw["start"]["checkpoint"] = os.path.normpath(base / raw["start"]["checkpoint"])
-    if minutes is not None:
-        if not minutes > 0:
-            raise RecipeError(f"--minutes {minutes:g}: wanted more than 0")
-        raw["schedule"] |= {"minutes": minutes, "steps": None}
-    return parse_recipe(raw, source=str(path))
-
-
-def _absolute(path: Path) -> str:
-    return os.path.normpath(path.absolute())
-
-
-def _open(recipe: Recipe, packs: Path, console: Console) -> Pack:
-    """The recipe's pack, made with a progress bar if it is not there yet."""
-    from superfine.cli.pack import progress_bar, show_left_out
-    from superfine.training.data.open_pack import pack_of
-
-    left_out: list[str] = []
-    with progress_bar(console) as start:
-        pack = pack_of(recipe, packs, progress=start("packing"), left_out=left_out.append)
-    show_left_out(left_out, console)
-    return pack
+    with Display(console) as display:
+        trained = train_recipe(
+            chosen, folder, packs=packs, resume=resume, tensorboard=tensorboard, end=end, watcher=display
+        )
+    if trained:
+        print(f"{trained.weights}\n{trained.report}")
 
 
 def _parts(recipe: Recipe, texts: list[str]) -> list[str]:
@@ -244,10 +106,13 @@ def _dry_run(recipe: Recipe, packs: Path, folder: Path, console: Console) -> Non
     from rich.table import Table
 
     from superfine.cli.messages import size_of, time_of
+    from superfine.cli.train_output import Display
     from superfine.training.estimate import estimate
+    from superfine.training.run import watched_pack
 
-    pack = _open(recipe, packs, console)
-    with console.status("timing a few steps at each scale"):
+    with Display(console) as display:
+        pack = watched_pack(recipe, packs, display)
+        display.preparing("timing a few steps at each scale")
         found = estimate(recipe, pack)
     pixels = sum(plane.height * plane.width for picture in pack for plane in picture.lr.values()) / len(pack.scales)
     table = Table(show_header=False, title=f"{recipe.name}, as it would run here", title_justify="left")

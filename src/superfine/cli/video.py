@@ -14,10 +14,8 @@ from superfine.cli.messages import complain, one_line, time_of
 
 if TYPE_CHECKING:
     from superfine.upscaling.plan import Target
-    from superfine.upscaling.upscaler import Enlarger
+    from superfine.upscaling.upscaler import Upscaler
     from superfine.video import Options, Summary
-
-DEFAULT_SCALE = 2
 
 
 def video(
@@ -57,6 +55,7 @@ def video(
         bool | None, typer.Option("--deinterlace/--no-deinterlace", help="What to do with interlaced frames.")
     ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave out streams the output cannot hold.")] = False,
+    device: shared.Device = "auto",
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="auto, openvino, onnxruntime, pytorch or nearest (repeats pixels).")
     ] = "auto",
@@ -77,18 +76,19 @@ def video(
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
     again. Needs superfine\\[video].
     """
-    from superfine.upscaling.upscaler import Enlarger
-    from superfine.video import Options
+    from superfine.upscaling.plan import make_target
+    from superfine.upscaling.upscaler import Upscaler
+    from superfine.video import DEFAULT_SCALE, Options
 
-    wishes = shared.wishes_of(
-        DEFAULT_SCALE, scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge,
-        megapixels=megapixels, size=box,
+    sizes = shared.sizes_named(
+        scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
+        size=box,
     )  # fmt: skip
-    target = shared.read_target(wishes, fit)
-    enlarger = Enlarger(model, engine, precision, tile)
+    target = make_target(**sizes, fit=fit, default_scale=DEFAULT_SCALE)
+    upscaler = Upscaler(model, device=device, engine=engine, precision=precision, tile=tile)
     options = Options(codec, quality, preset, pixel_format, deinterlace, drop, restart)
     start = perf_counter()
-    summary = _run(source, out, enlarger, target, options, overwrite)
+    summary = _run(source, out, upscaler, target, options, overwrite)
     _report(out, summary, perf_counter() - start)
 
 
@@ -107,7 +107,7 @@ def _report(out: Path, summary: Summary, seconds: float) -> None:
     print(one_line("; ".join([speed, *notes])))
 
 
-def _run(source: Path, out: Path, enlarger: Enlarger, target: Target, options: Options, overwrite: bool) -> Summary:
+def _run(source: Path, out: Path, upscaler: Upscaler, target: Target, options: Options, overwrite: bool) -> Summary:
     """upscale_video with a bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -129,10 +129,10 @@ def _run(source: Path, out: Path, enlarger: Enlarger, target: Target, options: O
             return upscale_video(
                 source,
                 out,
-                enlarger,
+                upscaler,
                 options,
                 target=target,
-                identity=enlarger.digest,
+                identity=upscaler.digest,
                 overwrite=overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total or None),
             )

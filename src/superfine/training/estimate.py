@@ -1,4 +1,4 @@
-"""What a run would cost, from a few timed steps at each scale: nothing of it stays on disk."""
+"""The time and memory a run would take, from a few timed steps at each scale; nothing of it stays on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WARM_UP, TIMED = 2, 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What training a recipe would take on this machine."""
+    """The cost of training a recipe on this machine."""
 
     device: str
     precision: str
@@ -28,7 +28,7 @@ class Estimate:
     step_seconds: dict[tuple[int, int], float]
     """By stage (from 0) and scale."""
     mean_step: float
-    """Seconds, over the recipe's mixture of stages and scales."""
+    """Seconds of a step, over the recipe's mixture of stages and scales."""
     steps: int
     seconds: float
     """Training time, without validation and saving."""
@@ -39,7 +39,7 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int = TIMED) -> Estimate:
-    """Times a few real steps of each of the recipe's stages at each of its scales. Raises what a run would."""
+    """Time a few real steps of each of the recipe's stages at each of its scales. Raises what a run would."""
     times: dict[tuple[int, int], float] = {}
     quiet = recipe.model_copy(update={"validation": ValidationSection()})
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int =
         for number, stage in enumerate(recipe.stages()):
             for scale, odds in zip(recipe.network.scales, stage.scale_odds, strict=True):
                 if odds:
-                    times[number, scale] = _seconds_a_step(run, stage, scale, warm_up, timed)
+                    times[number, scale] = _seconds_per_step(run, stage, scale, warm_up, timed)
     begin, steps, seconds, pixels = 0.0, 0.0, 0.0, 0.0
     for number, stage in enumerate(recipe.stages()):
         mean = _mean(recipe, stage, {scale: took for (of, scale), took in times.items() if of == number})
@@ -75,13 +75,13 @@ def _mean(recipe: Recipe, stage: Stage, times: dict[int, float]) -> float:
     return sum(odds[scale] * took for scale, took in times.items()) / sum(odds.values())
 
 
-def _seconds_a_step(run: Run, stage: Stage, scale: int, warm_up: int, timed: int) -> float:
+def _seconds_per_step(run: Run, stage: Stage, scale: int, warm_up: int, timed: int) -> float:
     for _ in range(warm_up):
-        run.step(stage, scale, share=1e-3)
+        run.step(stage, scale, rate_share=1e-3)
     _finish(run.device)
     begin = time.perf_counter()
     for _ in range(timed):
-        run.step(stage, scale, share=1e-3)
+        run.step(stage, scale, rate_share=1e-3)
     _finish(run.device)
     return (time.perf_counter() - begin) / timed
 

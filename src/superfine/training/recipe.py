@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +24,7 @@ from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Amount = Annotated[float, Field(ge=0, strict=True)]
-More = Annotated[float, Field(gt=0, strict=True)]
+Above0 = Annotated[float, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Decay = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
@@ -56,7 +58,7 @@ class NetworkSection(_Section):
     """CFSRCNN: convolutions in the refinement block, at HR size."""
 
     def config(self) -> NetworkConfig:
-        """The frozen configuration of nets/. Raises RecipeError for an impossible one."""
+        """Return the frozen configuration of nets/. Raises RecipeError for an impossible one."""
         try:
             if self.name == "esrgcnn":
                 return ESRGCNNConfig(self.scales, self.width, self.distilled, self.blocks)
@@ -80,7 +82,7 @@ class DataSection(_Section):
     """Side of a patch, in LR pixels."""
     batch: Positive = 16
     """Patches a step (on every device)."""
-    scale_odds: tuple[More, ...] | None = None
+    scale_odds: tuple[Above0, ...] | None = None
     """How often each of network.scales is trained, as weights like [2, 1, 1]; default: equally often."""
 
     @model_validator(mode="after")
@@ -106,7 +108,7 @@ class StartSection(_Section):
 
 
 class OptimizerSection(_Section):
-    """[optimizer]: how the weights move, and what is made small."""
+    """[optimizer]: how the weights move, and which loss they follow."""
 
     kind: Literal["adam", "muon"] = "adam"
     """"adam" for every weight; "muon" for the hidden kernels (all but head and tail), Adam for the rest."""
@@ -118,14 +120,14 @@ class OptimizerSection(_Section):
     """kind = "muon": decay a step of the gradient's mean."""
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Adam's decays a step, of the gradient's mean and of its square."""
-    eps: More = 1e-8
+    eps: Above0 = 1e-8
     """Adam's guard against dividing by nothing."""
     weight_decay: Amount = 0.0
     """Decoupled (AdamW), a share of the weight a step at rate 1; 0 is plain Adam."""
     clip: Amount = 0.0
     """Largest gradient norm; 0 for no limit."""
     loss: Loss = "l1"
-    """Made small, over RGB in 0..1: "l1", "mse", "charbonnier" (l1 rounded off at 0.001), "psnr" (patch by patch)."""
+    """The loss, over RGB in 0..1: "l1", "mse", "charbonnier" (l1 rounded off at 0.001), "psnr" (patch by patch)."""
     ema: Decay = 0.999
     """Decay a step of the averaged weights, which are the ones validated and released; 0 for none."""
 
@@ -135,7 +137,7 @@ class ScheduleSection(_Section):
 
     steps: Positive | None = None
     """Length in optimizer steps; this or minutes."""
-    minutes: More | None = None
+    minutes: Above0 | None = None
     """Length in minutes of training time (validation and saving not counted), over all resumes."""
     warmup: Count = 100
     """Steps over which the rate rises linearly from nothing."""
@@ -158,7 +160,7 @@ class ValidationSection(_Section):
 
     folder: str | None = None
     """HR pictures; LR is made by the bit-exact bicubic. None: no validation."""
-    every: More = 10.0
+    every: Above0 = 10.0
     """Minutes of training between two validations."""
     pictures: Positive = 24
     """How many of the folder's pictures at most, evenly over the sorted names; 8 were too few to tell 0.03 dB."""
@@ -176,7 +178,7 @@ class StageSection(_Section):
     batch: Positive | None = None
     """Patches a step (on every device)."""
     loss: Loss | None = None
-    """What is made small: "l1", "mse", "charbonnier" or "psnr"."""
+    """The loss: "l1", "mse", "charbonnier" or "psnr"."""
     scale_odds: tuple[Amount, ...] | None = None
     """How often each of network.scales is trained; 0 leaves one out of this stage."""
 
@@ -246,7 +248,7 @@ class Recipe(_Section):
         return self
 
     def stages(self) -> tuple[Stage, ...]:
-        """The run's parts, in order, every setting filled in; at least one."""
+        """List the run's parts, in order, every setting filled in; at least one."""
         data = self.data
         odds = data.scale_odds or (1.0,) * len(self.network.scales)
         return tuple(
@@ -261,17 +263,19 @@ class Recipe(_Section):
         )
 
     def stage_at(self, done: float) -> Stage:
-        """The stage of a run that is `done` (0..1) of the way."""
+        """Return the stage of a run that is `done` (0..1) of the way."""
         stages = self.stages()
         return next((stage for stage in stages if done < stage.until), stages[-1])
 
     def identity(self) -> str:
-        """Hash of everything that decides the weights; two runs with the same one may resume each other."""
+        """Hash everything that decides the weights; two runs with the same one may resume each other."""
         return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()[:16]
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that decide the weights, flat: "optimizer.rate" → 0.0008. Where the data lies does not count;
-        the pack's own identity does."""
+        """List the fields that decide the weights, flat: "optimizer.rate" → 0.0008.
+
+        The place of the data does not count; the pack's own identity does.
+        """
         chosen = self.model_dump(
             mode="json",
             exclude={"hardware": True, "validation": True, "about": True, "name": True, "data": {"folders", "pack"}},
@@ -296,8 +300,52 @@ def read_recipe(path: Path) -> Recipe:
     return parse_recipe(raw, source=str(path))
 
 
+def resolve_recipe(
+    path: Path,
+    *,
+    data: Sequence[Path] = (),
+    pack: Path | None = None,
+    validate: Path | None = None,
+    minutes: float | None = None,
+) -> Recipe:
+    """Read a recipe, make its paths absolute and apply the command line's changes. Raises RecipeError.
+
+    data, pack: train on these folders or this pack instead. validate: validate on this folder. minutes: the new length.
+    """
+    raw = read_recipe(path).model_dump(exclude_unset=True)
+    base = path.parent.absolute()
+
+    def from_recipe(place: str) -> str:
+        return os.path.normpath(base / place)
+
+    def from_here(place: Path) -> str:
+        return os.path.normpath(place.absolute())
+
+    if data and pack:
+        raise RecipeError("--data and --pack exclude each other: train on folders or on a pack")
+    if data:
+        raw["data"] |= {"folders": [from_here(folder) for folder in data], "pack": None}
+    elif pack:
+        raw["data"] |= {"folders": [], "pack": from_here(pack)}
+    else:
+        raw["data"]["folders"] = [from_recipe(folder) for folder in raw["data"].get("folders", ())]
+        if raw["data"].get("pack"):
+            raw["data"]["pack"] = from_recipe(raw["data"]["pack"])
+    if validate:
+        raw["validation"] = {**raw.get("validation", {}), "folder": from_here(validate)}
+    elif raw.get("validation", {}).get("folder"):
+        raw["validation"]["folder"] = from_recipe(raw["validation"]["folder"])
+    if raw.get("start", {}).get("checkpoint") and (base / raw["start"]["checkpoint"]).is_file():
+        raw["start"]["checkpoint"] = from_recipe(raw["start"]["checkpoint"])
+    if minutes is not None:
+        if not minutes > 0:
+            raise RecipeError(f"--minutes {minutes:g}: wanted more than 0")
+        raw["schedule"] |= {"minutes": minutes, "steps": None}
+    return parse_recipe(raw, source=str(path))
+
+
 def parse_recipe(raw: dict[str, Any], *, source: str) -> Recipe:
-    """The recipe of a parsed TOML document. Raises RecipeError."""
+    """Check a parsed TOML document. Raises RecipeError."""
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""How far a run is, and its learning rate there: numbers in, a number out."""
+"""The schedule: how far a run is, and its learning rate there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from superfine.training.recipe import ScheduleSection
 
 
 def progress(schedule: ScheduleSection, step: int, seconds: float) -> float:
-    """How far the run is, 0..1, on the clock or by steps, as the recipe counts."""
+    """Return how far the run is, 0..1, on the clock or by steps, as the recipe counts."""
     if schedule.steps is not None:
         return min(1.0, step / schedule.steps)
     assert schedule.minutes is not None
@@ -27,12 +27,12 @@ class Deadline:
     """How far the run was at `begin`, 0..1."""
 
     def progress(self, now: float) -> float:
-        """How far the run is at `now`, 0..1."""
+        """Return how far the run is at `now`, 0..1."""
         return min(1.0, self.done + (1 - self.done) * (now - self.begin) / (self.end - self.begin))
 
 
 def rate_share(schedule: ScheduleSection, step: int, done: float) -> float:
-    """Share of the highest rate at `step`, `done` (0..1) of the way."""
+    """Return the share of the highest rate at `step`, `done` (0..1) of the way."""
     warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
     if done <= schedule.hold:
         return warm

@@ -1,6 +1,6 @@
 """The whole state of a run, as one object, saved whole or not at all.
 
-What is not here is not needed: batches are functions of the seed and the step (data/sampler.py).
+Nothing about the data is in it: batches are functions of the seed and the step (data/sampler.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from superfine.errors import TrainingError
 from superfine.nets import Network
 from superfine.training.optimizer import Optimizer
 
-FORMAT = "superfine-training-2"
+FORMAT = "superfine-training-3"
 
 
 @dataclass
@@ -31,8 +31,8 @@ class TrainingState:
     optimizer: Optimizer
     ema: dict[str, Tensor]
     """Averaged weights, float32, by parameter name."""
-    belongs: dict[str, Any]
-    """What decides the weights: the recipe's decisive fields, and the pack's identity. A resume must match it."""
+    identity: dict[str, Any]
+    """All that decides the weights: the recipe's decisive fields, the pack's identity. A resume must match it."""
     step: int = 0
     seconds: float = 0.0
     """Training time so far, over all resumes, without validation and saving."""
@@ -42,7 +42,7 @@ class TrainingState:
     """One entry a validation: step, seconds, loss, PSNR by scale."""
 
     def ema_weight(self, decay: float) -> float:
-        """The share of the weights in their next average; a young run trusts its weights more."""
+        """Return the share of the weights in their next average; a young run trusts its weights more."""
         return 1 - min(decay, (1 + self.step) / (10 + self.step))
 
     def update_ema(self, weight: float | Tensor) -> None:
@@ -53,7 +53,7 @@ class TrainingState:
         torch._foreach_add_(averages, apart)
 
     def tensors(self) -> list[Tensor]:
-        """All that a step changes."""
+        """Return all that a step changes."""
         return [*(p.detach() for p in self.network.parameters()), *self.ema.values(), *self.optimizer.tensors()]
 
     def save(self, path: Path, *, split_mib: float = 0.0) -> None:
@@ -79,7 +79,7 @@ class TrainingState:
         counters = {"step": self.step, "seconds": self.seconds, "rate_factor": self.rate_factor}
         return {
             "format": FORMAT,
-            "belongs": json.dumps(self.belongs),
+            "identity": json.dumps(self.identity),
             "network": self.network.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
@@ -89,8 +89,8 @@ class TrainingState:
     def restore(self, path: Path) -> None:
         """Go on from a saved state. Raises TrainingError if it is damaged or of another recipe or pack."""
         payload = read_state(path)
-        theirs = json.loads(payload["belongs"])
-        ours = json.loads(json.dumps(self.belongs))
+        theirs = json.loads(payload["identity"])
+        ours = json.loads(json.dumps(self.identity))
         for name in sorted({*theirs, *ours}):
             if theirs.get(name) != ours.get(name):
                 raise TrainingError(
@@ -108,7 +108,10 @@ class TrainingState:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The payload of a saved run, from one file or its parts. Raises TrainingError if damaged or something else."""
+    """Read the payload of a saved run, from one file or its parts.
+
+    Raises TrainingError if it is damaged or something else.
+    """
     try:
         raw = path.read_bytes()
         if raw.startswith(b"{"):
@@ -126,7 +129,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def _save_parts(path: Path, data: memoryview, limit: int) -> None:
-    """Parts of a new generation first, then the list that names them, then away with the old generation."""
+    """Write the parts of a new generation, then the list that names them; then remove the old generation."""
     digest = hashlib.sha256(data).hexdigest()
     names = [f"{path.name}.{digest[:12]}.{k:03}" for k in range(-(-len(data) // limit))]
     try:

@@ -21,7 +21,7 @@ STAGES_EXAMPLE = ("[[stage]]", "until = 0.35", "scale_odds = [1, 0, 0]", "", "[[
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The whole recipe as TOML: every field with what it means, its unit, its default and its value.
+    """Write the whole recipe as TOML: every field with its meaning, its unit, its default and its value.
 
     Fields without a value are there as comments. Reading the text gives the same recipe back.
     """

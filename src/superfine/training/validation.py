@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,21 +16,24 @@ from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.nets import Network
 from superfine.nets.layers import channels_last
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training.data.pictures import decode, find_pictures, spread
+from superfine.training.data.pictures import decode, evenly_spaced, find_pictures
 from superfine.training.recipe import ValidationSection
 
 SMALLEST_SIDE = 24
 """HR pixels: below that nothing is left inside the border a protocol cuts."""
 
 
-def chosen_pictures(section: ValidationSection) -> list[Path]:
-    """The pictures a recipe validates on; none if it names no folder. Raises RecipeError if the folder holds none."""
+def validation_pictures(section: ValidationSection) -> list[Path]:
+    """Find the pictures a recipe validates on; none if it names no folder.
+
+    Raises RecipeError if the folder holds none.
+    """
     if section.folder is None:
         return []
     try:
-        return spread(find_pictures([Path(section.folder)]), section.pictures)
+        return evenly_spaced(find_pictures([Path(section.folder)]), section.pictures)
     except DataError as error:
-        raise RecipeError(f"validation.folder: {error}") from error
+        raise RecipeError(f"validation.folder: {error} (--validate names another)") from error
 
 
 @dataclass
@@ -39,16 +43,16 @@ class ValidationSet:
     pairs: dict[int, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]
 
     @classmethod
-    def of(cls, section: ValidationSection, scales: tuple[int, ...]) -> ValidationSet | None:
-        """The set a recipe names, or None. Raises RecipeError if the folder holds no pictures."""
-        chosen = chosen_pictures(section)
+    def read(cls, section: ValidationSection, scales: tuple[int, ...]) -> ValidationSet | None:
+        """Read the set a recipe names, or return None. Raises RecipeError if the folder holds no pictures."""
+        chosen = validation_pictures(section)
         if not chosen:
             return None
         hrs = [_centre(_decoded(path), section.crop, lcm(*scales)) for path in chosen]
         return cls({scale: [(hr, downscale(hr, scale)) for hr in hrs] for scale in scales})
 
     def bicubic(self) -> dict[int, float]:
-        """Mean PSNR in dB by scale of bicubic enlargement: what any network has to beat."""
+        """Measure bicubic enlargement, which any network has to beat: mean PSNR in dB by scale."""
         return {
             scale: float(
                 np.mean(
@@ -59,7 +63,7 @@ class ValidationSet:
         }
 
     def psnr(self, network: Network, device: torch.device, *, bf16: bool) -> dict[int, float]:
-        """Mean PSNR in dB by scale of a network in evaluation mode."""
+        """Measure a network in evaluation mode: mean PSNR in dB by scale."""
         network = network.to(device)
         channels_last(network)
         means = {}
@@ -72,6 +76,12 @@ class ValidationSet:
                 values.append(measure(sr, hr, scale, PROTOCOLS["standard"])["psnr"])
             means[scale] = float(np.mean(values))
         return means
+
+
+def mean_psnr(entry: dict[str, Any]) -> float:
+    """Return the mean over the scales of one validation, dB."""
+    values = list(entry["psnr"].values())
+    return float(sum(values) / len(values))
 
 
 def _decoded(path: Path) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from superfine.atomic import sha256_of
 from superfine.errors import CheckpointError, ModelError, install_command
-from superfine.weights.catalogue import FOLDER, catalogue
+from superfine.weights.catalogue import FOLDER, list_models
 from superfine.weights.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
@@ -42,7 +42,7 @@ def find(name_or_path: str | Path) -> Model:
     CheckpointError for a file that is missing, damaged or foreign.
     """
     text = os.fspath(name_or_path)
-    for entry in catalogue():
+    for entry in list_models():
         if entry.name == text:
             return _from_file(FOLDER / entry.weights, entry.name)
     path = Path(text).expanduser()
@@ -52,7 +52,7 @@ def find(name_or_path: str | Path) -> Model:
         return _from_file(path, path.stem)
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
         raise CheckpointError(f"no weights file {path}: check the path, or name a shipped model ({_names()})")
-    close = difflib.get_close_matches(text.lower(), [entry.name for entry in catalogue()], n=1)
+    close = difflib.get_close_matches(text.lower(), [entry.name for entry in list_models()], n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     raise ModelError(f"no model {text!r}{meant}: shipped are {_names()}; or give the path of a weights file")
 
@@ -60,7 +60,7 @@ def find(name_or_path: str | Path) -> Model:
 def verify(model: Model) -> None:
     """Raises CheckpointError unless the model's files are whole: a shipped one's SHA-256 must be the catalogue's, any
     other safetensors file must have the length its header says."""
-    for entry in catalogue():
+    for entry in list_models():
         if model.weights == FOLDER / entry.weights:
             _check_hash(model.weights, entry.sha256)
             for file, sha256 in entry.graphs.values():
@@ -124,4 +124,4 @@ def _check_hash(path: Path, wanted: str) -> None:
 
 
 def _names() -> str:
-    return ", ".join(entry.name for entry in catalogue()) or "none"
+    return ", ".join(entry.name for entry in list_models()) or "none"

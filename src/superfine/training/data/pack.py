@@ -27,7 +27,7 @@ from superfine.atomic import whole_file
 from superfine.errors import DataError
 from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.cores import in_order
-from superfine.training.data.pictures import Samples, Source, decode
+from superfine.training.data.pictures import PictureSource, Samples, decode
 
 MAGIC = b"SUPERFINE-PACK-1\n"
 
@@ -55,6 +55,8 @@ class Plane:
 
 @dataclass(frozen=True)
 class PackedPicture:
+    """One picture of a pack, and where it lies."""
+
     name: str
     hr: Plane
     lr: dict[int, Plane]
@@ -62,7 +64,7 @@ class PackedPicture:
 
 @dataclass
 class PackReport:
-    """What packing did."""
+    """The outcome of packing."""
 
     kept: int
     """Pictures in the pack, those made smaller counted too."""
@@ -70,8 +72,8 @@ class PackReport:
     """One line for every file that could not be used: its name and the reason."""
 
 
-def _planes(source: Source, options: PackOptions) -> list[tuple[str, list[Samples]]] | str:
-    """The HR and LR pictures made from one file, or why there are none."""
+def _lr_and_hr(source: PictureSource, options: PackOptions) -> list[tuple[str, list[Samples]]] | str:
+    """Make the HR and LR pictures of one file, or say why there are none."""
     pixels = decode(source, options.smallest_side)
     if isinstance(pixels, str):
         return pixels
@@ -90,7 +92,7 @@ def _planes(source: Source, options: PackOptions) -> list[tuple[str, list[Sample
 
 def write_pack(
     target: Path,
-    sources: Sequence[Source],
+    sources: Sequence[PictureSource],
     options: PackOptions,
     *,
     workers: int | None = None,
@@ -107,7 +109,7 @@ def write_pack(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent) as body:
-            results = in_order(partial(_planes, options=options), sources, workers)
+            results = in_order(partial(_lr_and_hr, options=options), sources, workers)
             for done, result in enumerate(results, 1):
                 if isinstance(result, str):
                     left_out.append(result)
@@ -143,7 +145,7 @@ class Pack:
     """An open pack. `data` is a flat memory-mapped uint8 array, `pictures` say where each lies in it."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the header alone. Raises DataError if the file is missing, cut short, damaged or not a pack."""
+        """Read the header alone. Raises DataError if the file is missing, cut short, damaged or not a pack."""
         try:
             size = path.stat().st_size
             with path.open("rb") as file:
@@ -170,7 +172,7 @@ class Pack:
         self.data: Samples = np.memmap(self._file, np.uint8, "r", offset=start, shape=(last,))
 
     def check_alive(self) -> None:
-        """Raises DataError if the file has been cut short since it was opened.
+        """Raise DataError if the file has been cut short since it was opened.
 
         Reading past the end of a mapped file kills the process; asking first turns that into a message.
         """
@@ -178,7 +180,7 @@ class Pack:
             raise DataError(f"the pack {self.path} was cut short while in use: make it again, then --resume")
 
     def plane(self, plane: Plane) -> Samples:
-        """One picture as an HWC view."""
+        """View one picture, HWC."""
         size = plane.height * plane.width * 3
         return self.data[plane.offset : plane.offset + size].reshape(plane.height, plane.width, 3)
 

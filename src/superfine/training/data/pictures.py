@@ -19,7 +19,7 @@ Samples = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Member:
+class ZippedPicture:
     """A picture inside a portable pack (portable.py): one file of a ZIP archive."""
 
     archive: Path
@@ -28,11 +28,11 @@ class Member:
     """The picture's own file name, before it went into the archive."""
 
 
-Source = Path | Member
+PictureSource = Path | ZippedPicture
 
 
 def find_pictures(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """Pictures below the folders, sorted by path, without those whose file name is in `exclude`.
+    """List the pictures below the folders, sorted by path, without those whose file name is in `exclude`.
 
     Raises DataError if a folder is missing or none holds a picture.
     """
@@ -51,14 +51,14 @@ def find_pictures(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[
     return sorted(found)
 
 
-def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` of the paths, at even distances."""
+def evenly_spaced(paths: Sequence[Path], count: int) -> list[Path]:
+    """Choose at most `count` of the paths, at even distances."""
     count = min(count, len(paths))
     return [paths[k * len(paths) // count] for k in range(count)]
 
 
-def decode(source: Source, smallest_side: int = 1) -> Samples | str:
-    """A picture as HWC uint8 RGB, upright; or, in one line, why it cannot be trained on."""
+def decode(source: PictureSource, smallest_side: int = 1) -> Samples | str:
+    """Decode a picture to HWC uint8 RGB, upright; or say in one line why it cannot be trained on."""
     try:
         pixels = files.read(source if isinstance(source, Path) else _unzipped(source)).pixels
     except ImageError as error:
@@ -71,7 +71,7 @@ def decode(source: Source, smallest_side: int = 1) -> Samples | str:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def _unzipped(member: Member) -> io.BytesIO:
+def _unzipped(member: ZippedPicture) -> io.BytesIO:
     try:
         with zipfile.ZipFile(member.archive) as archive:
             file = io.BytesIO(archive.read(member.entry))

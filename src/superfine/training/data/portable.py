@@ -24,7 +24,7 @@ from superfine.atomic import whole_file
 from superfine.errors import DataError
 from superfine.quality.metrics import psnr
 from superfine.cores import in_order
-from superfine.training.data.pictures import Member, decode
+from superfine.training.data.pictures import ZippedPicture, decode
 
 MANIFEST = "superfine.json"
 FORMAT = "superfine-portable-1"
@@ -39,21 +39,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Pillow's options by codec. AVIF keeps about 2.5 dB more than WebP at the same size, and takes six times as long;
 JPEG keeps least and is fastest."""
 
-AS_IT_IS = 101
+OWN_FILE = 101
 """One above the highest quality: every picture's own file."""
 
-PLAIN = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
+CARRIED_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
 """Files that may travel as they are: Pillow reads them everywhere."""
 
-SAMPLE = 96
+SAMPLE_COUNT = 96
 """The quality is looked for on so many pictures, spread evenly, before all are encoded with it."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class PortableReport:
-    """What re-encoding did, and what it cost."""
+    """The outcome of re-encoding, and what it cost."""
 
     size: int
     """Bytes of the file."""
@@ -84,14 +82,14 @@ def write_portable(
     codec: Codec = "webp",
     smallest_side: int = 128,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PortableReport:
     """Pack `paths` into one file of at most `limit` bytes, atomically, at the highest quality that fits.
 
     progress: called with (pictures done, pictures in all) of each pass over the pictures.
     Raises DataError if no picture can be used, if they do not fit at any quality, or on a failed write.
     """
-    quality = _guess(paths, limit, codec, smallest_side, workers)
+    quality = _find_quality(paths, limit, codec, smallest_side, workers)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as file:
@@ -111,7 +109,7 @@ def write_portable(
 
 
 def is_portable(path: Path) -> bool:
-    """Whether a file is a portable pack, whole or damaged (and not a native one)."""
+    """Return True if a file is a portable pack, whole or damaged (and not a native one)."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04"
@@ -119,14 +117,14 @@ def is_portable(path: Path) -> bool:
         return False
 
 
-def read_portable(path: Path) -> list[Member]:
-    """The pictures of a portable pack, to be given to write_pack. Raises DataError if it is cut short or foreign."""
+def read_portable(path: Path) -> list[ZippedPicture]:
+    """List the pictures of a portable pack, for write_pack. Raises DataError if it is cut short or foreign."""
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read(MANIFEST))
             if manifest["format"] != FORMAT:
                 raise DataError(f"{path} is of another version of superfine: {manifest['format']!r}, not {FORMAT!r}")
-            return [Member(path, str(item["entry"]), str(item["name"])) for item in manifest["pictures"]]
+            return [ZippedPicture(path, str(item["entry"]), str(item["name"])) for item in manifest["pictures"]]
     except OSError as error:
         raise DataError(f"cannot open the pack {path}: {error.strerror or error}") from error
     except zipfile.BadZipFile as error:
@@ -137,12 +135,12 @@ def read_portable(path: Path) -> list[Member]:
         ) from error
 
 
-def _guess(paths: Sequence[Path], limit: int, codec: Codec, smallest_side: int, workers: int | None) -> int:
-    """The highest quality at which a sample of the pictures, scaled up, fits; 1 if none does, AS_IT_IS if all do."""
-    every = max(1, math.ceil(len(paths) / SAMPLE))
+def _find_quality(paths: Sequence[Path], limit: int, codec: Codec, smallest_side: int, workers: int | None) -> int:
+    """Find the highest quality at which a sample of the pictures fits; 1 if none does, OWN_FILE if all fit as they are."""
+    every = max(1, math.ceil(len(paths) / SAMPLE_COUNT))
     sample = paths[::every]
     share = limit * len(sample) / len(paths)
-    low, high = 1, AS_IT_IS + 1  # fits (or is the last resort), does not fit
+    low, high = 1, OWN_FILE + 1  # fits (or is the last resort), does not fit
     while high - low > 1:
         middle = (low + high) // 2
         encode = partial(_encode, quality=middle, codec=codec, smallest_side=smallest_side)
@@ -161,7 +159,7 @@ def _write(
     codec: Codec,
     smallest_side: int,
     workers: int | None,
-    progress: Progress | None,
+    progress: Callable[[int, int], None] | None,
 ) -> PortableReport:
     pictures: list[dict[str, Any]] = []
     left_out: list[str] = []
@@ -198,19 +196,19 @@ def _write(
 
 
 def _encode(path: Path, quality: int, codec: Codec, smallest_side: int) -> _Encoded | str:
-    """A picture at one quality, or its own file if that is no larger; or why it cannot be used."""
+    """Encode a picture at one quality; or take its own file if that is no larger; or say why it cannot be used."""
     pixels = decode(path, smallest_side)
     if isinstance(pixels, str):
         return pixels
     own = _Encoded(path.read_bytes(), path.suffix.lower(), math.inf)
-    if quality == AS_IT_IS:
+    if quality == OWN_FILE:
         return own
     buffer = io.BytesIO()
     try:
         Image.fromarray(pixels).save(buffer, codec.upper(), quality=quality, **OPTIONS[codec])
     except (ValueError, OSError):  # too large: WebP ends at 16,383 pixels a side, JPEG and AVIF at 65,535
         return own
-    if len(own.data) <= buffer.tell() and own.suffix in PLAIN:
+    if len(own.data) <= buffer.tell() and own.suffix in CARRIED_SUFFIXES:
         return own
     with Image.open(buffer) as image:
         cost = psnr(pixels, np.asarray(image.convert("RGB")))

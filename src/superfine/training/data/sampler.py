@@ -22,8 +22,8 @@ from superfine.training.data.pack import Pack
 
 
 @dataclass(frozen=True)
-class Batch:
-    """lr (n, 3, p, p) and hr (n, 3, p·scale, p·scale): uint8, channels_last in memory."""
+class PatchBatch:
+    """Patches: lr (n, 3, p, p) and hr (n, 3, p·scale, p·scale), uint8, channels_last in memory."""
 
     scale: int
     lr: Tensor
@@ -45,9 +45,10 @@ class PatchSampler:
         world: int = 1,
         flat: Tensor | None = None,
     ) -> None:
-        """flat: the pack's samples on `device`, where they are there already.
-        `world` processes that train together draw `batch` each: together the one batch `world` times as large.
+        """List where the pictures lie that are large enough.
 
+        flat: the pack's samples on `device`, if they are there already. `world` processes that train together draw
+            `batch` each: together the one batch `world` times as large.
         Raises DataError if no picture is large enough for the patch at every scale.
         """
         self.pack, self.batch, self.patch, self.seed, self.device = pack, batch, patch, seed, device
@@ -65,12 +66,12 @@ class PatchSampler:
             area = self._tables[scale][:, 3] * self._tables[scale][:, 4]
             self._odds[scale] = np.cumsum(area / area.sum())
 
-    def draw(self, step: int, scale: int) -> Batch:
-        """The batch of one step. Raises DataError if the pack has been cut short since it was opened."""
+    def draw(self, step: int, scale: int) -> PatchBatch:
+        """Draw the batch of one step. Raises DataError if the pack has been cut short since it was opened."""
         return self.cut(self.places(step, scale).to(self.device, non_blocking=True), scale)
 
     def places(self, step: int, scale: int) -> Tensor:
-        """Where the patches of one step lie: int64 (2, 3, batch), on the CPU.
+        """Draw where the patches of one step lie: int64 (2, 3, batch), on the CPU.
 
         For LR and HR each: the first sample, the samples in a row of the picture, and how the patch is turned (bits).
         Raises DataError if the pack has been cut short since it was opened.
@@ -89,10 +90,10 @@ class PatchSampler:
         hr = [hr_offset + (top * hr_width + left) * 3 * scale, hr_width * 3, turns]
         return torch.from_numpy(np.array([lr, hr]))
 
-    def cut(self, places: Tensor, scale: int) -> Batch:
-        """The patches at `places`, which must be on the sampler's device."""
+    def cut(self, places: Tensor, scale: int) -> PatchBatch:
+        """Cut the patches at `places`, which must be on the sampler's device."""
         lr, hr = self._gather(places[0], self.patch), self._gather(places[1], self.patch * scale)
-        return Batch(scale, lr, hr)
+        return PatchBatch(scale, lr, hr)
 
     def _gather(self, places: Tensor, side: int) -> Tensor:
         """Cut squares of `side` out of the flat samples, flipped and transposed as the bits of `turns` say."""
@@ -106,30 +107,33 @@ class PatchSampler:
         return self.flat[index].permute(0, 3, 1, 2)
 
 
-class Samples:
-    """One pack on one device, from which stages of a run cut patches of their own size."""
+class Samplers:
+    """The samplers of one pack on one device, one for each size of patch and batch that the stages of a run have."""
 
     def __init__(self, pack: Pack, *, seed: int, device: torch.device, rank: int, world: int) -> None:
-        self._flat = samples_on(device, pack)
+        self.device = device
         self._common: dict[str, Any] = {
             "pack": pack,
             "seed": seed,
             "device": device,
             "rank": rank,
             "world": world,
-            "flat": self._flat,
+            "flat": samples_on(device, pack),
         }
         self._samplers: dict[tuple[int, int], PatchSampler] = {}
 
-    def cut(self, patch: int, batch: int) -> PatchSampler:
-        """The sampler of `batch` patches of `patch` x `patch` LR pixels. Raises DataError if no picture is so large."""
+    def of_size(self, patch: int, batch: int) -> PatchSampler:
+        """Return the sampler of `batch` patches of `patch` x `patch` LR pixels.
+
+        Raises DataError if no picture is so large.
+        """
         if (patch, batch) not in self._samplers:
             self._samplers[patch, batch] = PatchSampler(patch=patch, batch=batch, **self._common)
         return self._samplers[patch, batch]
 
 
 def samples_on(device: torch.device, pack: Pack) -> Tensor:
-    """The pack's samples, flat uint8: memory-mapped on the CPU, whole in a GPU's own memory."""
+    """Return the pack's samples, flat uint8: memory-mapped on the CPU, whole in a GPU's own memory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a read-only map is what we want
         flat = torch.from_numpy(pack.data)
@@ -137,6 +141,6 @@ def samples_on(device: torch.device, pack: Pack) -> Tensor:
 
 
 def scale_of_step(seed: int, step: int, scales: tuple[int, ...], odds: tuple[float, ...]) -> int:
-    """The scale trained at a step: a pure function too, so that every process agrees."""
+    """Draw the scale trained at a step: a pure function too, so that every process agrees."""
     rng = np.random.default_rng((seed, step, 1 << 20))
     return int(rng.choice(scales, p=np.array(odds) / sum(odds)))

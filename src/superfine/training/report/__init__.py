@@ -1,1 +1,1 @@
-"""What a training run leaves behind: its log, charts, crops and page."""
+"""The files a training run leaves beside its weights: log, charts, crops and page."""

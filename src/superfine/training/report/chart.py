@@ -1,4 +1,4 @@
-"""A line chart as inline SVG: no script, no font, no file of its own. Colours come from the page's CSS."""
+"""A line chart as inline SVG, without script or font; colours come from the page's CSS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Line:
 def chart(
     title: str, x_label: str, y_label: str, lines: Sequence[Line], *, zero: str = "", from_zero: bool = False
 ) -> str:
-    """The chart as an <svg> element; nothing if no line has a point.
+    """Draw the chart as an <svg> element; nothing if no line has a point.
 
     zero: name of a dashed line at y = 0, if there should be one; from_zero: let the y axis begin at 0. An axis whose
     values are all positive and span a factor of ten is logarithmic otherwise.
@@ -84,7 +84,7 @@ class _Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self, about: int) -> list[float]:
-        """Round numbers inside the axis, `about` so many."""
+        """List round numbers inside the axis, `about` so many."""
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             found = [m * 10.0**d for d in decades for m in (1, 2, 5)]

@@ -1,4 +1,4 @@
-"""Crops to look at: the most detailed spot of a validation picture, by bicubic, by the network, and as it was."""
+"""Crops of validation pictures at their most detailed spot: bicubic, network and original."""
 
 from __future__ import annotations
 
@@ -21,55 +21,56 @@ STANDARD = PROTOCOLS["standard"]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One validation picture at one scale (HWC uint8), and where to look."""
+class DetailedCrop:
+    """One validation picture at one scale (HWC uint8), and its most detailed spot."""
 
     number: int
-    """Of the picture in the validation set, from 0."""
+    """Place of the picture in the validation set, from 0."""
     scale: int
     hr: Pixels
     lr: Pixels
     top: int
     left: int
 
-    def crop(self, picture: Pixels) -> Pixels:
-        """The spot, cut out of an HR-sized picture."""
+    def cut(self, picture: Pixels) -> Pixels:
+        """Cut the spot out of an HR-sized picture."""
         return np.ascontiguousarray(picture[self.top : self.top + SIDE, self.left : self.left + SIDE])
 
     def lr_crop(self) -> Pixels:
-        """The spot in the LR picture, every pixel drawn `scale` times as wide and high."""
+        """Cut the spot out of the LR picture, every pixel drawn `scale` times as wide and high."""
         large = self.lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-        return self.crop(large)
+        return self.cut(large)
 
     def bicubic(self) -> Pixels:
+        """Upscale the LR picture by bicubic interpolation."""
         height, width = self.hr.shape[:2]
         return resize(self.lr, (height, width))
 
     def psnr(self, picture: Pixels) -> float:
-        """Of the whole picture, `standard` protocol, dB."""
+        """Measure the whole picture, `standard` protocol, dB."""
         return measure(picture, self.hr, self.scale, STANDARD)["psnr"]
 
-    def enlarge(self, network: Network, device: torch.device) -> Pixels:
-        """What the network (on `device`, in evaluation mode) makes of the LR picture."""
+    def upscale(self, network: Network, device: torch.device) -> Pixels:
+        """Upscale the LR picture by a network (on `device`, in evaluation mode)."""
         x = torch.from_numpy(self.lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             sr = network(x, self.scale)[0].permute(1, 2, 0).float().cpu().numpy()
         return quantise(sr, STANDARD)
 
 
-def samples(validation: ValidationSet, count: int) -> list[Sample]:
-    """The first `count` validation pictures at every scale, picture by picture."""
+def detailed_crops(validation: ValidationSet, count: int) -> list[DetailedCrop]:
+    """Find the spots of the first `count` validation pictures at every scale, picture by picture."""
     found = []
     for number in range(count):
         for scale, pairs in validation.pairs.items():
             if number < len(pairs) and min(pairs[number][0].shape[:2]) >= SIDE:
                 hr, lr = pairs[number]
-                found.append(Sample(number, scale, hr, lr, *_most_detailed(hr)))
+                found.append(DetailedCrop(number, scale, hr, lr, *_most_detailed(hr)))
     return found
 
 
 def _most_detailed(picture: Pixels) -> tuple[int, int]:
-    """(top, left) of the window with the strongest gradients, on a grid of 12: whole LR pixels at every scale."""
+    """Find (top, left) of the window with the strongest gradients, on a grid of 12: whole LR pixels at every scale."""
     gray = picture.astype(np.float64).mean(axis=2)
     strength = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
     total = np.pad(strength.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))

@@ -18,7 +18,7 @@ from superfine.errors import SuperfineError, TrainingError
 from superfine.nets.layers import channels_last
 from superfine.training.recipe import Recipe, parse_recipe
 from superfine.training.report.chart import Line, chart
-from superfine.training.report.crops import SIDE, Pixels, Sample, samples
+from superfine.training.report.crops import SIDE, DetailedCrop, Pixels, detailed_crops
 from superfine.training.report.run_log import read_log
 from superfine.training.template import recipe_text
 from superfine.training.validation import ValidationSet
@@ -29,7 +29,7 @@ PICTURES = 3
 
 
 def write_report(folder: Path) -> Path:
-    """Write FOLDER/report.html from the run in FOLDER; gives its path.
+    """Write FOLDER/report.html from the run in FOLDER; return its path.
 
     Raises TrainingError if the folder holds no run, or the report cannot be written.
     """
@@ -43,7 +43,7 @@ def write_report(folder: Path) -> Path:
 
 
 def report(folder: Path) -> str:
-    """The page. Raises TrainingError if the folder holds no run."""
+    """Compose the page. Raises TrainingError if the folder holds no run."""
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def report(folder: Path) -> str:
 
 
 def _summary(facts: dict[str, Any], recipe: Recipe) -> str:
-    last = facts["sittings"][-1]
+    last = facts["launches"][-1]
     hardware = last["hardware"]
     device = hardware.get("gpu") or hardware["cpu"]
     cells = {
@@ -138,11 +138,11 @@ def _curves(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]], 
 
 
 def _crops(folder: Path, recipe: Recipe) -> str:
-    """The best weights at work, side by side with bicubic; a sentence instead where pictures or weights are gone."""
+    """Show the best weights side by side with bicubic; a sentence instead where pictures or weights are gone."""
     best = folder / "best.safetensors"
     weights = best if best.is_file() else folder / "last.safetensors"
     try:
-        validation = ValidationSet.of(recipe.validation, recipe.network.scales)
+        validation = ValidationSet.read(recipe.validation, recipe.network.scales)
         if validation is None:
             return ""
         network = network_file.load(weights).eval()
@@ -151,28 +151,28 @@ def _crops(folder: Path, recipe: Recipe) -> str:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     channels_last(network)
-    rows = "".join(_row(sample, sample.enlarge(network, device)) for sample in samples(validation, PICTURES))
+    rows = "".join(_row(crop, crop.upscale(network, device)) for crop in detailed_crops(validation, PICTURES))
     title = f"Crops, {SIDE}x{SIDE} pixels, every pixel drawn twice as large"
     return f"<h2>{title}</h2><div class=crops>{rows}</div>" if rows else ""
 
 
-def _row(sample: Sample, sr: Pixels) -> str:
-    bicubic = sample.bicubic()
-    before, after = sample.psnr(bicubic), sample.psnr(sr)
+def _row(crop: DetailedCrop, sr: Pixels) -> str:
+    bicubic = crop.bicubic()
+    before, after = crop.psnr(bicubic), crop.psnr(sr)
     cells = [
-        (f"picture {sample.number + 1}, LR for x{sample.scale}", "", sample.lr_crop()),
-        ("bicubic", f"{before:.2f} dB", sample.crop(bicubic)),
-        ("network", f"{after:.2f} dB, {after - before:+.2f}", sample.crop(sr)),
-        ("original", "", sample.crop(sample.hr)),
+        (f"picture {crop.number + 1}, LR for x{crop.scale}", "", crop.lr_crop()),
+        ("bicubic", f"{before:.2f} dB", crop.cut(bicubic)),
+        ("network", f"{after:.2f} dB, {after - before:+.2f}", crop.cut(sr)),
+        ("original", "", crop.cut(crop.hr)),
     ]
     return "".join(
-        f'<figure><img width={2 * SIDE} height={2 * SIDE} alt="{name}" src="{_data(crop)}">'
+        f'<figure><img width={2 * SIDE} height={2 * SIDE} alt="{name}" src="{_png_address(pixels)}">'
         f"<figcaption><b>{name}</b> {note}</figcaption></figure>"
-        for name, note, crop in cells
+        for name, note, pixels in cells
     )
 
 
-def _data(picture: Pixels) -> str:
+def _png_address(picture: Pixels) -> str:
     out = io.BytesIO()
     Image.fromarray(picture).save(out, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
@@ -186,20 +186,20 @@ def _facts(facts: dict[str, Any]) -> str:
         "Seed": str(facts["seed"]),
         "Recipe identity": facts["recipe_identity"],
     }
-    for number, sitting in enumerate(facts["sittings"], 1):
+    for number, launch in enumerate(facts["launches"], 1):
         about = [
-            f"steps {sitting['from_step']:,} to {sitting['to_step']:,}, {sitting['outcome']}",
-            f"{sitting['started']} to {sitting['ended']}",
-            ", ".join(f"{key} {value}" for key, value in sitting["hardware"].items()),
-            ", ".join(f"{key} {value}" for key, value in (sitting["versions"] | sitting["code"]).items()),
+            f"steps {launch['from_step']:,} to {launch['to_step']:,}, {launch['outcome']}",
+            f"{launch['started']} to {launch['ended']}",
+            ", ".join(f"{key} {value}" for key, value in launch["hardware"].items()),
+            ", ".join(f"{key} {value}" for key, value in (launch["versions"] | launch["code"]).items()),
         ]
-        rows[f"Sitting {number}"] = "; ".join(about)
+        rows[f"Launch {number}"] = "; ".join(about)
     body = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in rows.items())
     return f"<h2>Where it came from</h2><table class=facts><tbody>{body}</tbody></table>"
 
 
 def _bare(text: str) -> str:
-    """A recipe's text without its comments."""
+    """Drop the comments from a recipe's text."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return "\n".join(f"\n{line}" if line.startswith("[") else line for line in lines)
 

@@ -1,6 +1,6 @@
-"""What a run writes down about itself, beside its weights: enough to know, years later, where they came from.
+"""The log of a run, beside its weights: enough to know, years later, where they came from.
 
-run.json       recipe, data, seed, code, hardware and versions of every sitting, the best validation
+run.json       recipe, data, seed, code, hardware and versions of every launch, the best validation
 recipe.toml    the recipe, ready to train from again
 history.json   one entry a validation
 log.csv        loss, rate and speed every few seconds
@@ -19,8 +19,9 @@ from superfine.atomic import replace_file
 from superfine.benchmark.result import machine, now, versions
 from superfine.errors import TrainingError
 from superfine.training.data.pack import Pack
-from superfine.training.loop import Progress, Run, mean_psnr
+from superfine.training.loop import Run, StepReport
 from superfine.training.template import recipe_text
+from superfine.training.validation import mean_psnr
 from superfine.version import __version__
 
 FORMAT = "superfine-run-1"
@@ -29,7 +30,7 @@ ROW_EVERY = 5.0
 
 
 @dataclass(frozen=True)
-class Row:
+class LogRow:
     """One row of log.csv."""
 
     step: int
@@ -42,11 +43,11 @@ class Row:
 COLUMNS = ("step", "seconds", "loss", "rate", "pictures_per_second")
 
 
-class Journal:
-    """Keeps the books of one run. Create it when the run is ready to start or go on."""
+class RunLog:
+    """Writes the log of one run. Create it when the run is ready to start or go on."""
 
     def __init__(self, run: Run, pack: Pack) -> None:
-        """Raises TrainingError if the folder cannot be written."""
+        """Write what is known at the beginning. Raises TrainingError if the folder cannot be written."""
         self.run, self.folder = run, run.folder
         old = _read_json(self.folder / "run.json")
         self.facts: dict[str, Any] = {
@@ -58,17 +59,17 @@ class Journal:
             "parameters": sum(p.numel() for p in run.state.network.parameters()),
             "data": _data(run, pack),
             "bicubic": run.validation.bicubic() if run.validation else {},
-            "sittings": old.get("sittings", []),
+            "launches": old.get("launches", []),
         }
-        self.sitting: dict[str, Any] = {
+        self.launch: dict[str, Any] = {
             "started": now(),
             "from_step": run.state.step,
             "code": code(),
             "versions": versions(),
             "hardware": hardware(run),
         }
-        self.facts["sittings"].append(self.sitting)
-        self._last = Row(run.state.step, run.state.seconds, 0.0, 0.0, 0.0)
+        self.facts["launches"].append(self.launch)
+        self._last = LogRow(run.state.step, run.state.seconds, 0.0, 0.0, 0.0)
         _write(self.folder / "recipe.toml", recipe_text(run.recipe))
         _keep_rows(self.folder / "log.csv", before=run.state.step)
         self.save("running")
@@ -78,16 +79,16 @@ class Journal:
         """dB by scale of bicubic on the validation pictures; empty without them."""
         return dict(self.facts["bicubic"])
 
-    def step(self, now: Progress) -> Row | None:
-        """Take in one step; gives the row it wrote, if it was time for one."""
-        if now.loss is None or 0 <= now.seconds - self._last.seconds < ROW_EVERY:
+    def step(self, report: StepReport) -> LogRow | None:
+        """Take in one step; return the row it wrote, if it was time for one."""
+        if 0 <= report.seconds - self._last.seconds < ROW_EVERY:
             return None
-        if now.seconds < self._last.seconds:  # stepped back to the last saved state
-            self._last = Row(now.step, now.seconds, now.loss, now.rate, 0.0)
+        if report.seconds < self._last.seconds:  # stepped back to the last saved state
+            self._last = LogRow(report.step, report.seconds, report.loss, report.rate, 0.0)
             return None
-        spent = now.seconds - self._last.seconds
-        speed = (now.step - self._last.step) * now.batch / spent
-        self._last = Row(now.step, round(now.seconds, 2), now.loss, now.rate, round(speed, 2))
+        spent = report.seconds - self._last.seconds
+        speed = (report.step - self._last.step) * report.batch / spent
+        self._last = LogRow(report.step, round(report.seconds, 2), report.loss, report.rate, round(speed, 2))
         try:
             with (self.folder / "log.csv").open("a", newline="") as file:
                 csv.writer(file).writerow([getattr(self._last, column) for column in COLUMNS])
@@ -100,7 +101,7 @@ class Journal:
     def save(self, outcome: str) -> None:
         """Write run.json and history.json; outcome: "running", "finished", "stopped" or "failed: why"."""
         state = self.run.state
-        self.sitting |= {"ended": now(), "to_step": state.step, "outcome": outcome}
+        self.launch |= {"ended": now(), "to_step": state.step, "outcome": outcome}
         self.facts |= {"steps": state.step, "seconds": round(state.seconds, 1)}
         if state.history:
             self.facts["best"] = max(state.history, key=mean_psnr)
@@ -108,14 +109,14 @@ class Journal:
         _write(self.folder / "run.json", json.dumps(self.facts, indent=1))
 
 
-def read_log(folder: Path) -> list[Row]:
-    """The rows of a run's log.csv, steps ascending; damaged rows are left out."""
-    rows: list[Row] = []
+def read_log(folder: Path) -> list[LogRow]:
+    """Read the rows of a run's log.csv, steps ascending; damaged rows are left out."""
+    rows: list[LogRow] = []
     path = folder / "log.csv"
     for line in csv.reader(path.read_text().splitlines()) if path.is_file() else ():
         try:
             step, *rest = line
-            row = Row(int(step), *map(float, rest))
+            row = LogRow(int(step), *map(float, rest))
         except (ValueError, TypeError):
             continue
         while rows and rows[-1].step >= row.step:  # a run that was stepped back walked here twice
@@ -125,7 +126,7 @@ def read_log(folder: Path) -> list[Row]:
 
 
 def code() -> dict[str, Any]:
-    """Which superfine this is: its version and, in a git checkout, the commit and whether files differ from it."""
+    """Name this superfine: its version and, in a git checkout, the commit and whether files differ from it."""
     package = Path(__file__).parents[1]
     facts: dict[str, Any] = {"superfine": __version__}
     ours = _git(package, "ls-files", "--error-unmatch", "__init__.py")
@@ -136,7 +137,7 @@ def code() -> dict[str, Any]:
 
 
 def hardware(run: Run) -> dict[str, Any]:
-    """What the run computes on."""
+    """Describe what the run computes on."""
     import torch
 
     facts = machine() | {"device": run.device.type, "precision": "bf16" if run.bf16 else "fp32"}
@@ -169,7 +170,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _keep_rows(path: Path, before: int) -> None:
-    """A resumed run walks again from its saved state: rows after it are dropped."""
+    """Drop the rows after step `before`: a resumed run goes there again from its saved state."""
     rows = [row for row in read_log(path.parent) if row.step <= before]
     lines = [",".join(COLUMNS), *(",".join(str(getattr(row, c)) for c in COLUMNS) for row in rows)]
     _write(path, "\n".join(lines) + "\n")
@@ -184,7 +185,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Atomically. Raises TrainingError."""
+    """Write a file, atomically. Raises TrainingError."""
     try:
         replace_file(path, text.encode())
     except OSError as error:
