@@ -88,6 +88,7 @@ class OpenVINOEngine:
 
     name = "openvino"
     device = "cpu"
+    grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         self._choose(precision)

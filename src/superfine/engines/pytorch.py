@@ -39,6 +39,7 @@ class PyTorchEngine:
     """
 
     name = "pytorch"
+    grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
         self._set_up(network_file.load(model.weights), scale, precision, device)
