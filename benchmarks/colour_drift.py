@@ -1,4 +1,4 @@
-"""How far a network moves the mean colour of photographs: levels of 255, by channel.
+"""Measure how far a network moves the mean colour of photographs: levels of 255, by channel.
 
     python benchmarks/colour_drift.py FOLDER -m esrgcnn -s 2            # e.g. the 24 Kodak pictures
     python benchmarks/colour_drift.py FOLDER -m esrgcnn -s 2 --crop 192

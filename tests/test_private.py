@@ -43,18 +43,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["upscale", "PHOTO", "-o", "OUT/large.png", "-s", "2", "--engine", "openvino"],
         ["upscale", "PHOTO", "-o", "OUT/large.png", "-s", "2", "--engine", "pytorch", "--device", "cpu"],
         ["upscale", "PHOTO", "-o", "OUT/large.png", "-s", "2", "--engine", "onnxruntime"],
-        [
-            "upscale",
-            "PHOTO",
-            "-o",
-            "OUT/large.png",
-            "-s",
-            "2",
-            "-m",
-            "FOREIGN",
-            "--engine",
-            "openvino",
-        ],  # converts the network
+        ["upscale", "PHOTO", "-o", "OUT/large.png", "-s", "2", "--engine", "openvino", "-m", "FOREIGN"],  # converted
         ["models"],
     ],
     ids=lambda arguments: " ".join(arguments[-2:]),

@@ -44,7 +44,7 @@ class Pixels:
 
     def __init__(self, folders: Sequence[Path], scale: int, degraded: str = "") -> None:
         self._found: dict[str, NDArray[np.uint8]] = {}
-        degradations = parse_degradations(degraded)
+        degradations = parse_degradations(degraded) if degraded else ()
         for folder in sets.expand(folders):
             try:
                 chosen = sets.find_set(folder, scale)
