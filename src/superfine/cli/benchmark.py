@@ -64,6 +64,7 @@ _Metrics = Annotated[
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
 _Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, gpu, gpu:1, cuda or mps.")]
 _Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
 _SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]
 _AllPrinted = Annotated[
@@ -119,6 +120,7 @@ def benchmark(
     bicubic: _Bicubic = True,
     engine: _Engine = "auto",
     precision: _Precision = "auto",
+    device: _Device = "auto",
     tile: _Tile = None,
     degrade: _Degrade = None,
     skip_broken: _SkipBroken = False,
@@ -164,6 +166,7 @@ def benchmark(
         metrics=listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
+        device=device,
         tile=tile,
         degradations=parse_degradations(",".join(degrade)) if degrade else (),
         skip_broken=skip_broken,
