@@ -54,7 +54,7 @@ def run(request: Request, on_picture: OnPicture | None = None) -> Result:
     protocols = [protocol_named(name) for name in request.protocols]
     _open_metrics(request.metrics)
     chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
-    _refuse_twins(chosen)
+    _refuse_same_names(chosen)
     total = sum(len(each.cases) for each in chosen) * len(request.models)
     rows: list[Row] = []
     records: list[SetRecord] = []
@@ -96,7 +96,7 @@ def _open_methods(request: Request, scale: int) -> list[Method]:
     return methods
 
 
-def _refuse_twins(chosen: Iterable[sets.BenchmarkSet]) -> None:
+def _refuse_same_names(chosen: Iterable[sets.BenchmarkSet]) -> None:
     seen: dict[tuple[str, int], Path] = {}
     for each in chosen:
         other = seen.setdefault((each.name, each.scale), each.folder)

@@ -1,4 +1,4 @@
-"""`superfine bench`: how fast this machine is, and what `auto` takes."""
+"""`superfine bench`: measure how fast this machine is, and say what `auto` takes."""
 
 from __future__ import annotations
 

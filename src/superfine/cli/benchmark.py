@@ -220,13 +220,13 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
         save(tables.csv_text(result), files.csv)
     if files.markdown is not None:
         save(tables.markdown(result, all_printed=all_printed), files.markdown)
-    shots = gallery.shots() if gallery else []
+    pictures = gallery.pictures() if gallery else []
     if files.html is not None:
-        save(html(result, shots, box=box, all_printed=all_printed), files.html)
+        save(html(result, pictures, box=box, all_printed=all_printed), files.html)
     if files.sheet is not None:
         from superfine.benchmark.pictures import stacked_sheet
 
-        stacked_sheet(shots, box, files.sheet)
+        stacked_sheet(pictures, box, files.sheet)
 
 
 def _show(result: Result, all_printed: bool) -> None:
@@ -240,7 +240,7 @@ def _show(result: Result, all_printed: bool) -> None:
     shown = tables.grids(result, all_printed=all_printed)
     for grid in shown:
         console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
-        for part in tables.fitted(grid, console.width):
+        for part in tables.split_to_width(grid, console.width):
             console.print(tables.rich_table(part))
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
         console.print(tables.LEGEND)

@@ -1,4 +1,4 @@
-"""`superfine export`: a checkpoint becomes weights and graphs that need no PyTorch."""
+"""`superfine export`: turn a checkpoint into weights and graphs that need no PyTorch."""
 
 from __future__ import annotations
 

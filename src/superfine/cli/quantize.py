@@ -1,4 +1,4 @@
-"""`superfine quantize`: a network's int8 form, measured on pictures, written beside the weights."""
+"""`superfine quantize`: make a network's int8 form on pictures, and write it beside the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`superfine report`: a run's report, written again or before its end."""
+"""`superfine report`: write a run's report again, or before its end."""
 
 from __future__ import annotations
 
