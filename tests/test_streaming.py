@@ -19,7 +19,7 @@ from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
 from superfine.errors import ImageError, PlanError
 from superfine.images import read, write
-from superfine.images.formats import png, png_rows, tiff_rows
+from superfine.images.formats import png, png_rows, tiff_directory
 from superfine.images.picture import Picture
 from superfine.images.rows import PictureRows, open_rows
 from superfine.upscaling.batch import source as sources
@@ -54,8 +54,8 @@ class Blur(BoxFilter):
 
 @pytest.fixture(autouse=True)
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (png_rows, tiff_rows):
-        monkeypatch.setattr(module, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(png_rows, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(tiff_directory, "BAND_BYTES", 1000)
 
 
 def picture(height: int, kind: str, dtype: str = "uint8") -> Picture:
@@ -224,7 +224,7 @@ def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monke
     monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
     monkeypatch.setattr("superfine.images.formats.tiff._STRIP_BYTES", 1 << 16)
     monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)
-    monkeypatch.setattr(tiff_rows, "_BAND_BYTES", 1 << 16)
+    monkeypatch.setattr(tiff_directory, "BAND_BYTES", 1 << 16)
     peaks = []
     for height in (1400, 1400, 5600):  # the first warms up
         values = np.random.default_rng(0).integers(0, 256, (height, 300, 3), dtype=np.uint8)

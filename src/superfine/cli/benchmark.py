@@ -1,4 +1,4 @@
-"""`superfine benchmark`: measure models on sets of pictures, under named protocols."""
+"""`superfine benchmark`: measures models on sets of pictures, under named protocols."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.progress import ProgressBar
 from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def benchmark(
     interval: _Interval = False,
     compare: _Compare = None,
 ) -> None:
-    """Measure models on sets of pictures, with bicubic beside them.
+    """Measure models on sets of pictures, bicubic beside them.
 
     - superfine benchmark Set5 -m esrgcnn -s 2
     - superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json all.json --html all.html
@@ -198,16 +199,10 @@ def scale_of(text: str) -> int:
 
 
 def _run(request: Request) -> Result:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from superfine.benchmark import run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("opening models", total=None)
-        return run(request, lambda done, total, what: bar.update(task, completed=done, total=total, description=what))
+    with ProgressBar() as bar:
+        return run(request, bar.count)
 
 
 def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | None, all_printed: bool) -> None:
@@ -230,6 +225,7 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
 
 
 def _show(result: Result, all_printed: bool) -> None:
+    from rich import box
     from rich.console import Console
 
     from superfine.benchmark import tables
@@ -241,7 +237,9 @@ def _show(result: Result, all_printed: bool) -> None:
     for grid in shown:
         console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
         for part in tables.split_to_width(grid, console.width):
-            console.print(tables.rich_table(part))
+            table = tables.rich_table(part)
+            table.box = box.SIMPLE_HEAD if console.is_terminal else None
+            console.print(table)
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
         console.print(tables.LEGEND)
     for line in tables.notes(result):

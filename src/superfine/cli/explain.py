@@ -24,11 +24,12 @@ def explain(
     set: Annotated[str | None, typer.Option("--set", help="Only this set.")] = None,
     scale: Annotated[int | None, typer.Option("-s", "--scale", help="Only this scale.")] = None,
 ) -> None:
-    """Say why two results differ: pictures, LR, weights, engine, precision, rounding, colour, gray pictures, border.
-
-    With --data, one result is turned into the other a factor at a time and each step is measured.
+    """Explain why two results of a benchmark differ.
 
     - superfine explain paper.json standard.json --data Set5
+
+    Compares pictures, LR, weights, engine, precision, rounding, colour, gray pictures and border. With --data, one
+    result is turned into the other a factor at a time, and each step is measured.
     """
     from superfine.benchmark import load
     from superfine.benchmark.explain import explain
