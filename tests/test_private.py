@@ -59,7 +59,7 @@ def test_a_command_makes_no_connection_and_no_file_but_its_result(
 
         import superfine
 
-        torch.save(superfine.load_network("esrgcnn-x2").state_dict(), tmp_path / "foreign.pth")
+        torch.save(superfine.load_network("esrgcnn").state_dict(), tmp_path / "foreign.pth")
     names = {"PHOTO": str(photo), "FOREIGN": str(tmp_path / "foreign.pth")}
     given = [names.get(each, each.replace("OUT/", f"{out}/")) for each in arguments]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "LANG") if name in os.environ}
