@@ -19,7 +19,6 @@ import processes
 import superfine
 from processes import one_clear_line
 from superfine.__main__ import main
-from superfine.cli import COMMANDS
 
 
 def superfine_command(*arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
@@ -242,21 +241,8 @@ def test_names_of_any_bytes_are_done_and_shown_on_one_line(tmp_path: Path) -> No
     assert sum(line.startswith("superfine: ") for line in err.splitlines()) == len(names)
 
 
-def test_version_help_and_no_arguments(tmp_path: Path) -> None:
+def test_the_version_is_printed() -> None:
     assert superfine_command("--version") == (0, f"superfine {superfine.__version__}\n", "")
-    code, out, _ = superfine_command()
-    assert code == 0 and "upscale" in out and "models" in out
-    code, out, _ = superfine_command("upscale", "--help")
-    assert code == 0 and "superfine upscale photo.jpg" in out
-    code, _, err = superfine_command("upscal")
-    assert code == 2 and "Did you mean 'upscale'" in one_clear_line(err)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "--help"]) == 0
-    help = capsys.readouterr().out
-    assert f"superfine {name}" in help and "--help" in help
 
 
 def test_models_lists_networks_scales_parameters_and_psnr_with_its_protocol() -> None:

@@ -13,7 +13,7 @@ from superfine.errors import EngineError, ModelError
 if TYPE_CHECKING:
     from superfine.weights import Model
 
-ENGINES = ("auto", "openvino", "onnxruntime", "pytorch", "nearest")
+ENGINES = ("auto", "native", "openvino", "onnxruntime", "pytorch", "nearest")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 """Kinds of device; gpu and cuda may name one of several, as gpu:1. gpu is whichever kind of GPU is there."""
@@ -24,8 +24,8 @@ def open_engine(
 ) -> Engine:
     """Open the engine that runs `model` at `scale`.
 
-    engine: "auto" (PyTorch where it computes on a GPU, otherwise OpenVINO), "openvino", "onnxruntime" (fp32),
-    "pytorch", or "nearest" (repeats pixels, needs no model). All but PyTorch compute on the CPU.
+    engine: "auto" (PyTorch where it computes on a GPU, otherwise OpenVINO), "native" (fp32), "openvino",
+    "onnxruntime" (fp32), "pytorch", or "nearest" (repeats pixels, needs no model). All but PyTorch compute on the CPU.
     precision: "auto" (16 bits where the hardware computes in them, otherwise float32), "fp32", "bf16", "fp16", or
     "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
     device: "auto" (the engine's best), or one of DEVICES.
@@ -52,6 +52,10 @@ def open_engine(
         from superfine.engines.onnxruntime import ONNXRuntimeEngine
 
         return ONNXRuntimeEngine(model, scale, precision)
+    if engine == "native":
+        from superfine.engines.native import NativeEngine
+
+        return NativeEngine(model, scale, precision)
     from superfine.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, scale, precision)

@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.weights import network_file
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class PyTorchEngine:
     """
 
     name = "pytorch"
+    grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
         self._set_up(network_file.load(model.weights), scale, precision, device)

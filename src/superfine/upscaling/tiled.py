@@ -60,7 +60,7 @@ class TiledUpscaler:
         """Cut a picture into tiles, a list for each row of them; the first `done` LR rows are left out."""
         halo = self.engine.halo
         tile = self.tile or choose_tile(height, width, halo, self.engine.window, self._rows)
-        return plan_bands(height, width, tile, halo, done)
+        return plan_bands(height, width, tile, halo, done, self.engine.grid)
 
     def _shrink_windows(self, error: Exception, tile: Tile) -> None:
         """Halve the windows after memory ran out in `tile`; the result is the same for every size.
