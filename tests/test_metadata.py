@@ -146,5 +146,5 @@ def test_xmp_loses_motion_photo_and_gain_map_and_keeps_the_rest() -> None:
     )
     assert current_xmp(xmp) == (
         b'<rdf:Description xmlns:GCamera="g" xmp:Rating="5" GCamera:BurstID="7">'
-        b'<dc:title>T</dc:title></rdf:Description>'
+        b"<dc:title>T</dc:title></rdf:Description>"
     )
