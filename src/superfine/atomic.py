@@ -37,7 +37,7 @@ def whole_file(path: Path, *, flush: bool = False) -> Iterator[IO[bytes]]:
 
 
 def replace_file(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` beside `path`, flush it to the disk, then take the name. Raises OSError, and leaves nothing behind."""
+    """Write `data` beside `path`, flush it to the disk, then take the name. A failure leaves nothing: OSError."""
     with whole_file(path, flush=True) as file:
         file.write(data)
 
