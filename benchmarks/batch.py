@@ -24,7 +24,7 @@ from superfine.upscaling.batch.jobs import plan_batch
 from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import Target
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.upscaler import Upscaler
 
 
 def main() -> None:
@@ -42,17 +42,16 @@ def main() -> None:
         source, target = Path(folder, "in"), Path(folder, "out")
         source.mkdir()
         make_pictures(source, options.count, height, width)
-        enlarger = Enlarger(options.model, options.engine, options.precision)
-        upscaler = enlarger.upscaler(options.scale)
+        upscaler = Upscaler(options.model, engine=options.engine, precision=options.precision)
         pictures = [images.read(path).pixels for path in sorted(source.iterdir())]
-        upscaler(pictures[0])  # compiles the window, warms the caches
+        upscaler(pictures[0], options.scale)  # compiles the window, warms the caches
         start = clocks()
         for pixels in pictures:
-            upscaler(pixels)
+            upscaler(pixels, options.scale)
         pure = clocks() - start
         jobs = plan_batch([str(source)], str(target), format=f".{options.format}").jobs
         start = clocks()
-        outcomes = list(run_jobs(jobs, enlarger, Target(scale=Fraction(options.scale)), Settings()))
+        outcomes = list(run_jobs(jobs, upscaler, Target(scale=Fraction(options.scale)), Settings()))
         batch = clocks() - start
         failed = [each.error for each in outcomes if each.error is not None]
         if failed:

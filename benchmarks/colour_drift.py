@@ -1,4 +1,4 @@
-"""How far a network moves the mean colour of photographs: levels of 255, by channel.
+"""Measure how far a network moves the mean colour of photographs: levels of 255, by channel.
 
     python benchmarks/colour_drift.py FOLDER -m esrgcnn -s 2            # e.g. the 24 Kodak pictures
     python benchmarks/colour_drift.py FOLDER -m esrgcnn -s 2 --crop 192
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, help="only the middle so many pixels of each side")
     parser.add_argument("--files", action="store_true", help="compare files with the Python API, too")
     options = parser.parse_args()
-    upscaler = Upscaler(options.model, options.scale, precision=options.precision)
+    upscaler = Upscaler(options.model, precision=options.precision)
     drifts, differing = [], []
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
     for path in paths:
@@ -37,7 +37,7 @@ def main() -> None:
         if options.crop:
             top, left = ((side - min(side, options.crop)) // 2 for side in pixels.shape[:2])
             pixels = np.ascontiguousarray(pixels[top : top + options.crop, left : left + options.crop])
-        larger = upscaler(pixels)
+        larger = upscaler(pixels, options.scale)
         peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
         drifts.append((larger.mean(axis=(0, 1)) - pixels.mean(axis=(0, 1))) * 255 / peak)
         print(path.name, *(f"{drift:+.3f}" for drift in drifts[-1]), flush=True)
@@ -45,7 +45,7 @@ def main() -> None:
             picture.pixels = pixels
             with tempfile.TemporaryDirectory() as folder:
                 write(picture, Path(folder, "lr.png"))
-                write(upscaler(read(Path(folder, "lr.png"))), Path(folder, "sr.png"))
+                write(upscaler(read(Path(folder, "lr.png")), options.scale), Path(folder, "sr.png"))
                 if not np.array_equal(read(Path(folder, "sr.png")).pixels, larger):
                     differing.append(path.name)
     print(

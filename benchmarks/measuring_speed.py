@@ -1,8 +1,8 @@
-"""Seconds to measure a whole set, pictures in memory, by metric: the upscaling is not in it.
+"""Time each metric on a whole set, pictures in memory; enlarging is not counted.
 
     python benchmarks/measuring_speed.py B100 [--scale 2] [--metrics psnr,ssim ms-ssim fsim consistency]
 
-The super-resolved picture is bicubic's; what a metric costs does not depend on it. The last line has all metrics in
+The super-resolved picture is bicubic's; the time of a metric does not depend on it. The last line has all metrics in
 one call, as `superfine benchmark` makes it.
 """
 

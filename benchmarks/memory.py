@@ -28,9 +28,10 @@ from superfine.images.picture import Picture
 WHOLE = """
 import sys
 from superfine import images
-from superfine.upscale import Upscaler
+from superfine import Upscaler
 source, target, model, scale, engine, precision = sys.argv[1:]
-images.write(Upscaler(model, int(scale), engine, precision)(images.read(source)), target)
+upscaler = Upscaler(model, engine=engine, precision=precision)
+images.write(upscaler(images.read(source), int(scale)), target)
 """
 
 

@@ -23,7 +23,7 @@ from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import Target, parse_size
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.upscaler import Upscaler
 
 
 def main() -> None:
@@ -39,9 +39,8 @@ def main() -> None:
     photograph = read(PHOTOGRAPH).pixels
     reach = ((0, max(0, height - 480)), (0, max(0, width - 480)), (0, 0))
     pixels = np.pad(photograph, reach, mode="reflect")[:height, :width]
-    enlarger, target = Enlarger(options.model), Target(scale=Fraction(options.scale))
-    upscaler = enlarger.upscaler(options.scale)
-    upscaler(pixels)  # compiles for this size
+    upscaler, target = Upscaler(options.model), Target(scale=Fraction(options.scale))
+    upscaler(pixels, options.scale)  # compiles for this size
     alone: list[tuple[float, float]] = []
     walked: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -49,10 +48,10 @@ def main() -> None:
         write(Picture(np.ascontiguousarray(pixels)), source)
         for _ in range(options.repeat):
             started = perf_counter(), process_time()
-            upscaler(pixels)
+            upscaler(pixels, options.scale)
             alone.append((perf_counter() - started[0], process_time() - started[1]))
             started = perf_counter(), process_time()
-            (outcome,) = run_jobs([Job(source, result)], enlarger, target, Settings(overwrite=True))
+            (outcome,) = run_jobs([Job(source, result)], upscaler, target, Settings(overwrite=True))
             walked.append((perf_counter() - started[0], process_time() - started[1]))
             if outcome.error is not None:
                 raise outcome.error

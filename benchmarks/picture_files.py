@@ -49,13 +49,13 @@ def overhead(picture: Picture, folder: Path) -> None:
     from superfine import Upscaler
 
     write(stretched(picture, 1155, 1732), folder / "lr.png")
-    upscaler = Upscaler("esrgcnn", 2)
-    upscaler(read(folder / "lr.png"))
+    upscaler = Upscaler("esrgcnn")
+    upscaler(read(folder / "lr.png"), 2)
     for _ in range(3):
         started = perf_counter()
         source = read(folder / "lr.png")
         loaded = perf_counter()
-        larger = upscaler(source)
+        larger = upscaler(source, 2)
         computed = perf_counter()
         write(larger, folder / "sr.png")
         ended = perf_counter()

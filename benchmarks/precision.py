@@ -1,9 +1,9 @@
-"""What bf16 and int8 cost in PSNR, on whole sets of pictures, at every scale.
+"""Measure what bf16 and int8 cost in PSNR, on whole sets of pictures, at every scale.
 
     python benchmarks/precision.py Set5 Set14 B100 --json docs/results/precision.json --page docs/speed.md
 
 Luma PSNR, protocol `standard`, of each network at each precision, and the difference from the widest measured.
-`--json` keeps what was measured (cells of other sets, models and precisions in that file stay, those of other weights
+`--json` keeps the figures (cells of other sets, models and precisions in that file stay, those of other weights
 go), `--page` writes the table of everything kept between two markers of a page, `--known` takes figures that
 `superfine benchmark --json` has measured already. Without sets nothing is measured.
 """
@@ -26,7 +26,7 @@ WIDTHS = ("fp32", "bf16", "int8")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What bf16 and int8 cost in PSNR.")
+    parser = argparse.ArgumentParser(description="Measure what bf16 and int8 cost in PSNR.")
     parser.add_argument("sets", nargs="*", type=Path, help="folders of benchmark sets")
     parser.add_argument("--models", nargs="+", default=["esrgcnn", "cfsrcnn"])
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
@@ -59,7 +59,7 @@ Key = tuple[str, str, int, str]
 
 
 def read(path: Path | None) -> dict[Key, dict[str, Any]]:
-    """(model, set, scale, precision) → what was measured, of the weights as they are now."""
+    """Read the cells kept in a file, (model, set, scale, precision) → cell, of the weights as they are now."""
     if path is None or not path.is_file():
         return {}
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -72,14 +72,14 @@ def read(path: Path | None) -> dict[Key, dict[str, Any]]:
 
 
 def keep(cells: dict[Key, dict[str, Any]], path: Path | None) -> None:
-    """All cells into a file, if one was named."""
+    """Write all cells into a file, if one was named."""
     if path is not None:
         about = {"protocol": "standard", "versions": versions(), "machine": machine(), "created": now()}
         save(json.dumps({**about, "cells": [cells[key] for key in sorted(cells)]}, indent=1) + "\n", path)
 
 
 def cells_of(result: Result, models: list[str]) -> dict[Key, dict[str, Any]]:
-    """Mean PSNR over each set at each scale, of `models` as they are now."""
+    """Collect the mean PSNR over each set at each scale, of `models` as they are now."""
     infos = {(each["name"], each["scale"]): each for each in result.models}
     cells = {}
     for row in result.rows:
@@ -101,7 +101,7 @@ def cells_of(result: Result, models: list[str]) -> dict[Key, dict[str, Any]]:
 
 
 def table(cells: dict[Key, dict[str, Any]]) -> str:
-    """Markdown: a line a model, set and precision; PSNR, in brackets the difference from the first of the set."""
+    """Write Markdown: a line a model, set and precision; PSNR, in brackets the difference from the first of the set."""
     scales = sorted({scale for _, _, scale, _ in cells})
     lines = [
         "| model | set | precision |" + "".join(f" x{scale} |" for scale in scales),

@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,11 @@ def main() -> None:
         row(model, "PyTorch eager fp32", seconds, seconds, 0)
         for precision in options.precisions:
             try:
-                upscaler = Upscaler(model, options.scale, "openvino", precision)
+                upscaler = Upscaler(model, engine="openvino", precision=precision)
             except EngineError as error:
                 print(f"{model:10} openvino {precision}: {error}")
                 continue
-            ours, sr = measure(upscaler, picture, options.repeat)
+            ours, sr = measure(partial(upscaler, scale=options.scale), picture, options.repeat)
             off = int(np.abs(sr.astype(int) - wanted.astype(int)).max())
             row(model, f"openvino {precision}", ours, seconds, off)
 

@@ -72,13 +72,13 @@ def test_steady_means_an_even_neighbourhood_of_two_pixels() -> None:
 @pytest.mark.parametrize("tile", [None, 16])
 def test_what_is_hidden_never_shows(alpha: str, tile: int | None) -> None:
     """The result is the same to the bit whatever colour lies under full transparency."""
-    upscaler = Upscaler("esrgcnn", 2, tile=tile, alpha=alpha)
+    upscaler = Upscaler("esrgcnn", tile=tile, alpha=alpha)
     mask = disc(48, 1)
     results = []
     for hidden in ((0, 0, 0), (255, 255, 255), (255, 0, 255)):
         pixels = stripes(48)
         pixels[mask == 0] = hidden
-        results.append(upscaler(Picture(pixels, mask)))
+        results.append(upscaler(Picture(pixels, mask), 2))
     for other in results[1:]:
         np.testing.assert_array_equal(other.pixels, results[0].pixels)
         np.testing.assert_array_equal(other.alpha, results[0].alpha)
@@ -88,14 +88,14 @@ def test_what_is_hidden_never_shows(alpha: str, tile: int | None) -> None:
 @pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (255, 0, 0)])
 def test_composite_of_the_result_is_the_result_of_the_composite(soft: float, background: tuple[int, int, int]) -> None:
     """No dark or light fringe: along the edge, compositing after is what compositing before would have given."""
-    upscaler = Upscaler("esrgcnn", 2)
+    upscaler = Upscaler("esrgcnn")
     mask = disc(64, soft)
     pixels = stripes(64)
     pixels[mask == 0] = 0
     picture = Picture(pixels, mask)
-    after = flatten(upscaler(picture), background).pixels.astype(float)
-    before = upscaler(flatten(picture, background)).pixels.astype(float)
-    larger = upscaler(picture).alpha
+    after = flatten(upscaler(picture, 2), background).pixels.astype(float)
+    before = upscaler(flatten(picture, background), 2).pixels.astype(float)
+    larger = upscaler(picture, 2).alpha
     edge = (larger > 0) & (larger < 255)
     # A fringe would shift the edge's mean towards black or white, by tens of levels; single pixels of a hard edge may
     # differ, the more the better the weights sharpen, for what is sharpened is not the same.
@@ -109,7 +109,7 @@ def test_opaque_stays_opaque_and_clear_clear(dtype: type) -> None:
     mask = np.zeros((40, 44), dtype)
     mask[10:30, 12:32] = peak
     pixels = (stripes(44)[:40] / 255 * peak).astype(dtype)
-    larger = Upscaler("esrgcnn", 2)(Picture(pixels, mask)).alpha
+    larger = Upscaler("esrgcnn")(Picture(pixels, mask), 2).alpha
     assert larger.dtype == dtype
     assert (larger[28:52, 32:56] == peak).all()
     assert (larger[:14] == 0).all() and (larger[:, :18] == 0).all()
@@ -117,9 +117,9 @@ def test_opaque_stays_opaque_and_clear_clear(dtype: type) -> None:
 
 def test_tiled_alpha_equals_whole() -> None:
     mask = disc(60, 2)
-    whole = Upscaler("esrgcnn", 3)(Picture(stripes(60), mask)).alpha
+    whole = Upscaler("esrgcnn")(Picture(stripes(60), mask), 3).alpha
     for tile in (7, 20, 33):
-        np.testing.assert_array_equal(Upscaler("esrgcnn", 3, tile=tile)(Picture(stripes(60), mask)).alpha, whole)
+        np.testing.assert_array_equal(Upscaler("esrgcnn", tile=tile)(Picture(stripes(60), mask), 3).alpha, whole)
 
 
 def test_unknown_way_of_growing_is_named() -> None:

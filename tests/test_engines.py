@@ -51,7 +51,7 @@ def network(name: str) -> Network:
 @cache
 def engine(kind: str, name: str, scale: int, precision: str) -> Engine:
     if name in SHIPPED:
-        return open_engine(find(name), scale, "openvino" if kind == "openvino" else "pytorch:cpu", precision)
+        return open_engine(find(name), scale, kind, precision, "cpu")
     if kind == "openvino":
         return OpenVINOEngine.of_network(network(name), scale, precision)
     return PyTorchEngine.of_network(network(name), scale, precision, "cpu")
@@ -219,7 +219,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def test_every_engine_opens_a_checkpoint_without_graphs_and_agrees(checkpoint: Model) -> None:
     rgb = noise(20, 24).transpose(2, 0, 1)[None].copy()
-    opened = [open_engine(checkpoint, 3, kind, "fp32") for kind in ("openvino", "pytorch:cpu")]
+    opened = [open_engine(checkpoint, 3, kind, "fp32", "cpu") for kind in ("openvino", "pytorch")]
     assert all(isinstance(each, Engine) for each in opened)
     assert [each.halo for each in opened] == [checkpoint.halo[3]] * 2
     assert pixel_difference(opened[0].run(rgb), opened[1].run(rgb)) <= 1e-4
@@ -265,10 +265,11 @@ def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
     "wrong, error, says",
     [
         ({"engine": "tensorrt"}, EngineError, "openvino"),
-        ({"engine": "openvino:cuda"}, EngineError, "unknown engine"),
+        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on the CPU"),
+        ({"device": "gpu:first"}, EngineError, "gpu:1"),
         ({"precision": "fp64"}, EngineError, "bf16"),
-        ({"engine": "pytorch:cpu", "precision": "fp16"}, EngineError, "fp32"),
-        ({"engine": "pytorch:abacus"}, EngineError, "cpu"),
+        ({"engine": "pytorch", "device": "cpu", "precision": "fp16"}, EngineError, "fp32"),
+        ({"engine": "pytorch", "device": "abacus"}, EngineError, "cpu"),
         ({"scale": 5}, ModelError, "x2, x3, x4"),
     ],
 )

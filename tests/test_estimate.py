@@ -19,8 +19,8 @@ from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings, load_frames
 from superfine.upscaling.plan import Target
-from superfine.upscaling.tiled import Upscaler
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.tiled import TiledUpscaler
+from superfine.upscaling.upscaler import Upscaler
 
 PAUSE = 1.0
 """Seconds a window takes on the tests' own clock, on which nothing else takes any: machines are noisy."""
@@ -60,10 +60,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def slow_enlarger(monkeypatch: pytest.MonkeyPatch, clock: Clock, tile: int) -> Enlarger:
-    enlarger = Enlarger(engine="nearest")
-    monkeypatch.setattr(enlarger, "upscaler", lambda scale: Upscaler(engine=Slow(scale, clock), tile=tile))
-    return enlarger
+def slow_upscaler(monkeypatch: pytest.MonkeyPatch, clock: Clock, tile: int) -> Upscaler:
+    upscaler = Upscaler(engine="nearest")
+    monkeypatch.setattr(upscaler, "tiled", lambda scale: TiledUpscaler(Slow(scale, clock), tile))
+    return upscaler
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def photograph() -> NDArray[np.uint8]:
 
 
 def test_an_estimate_counts_the_plans_pixels_and_grows_with_the_picture(photograph: NDArray[np.uint8]) -> None:
-    estimator = Estimator(Enlarger(engine="nearest"))
+    estimator = Estimator(Upscaler(engine="nearest"))
     small, target = Picture(photograph), Target(scale=Fraction(7, 2))
     large = replace(small, pixels=photograph.repeat(8, 0).repeat(8, 1))
     one, other = (estimator(Frames([picture]), target, ".png", 0.0) for picture in (small, large))
@@ -96,10 +96,10 @@ def test_the_time_predicted_is_the_time_taken(
         if kind == "edges everywhere":
             alpha[::7] = 99
     target = Target(scale=Fraction(7 if kind == "two passes" else 2))
-    enlarger = slow_enlarger(monkeypatch, clock, tile=48)
-    estimate = Estimator(enlarger)(Frames([Picture(pixels, alpha)]), target, ".png", 0.0)
+    upscaler = slow_upscaler(monkeypatch, clock, tile=48)
+    estimate = Estimator(upscaler)(Frames([Picture(pixels, alpha)]), target, ".png", 0.0)
     started = clock.now
-    enlarger(Picture(pixels, alpha), target)
+    upscaler.upscale_picture(Picture(pixels, alpha), target)
     spent = clock.now - started
     assert estimate.seconds == pytest.approx(spent)
     windows = {"colour": 16, "gray corner": 16, "edge at the end": 17, "edges everywhere": 32}
@@ -116,17 +116,17 @@ def test_every_frame_of_an_animation_is_counted(
     settings = Settings()
     job = Job(source, tmp_path / "out.gif")
     frames = load_frames(job, settings)
-    enlarger = slow_enlarger(monkeypatch, clock, 64)
-    estimate = Estimator(enlarger)(frames, target, ".gif", 0.0)
+    upscaler = slow_upscaler(monkeypatch, clock, 64)
+    estimate = Estimator(upscaler)(frames, target, ".gif", 0.0)
     assert estimate.frames == 4
     assert estimate.pixels == 4 * 384**2
     assert estimate.result == 4 * 384**2 * 3
     started = clock.now
-    (outcome,) = run_jobs([job], enlarger, target, settings)
+    (outcome,) = run_jobs([job], upscaler, target, settings)
     assert outcome.error is None
     assert estimate.seconds == pytest.approx(clock.now - started)
 
-    still = Estimator(slow_enlarger(monkeypatch, clock, 64))(Frames(shown[:1]), target, ".gif", 0.0)
+    still = Estimator(slow_upscaler(monkeypatch, clock, 64))(Frames(shown[:1]), target, ".gif", 0.0)
     assert estimate.memory - still.memory > 3 * 384**2 * 3
 
 
@@ -134,7 +134,7 @@ def test_pages_that_repeat_cost_no_time_but_memory(
     photograph: NDArray[np.uint8], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = [Picture(np.roll(photograph, shift, axis=1)) for shift in (0, 5, 10, 15)]
-    estimator, target = Estimator(slow_enlarger(monkeypatch, clock, 64)), Target(scale=Fraction(2))
+    estimator, target = Estimator(slow_upscaler(monkeypatch, clock, 64)), Target(scale=Fraction(2))
     once = estimator(Frames(shown), target, ".tif", 0.0)
     thrice = estimator(Frames([each for each in shown for _ in range(3)]), target, ".tif", 0.0)
     assert thrice.frames == 12
@@ -144,14 +144,14 @@ def test_pages_that_repeat_cost_no_time_but_memory(
 
 def test_pages_of_different_sizes_are_each_counted(photograph: NDArray[np.uint8]) -> None:
     pages = Frames([Picture(photograph), Picture(photograph[:50]), Picture(photograph[:, :70])])
-    estimate = Estimator(Enlarger(engine="nearest"))(pages, Target(scale=Fraction(3)), ".tif", 0.0)
+    estimate = Estimator(Upscaler(engine="nearest"))(pages, Target(scale=Fraction(3)), ".tif", 0.0)
     assert estimate.frames == 3
     assert estimate.pixels == 9 * (192 * 192 + 50 * 192 + 192 * 70)
     assert estimate.source == 3 * (192 * 192 + 50 * 192 + 192 * 70)
 
 
 def test_a_batch_holds_the_picture_before_and_the_one_after(photograph: NDArray[np.uint8]) -> None:
-    estimator, target = Estimator(Enlarger(engine="nearest")), Target(scale=Fraction(2))
+    estimator, target = Estimator(Upscaler(engine="nearest")), Target(scale=Fraction(2))
     three = [estimator(Frames([Picture(photograph)]), target, ".png", 0.0) for _ in range(3)]
     bytes_of_one = 192 * 192 * 3
     assert peak_of_batch(three[:1]) == three[0].memory

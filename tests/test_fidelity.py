@@ -282,9 +282,9 @@ def test_16_bits_go_through_without_a_trip_over_8(tmp_path: Path, suffix: str, k
     """File to file: with repeated pixels every bit is there; the real network gives far more than 256 levels."""
     picture = picture_of(kind)
     write(picture, tmp_path / f"a{suffix}")
-    larger = Upscaler(engine=NearestEngine(2))(read(tmp_path / f"a{suffix}"))
+    larger = Upscaler(engine=NearestEngine(2))(read(tmp_path / f"a{suffix}"), 2)
     write(larger, tmp_path / f"b{suffix}")
     np.testing.assert_array_equal(read(tmp_path / f"b{suffix}").pixels, picture.pixels.repeat(2, 0).repeat(2, 1))
-    smooth = Upscaler("esrgcnn", 2, precision="fp32")(picture).pixels
+    smooth = Upscaler("esrgcnn", precision="fp32")(picture, 2).pixels
     assert smooth.dtype == np.uint16
     assert len(np.unique(smooth)) > 2000 and (smooth % 257 != 0).mean() > 0.9

@@ -143,12 +143,10 @@ def test_missing_libraries_are_named_with_the_extra_that_brings_them(
 
 
 def test_rare_tiffs_name_the_extra_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(Picture(photograph().astype(np.float32) / 255), tmp_path / "a.tif")
-    monkeypatch.setitem(sys.modules, "tifffile", None)
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", photograph(), photometric="rgb", compression="jpeg2000")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
     assert "[formats]" in refused(tmp_path / "a.tif")
-    deep = Picture(photograph().astype(np.uint16) * 257)
-    write(deep, tmp_path / "b.tif")
-    np.testing.assert_array_equal(read(tmp_path / "b.tif").pixels, deep.pixels)
 
 
 @pytest.mark.parametrize(("suffix", "library"), [(".jxl", "pillow_jxl"), (".heic", "pillow_heif")])

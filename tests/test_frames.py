@@ -194,4 +194,4 @@ def test_one_bit_and_palette_pages_stand_beside_pages_pillow_does_not_know(tmp_p
     assert plain.pixels.dtype == np.float32
     np.testing.assert_array_equal(dark.pixels[:, :, 0], np.where(bits, 255, 0))
     np.testing.assert_array_equal(light.pixels[:, :, 0], np.where(bits, 0, 255))
-    np.testing.assert_array_equal(palette.pixels, np.rint(np.moveaxis(colours[:, index], 0, 2) / 257))
+    np.testing.assert_array_equal(palette.pixels, np.moveaxis(colours[:, index], 0, 2) >> 8)

@@ -1,6 +1,8 @@
 """engines/int8.py, quantization/: what runs in eight bits, and what it costs."""
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from superfine.quantization.rounding import round_convolution
 from superfine.upscaling.stitch import run_tiles
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import Model, find, network_file
-from superfine.weights.catalogue import FOLDER, catalogue
+from superfine.weights.catalogue import FOLDER, list_models
 
 pytestmark = pytest.mark.skipif(
     "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
@@ -50,20 +52,22 @@ def photograph() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A network exported at two scales: with its graphs at hand nothing has to be traced again."""
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    network_file.save(build(ESRGCNNConfig(width=32, distilled=8, blocks=1, scales=(2,))), path, dtype=torch.float32)
-    return find(path)
+    folder = tmp_path_factory.mktemp("weights")
+    network = build(ESRGCNNConfig(width=8, distilled=2, blocks=1, scales=(2, 3)))
+    network_file.save(network, folder / "small.safetensors", dtype=torch.float32)
+    return find(export(folder / "small.safetensors", folder / "out").weights)
 
 
 @pytest.fixture(scope="module")
 def graph(small: Model) -> ov.Model:
-    return graph_of_network(network_file.load(small.weights), 2)
+    return core().read_model(small.graphs[2])
 
 
 @pytest.fixture(scope="module")
 def measured(graph: ov.Model) -> Calibration:
-    return calibrate(graph, draw_crops([photograph()], 2), budget=50)
+    return calibrate(graph, draw_crops([photograph()], 1), budget=50)
 
 
 def primitives(graph: ov.Model, hint: str = "f32") -> list[str]:
@@ -92,9 +96,9 @@ def test_head_and_tail_which_read_and_write_the_picture_stay_wide(measured: Cali
 
 
 def test_a_stricter_budget_takes_less(graph: ov.Model, measured: Calibration) -> None:
-    strict = calibrate(graph, draw_crops([photograph()], 2), budget=90)
+    strict = calibrate(graph, draw_crops([photograph()], 1), budget=measured.noise + 3)
     assert strict.share < measured.share
-    assert strict.noise >= 90
+    assert strict.noise >= measured.noise + 3
 
 
 def test_the_chosen_convolutions_really_run_in_int8(graph: ov.Model, measured: Calibration) -> None:
@@ -105,8 +109,8 @@ def test_the_chosen_convolutions_really_run_in_int8(graph: ov.Model, measured: C
 
 def test_a_network_whose_parts_are_joined_runs_in_int8_and_shares_its_levels() -> None:
     torch.manual_seed(0)
-    graph = graph_of_network(build(CFSRCNNConfig(width=16, units=3, enhance=1, refine=1, scales=(2,))), 2)
-    found = calibrate(graph, draw_crops([photograph()], 2), budget=40)
+    graph = graph_of_network(build(CFSRCNNConfig(width=8, units=3, enhance=1, refine=1, scales=(2,))), 2)
+    found = calibrate(graph, draw_crops([photograph()], 1), budget=40)
     narrow = quantized(graph, forms(found))
     assert [len(sources(op)) for op in convolutions(graph)].count(2) == 3  # units 2 and 3, and what gathers them
     levels = [op for op in narrow.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
@@ -117,8 +121,8 @@ def test_a_network_whose_parts_are_joined_runs_in_int8_and_shares_its_levels() -
 
 def test_what_reads_negative_numbers_has_signed_levels() -> None:
     torch.manual_seed(0)
-    graph = graph_of_network(build(ESRGCNNConfig(width=16, distilled=4, blocks=1, scales=(4,))), 4)
-    found = calibrate(graph, draw_crops([photograph()], 2), budget=40)
+    graph = graph_of_network(build(ESRGCNNConfig(width=8, distilled=2, blocks=1, scales=(4,))), 4)
+    found = calibrate(graph, draw_crops([photograph()], 1), budget=40)
     taken = forms(found)
     # No ReLU stands between the two steps of x4.
     assert [each.signed for each in taken.values()].count(True) == 1
@@ -128,7 +132,7 @@ def test_what_reads_negative_numbers_has_signed_levels() -> None:
 
 def test_what_begins_like_a_scale_already_measured_is_taken_over(graph: ov.Model, measured: Calibration) -> None:
     known = list(zip(weights_of(graph), measured.layers, strict=True))[:4]
-    again = calibrate(graph, draw_crops([photograph()], 2), 50, known)
+    again = calibrate(graph, draw_crops([photograph()], 1), 50, known)
     for (_, before), after in zip(known, again.layers, strict=False):
         assert after.narrow is before.narrow
     assert len(again.layers) == len(measured.layers) and again.noise >= 50
@@ -213,7 +217,7 @@ def test_an_int8_form_of_other_weights_is_refused(small: Model, measured: Calibr
         open_engine(small, 2, "openvino", "int8")
 
 
-@pytest.mark.parametrize("name", [each.name for each in catalogue() if int8_path(FOLDER / each.weights).is_file()])
+@pytest.mark.parametrize("name", [each.name for each in list_models() if int8_path(FOLDER / each.weights).is_file()])
 def test_the_shipped_int8_forms_are_of_the_shipped_weights(name: str) -> None:
     # After a release: superfine quantize NAME FOLDER, then benchmarks/precision.py.
     model = find(name)
@@ -229,18 +233,17 @@ def test_crops_need_pictures_large_enough() -> None:
         draw_crops([photograph()[:10]], 3)
 
 
-def test_the_command_makes_every_scale_run_in_int8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    network = build(ESRGCNNConfig(width=16, distilled=8, blocks=1, scales=(2, 3)))
-    network_file.save(network, tmp_path / "tiny.safetensors", dtype=torch.float32)
-    export(tmp_path / "tiny.safetensors", tmp_path / "out")
+def test_the_command_makes_every_scale_run_in_int8(
+    small: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = shutil.copytree(small.weights.parent, tmp_path / "out") / small.weights.name
+    int8_path(weights).unlink(missing_ok=True)
     (tmp_path / "photographs").mkdir()
     Image.fromarray(photograph()).save(tmp_path / "photographs" / "one.png")
-    weights = tmp_path / "out" / "tiny.safetensors"
     asked = ["quantize", str(weights), str(tmp_path / "photographs"), "--crops", "2", "--budget", "45", "--layers"]
     assert main(asked) == 0
-    told = capsys.readouterr().out
-    assert "stays wide" in told and "x3: " in told and str(int8_path(weights)) in told
+    printed = capsys.readouterr().out
+    assert "stays wide" in printed and "x3: " in printed and str(int8_path(weights)) in printed
     for scale in (2, 3):
         assert (
             open_engine(find(weights), scale, "openvino", "int8").run_uint8(photograph()[:9, :8]).shape[0] == 9 * scale
@@ -249,6 +252,6 @@ def test_the_command_makes_every_scale_run_in_int8(tmp_path: Path, capsys: pytes
 
 def test_calibration_needs_graphs_and_pictures(small: Model, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="superfine export"):
-        next(calibrate_scales(small, tmp_path, 50, 2))
+        next(calibrate_scales(replace(small, graphs={}), tmp_path, 50, 2))
     with pytest.raises(DataError, match="no pictures in"):
         next(calibrate_scales(find("esrgcnn"), tmp_path, 50, 2))

@@ -44,26 +44,26 @@ def in_srgb(picture: Picture) -> np.ndarray:
 def test_neutral_pictures_stay_neutral_to_the_bit(model: str, dtype: type) -> None:
     """RGB with equal channels comes back with equal channels, and as the gray picture of the same values does."""
     gray = (waves()[:, :, :1].astype(float) / 255 * (1 if dtype is np.float32 else np.iinfo(dtype).max)).astype(dtype)
-    upscaler = Upscaler(model, 2)
-    colour = upscaler(Picture(gray.repeat(3, axis=2))).pixels
+    upscaler = Upscaler(model)
+    colour = upscaler(Picture(gray.repeat(3, axis=2)), 2).pixels
     assert (colour == colour[:, :, :1]).all()
-    np.testing.assert_array_equal(upscaler(Picture(gray)).pixels, colour[:, :, :1])
+    np.testing.assert_array_equal(upscaler(Picture(gray), 2).pixels, colour[:, :, :1])
 
 
 def test_one_coloured_pixel_makes_it_a_colour_picture() -> None:
     pixels = waves()[:, :, :1].repeat(3, axis=2)
     pixels[0, 0] = (255, 0, 0)
-    larger = Upscaler("esrgcnn", 2)(Picture(pixels)).pixels
+    larger = Upscaler("esrgcnn")(Picture(pixels), 2).pixels
     assert (larger[:2, :2, 0] > larger[:2, :2, 2]).all()
 
 
 def test_mean_colour_hardly_drifts(shared: Path) -> None:
     """On Kodak photographs; benchmarks/colour_drift.py measures all of them whole."""
-    upscaler = Upscaler("esrgcnn", 2)
+    upscaler = Upscaler("esrgcnn")
     drifts = []
     for path in sorted((shared / "data" / "validation" / "Kodak24").glob("*.webp"))[:6]:
         pixels = np.ascontiguousarray(read(path).pixels[100:196, 100:196])
-        drifts.append(upscaler(pixels).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1)))
+        drifts.append(upscaler(pixels, 2).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1)))
     assert np.abs(np.mean(drifts, axis=0)).max() < 0.3
 
 
@@ -108,12 +108,12 @@ def test_linear_pictures_are_upscaled_as_their_srgb_twins() -> None:
     """The same scene in linear light and in sRGB gives the same result, seen in sRGB."""
     twin = as_float32(waves())
     linear = np.where(twin <= 0.04045, twin / 12.92, ((twin + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    upscaler = Upscaler("esrgcnn", 2, precision="fp32")
-    ours = upscaler(Picture(linear, icc=LINEAR))
+    upscaler = Upscaler("esrgcnn", precision="fp32")
+    ours = upscaler(Picture(linear, icc=LINEAR), 2)
     assert ours.icc == LINEAR
-    plain = upscaler(Picture(twin)).pixels
+    plain = upscaler(Picture(twin), 2).pixels
     np.testing.assert_allclose(encode_linear(ours.pixels), plain, atol=2e-5)
-    blind = upscaler(Picture(linear)).pixels  # without the profile the network sees other contrasts
+    blind = upscaler(Picture(linear), 2).pixels  # without the profile the network sees other contrasts
     assert np.abs(encode_linear(np.clip(blind, 0, 1)) - plain).max() > 0.01
 
 
@@ -125,7 +125,7 @@ def test_wide_colours_are_neither_clipped_nor_shifted(tmp_path: Path, icc: bytes
     """The profile stays, the values stay in its space, and a managed viewer sees the same mean colour."""
     write(Picture(waves(), icc=icc), tmp_path / "a.png")
     source = read(tmp_path / "a.png")
-    larger = Upscaler("esrgcnn", 2)(source)
+    larger = Upscaler("esrgcnn")(source, 2)
     write(larger, tmp_path / "b.png")
     back = read(tmp_path / "b.png")
     assert back.icc == icc
@@ -180,10 +180,10 @@ def test_a_cmyk_picture_is_upscaled_as_what_its_profile_shows(tmp_path: Path) ->
     inks = np.dstack([waves(), np.zeros((48, 48, 1), np.uint8)])
     Image.frombytes("CMYK", (48, 48), inks.tobytes()).save(tmp_path / "a.tif", icc_profile=CMYK)
     shown = read(tmp_path / "a.tif")
-    upscaler = Upscaler("esrgcnn", 2)
-    write(upscaler(shown), tmp_path / "b.tif")
+    upscaler = Upscaler("esrgcnn")
+    write(upscaler(shown, 2), tmp_path / "b.tif")
     larger = read(tmp_path / "b.tif")
-    np.testing.assert_array_equal(larger.pixels, upscaler(shown.pixels))
+    np.testing.assert_array_equal(larger.pixels, upscaler(shown.pixels, 2))
     assert np.abs(larger.pixels.mean(axis=(0, 1)) - shown.pixels.mean(axis=(0, 1))).max() < 0.6
 
 

@@ -89,11 +89,11 @@ def test_upscale_keeps_or_scales_the_resolution_and_leaves_a_note_when_asked(
 
 
 def test_the_note_names_the_weights_by_their_hash(tmp_path: Path) -> None:
-    from superfine.upscaling.upscaler import Enlarger
+    from superfine.upscaling.upscaler import Upscaler
     from superfine.weights import find
 
     weights = find("esrgcnn").weights
-    note = Enlarger("esrgcnn").note(2.5, 2.5)
+    note = Upscaler("esrgcnn").note(2.5, 2.5)
     assert note.weights == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (note.model, note.scale) == ("esrgcnn", "2.5")
 

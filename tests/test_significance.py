@@ -39,13 +39,13 @@ def test_swapping_the_models_flips_the_sign_and_keeps_p():
 
 def test_interval_covers_the_true_mean_about_as_often_as_it_says():
     random = np.random.RandomState(1)
-    hits = sum(f.low <= 0 <= f.high for f in (bootstrap(random.randn(40)) for _ in range(150)))
-    assert 0.88 <= hits / 150 <= 1.0
+    hits = sum(f.low <= 0 <= f.high for f in (bootstrap(random.randn(30)) for _ in range(60)))
+    assert 0.85 <= hits / 60 < 1.0
 
 
 def test_interval_narrows_with_more_pictures_and_is_the_same_every_time():
     random = np.random.RandomState(2)
-    few, many = bootstrap(random.randn(10)), bootstrap(random.randn(1000))
+    few, many = bootstrap(random.randn(10)), bootstrap(random.randn(200))
     assert many.high - many.low < few.high - few.low
     assert bootstrap([1.0, 2.0, 4.0]) == bootstrap([1.0, 2.0, 4.0])
 

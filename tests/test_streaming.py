@@ -19,7 +19,7 @@ from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
 from superfine.errors import ImageError, PlanError
 from superfine.images import read, write
-from superfine.images.formats import png, png_rows, tiff_rows
+from superfine.images.formats import png, png_rows, tiff_directory
 from superfine.images.picture import Picture
 from superfine.images.rows import PictureRows, open_rows
 from superfine.upscaling.batch import source as sources
@@ -27,12 +27,12 @@ from superfine.upscaling.batch.estimate import Estimator
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.run import Outcome, run_jobs
 from superfine.upscaling.batch.source import Settings
-from superfine.upscaling.memory import fit, parse_memory
+from superfine.upscaling.memory import limit_memory, parse_memory
 from superfine.upscaling.plan import Target
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.tiled import TiledUpscaler
 from superfine.upscaling.tiles import choose_tile, plan_bands, plan_tiles
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.upscaler import Upscaler
 
 TWICE = Target(scale=Fraction(2))
 LINEAR = rgb_profile(SRGB, gamma(None), "linear")
@@ -54,8 +54,8 @@ class Blur(BoxFilter):
 
 @pytest.fixture(autouse=True)
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (png_rows, tiff_rows):
-        monkeypatch.setattr(module, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(png_rows, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(tiff_directory, "BAND_BYTES", 1000)
 
 
 def picture(height: int, kind: str, dtype: str = "uint8") -> Picture:
@@ -84,10 +84,10 @@ def test_bands_of_a_file_are_the_whole_picture_enlarged(
         pytest.skip("Pillow does not know this kind of file")
     source = tmp_path / f"a{suffix}"
     write(picture(height, kind, dtype), source)
-    whole = Upscaler(engine=Blur(3))(read(source))
+    whole = TiledUpscaler(Blur(3))(read(source))
     rows = open_rows(source)
     assert rows is not None
-    bands = list(Upscaler(engine=Blur(3), tile=11).bands(rows))
+    bands = list(TiledUpscaler(Blur(3), tile=11).bands(rows))
     assert len(bands) == len(plan_bands(height, 31, 11, 2))
     assert np.array_equal(np.concatenate([pixels for pixels, _ in bands]), whole.pixels)
     if whole.alpha is not None:
@@ -97,19 +97,19 @@ def test_bands_of_a_file_are_the_whole_picture_enlarged(
 def test_bands_of_an_ensemble_are_the_whole_pictures(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     write(picture(53, "RGB"), source)
-    whole = Upscaler(engine=SelfEnsembleEngine(Blur(2)))(read(source))
+    whole = TiledUpscaler(SelfEnsembleEngine(Blur(2)))(read(source))
     rows = open_rows(source)
     assert rows is not None
-    bands = list(Upscaler(engine=SelfEnsembleEngine(Blur(2)), tile=11).bands(rows))
+    bands = list(TiledUpscaler(SelfEnsembleEngine(Blur(2)), tile=11).bands(rows))
     assert len(bands) > 1
     assert np.array_equal(np.concatenate([pixels for pixels, _ in bands]), whole.pixels)
 
 
 def outcome(
-    source: Path, target: Path, enlarger: Enlarger | None = None, wish: Target = TWICE, **asked: bool
+    source: Path, target: Path, upscaler: Upscaler | None = None, wish: Target = TWICE, **asked: bool
 ) -> Outcome:
-    enlarger = enlarger or Enlarger(engine="nearest", tile=9)
-    (done,) = run_jobs([Job(source, target)], enlarger, wish, Settings(overwrite=True, **asked))
+    upscaler = upscaler or Upscaler(engine="nearest", tile=9)
+    (done,) = run_jobs([Job(source, target)], upscaler, wish, Settings(overwrite=True, **asked))
     return done
 
 
@@ -148,8 +148,8 @@ def test_what_is_no_single_pass_goes_whole_and_comes_out_too(tmp_path: Path, mon
         assert done.error is None
         made = read(tmp_path / "b.png")
         assert (made.width, made.height) == size
-    enlarger = Enlarger(engine="nearest", back_projection=True)
-    assert len(outcome(tmp_path / "a.png", tmp_path / "b.png", enlarger).consistency) == 1
+    upscaler = Upscaler(engine="nearest", back_projection=True)
+    assert len(outcome(tmp_path / "a.png", tmp_path / "b.png", upscaler).consistency) == 1
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGB+alpha"])
@@ -157,16 +157,16 @@ def test_where_memory_runs_out_it_goes_on_below_with_smaller_windows(tmp_path: P
     """The rows that are made stay made, the file is not begun again, and no bit differs."""
     source = tmp_path / "a.png"
     write(picture(97, kind), source)
-    whole = Upscaler(engine=Blur(2))(read(source))
+    whole = TiledUpscaler(Blur(2))(read(source))
     engine, rows = Blur(2), open_rows(source)
     assert rows is not None
     pixels, progress = [], []
-    for number, band in enumerate(Upscaler(engine=engine, tile=20).bands(rows, lambda *told: progress.append(told))):
+    for number, band in enumerate(TiledUpscaler(engine, tile=20).bands(rows, progress.append)):
         pixels.append(band[0])
         engine.most = 10**9 if number < 1 else 200
     assert np.array_equal(np.concatenate(pixels), whole.pixels)
     assert len(pixels[0]) > len(pixels[2]), "after the second band windows are small"
-    assert progress[-1][0] == progress[-1][1]
+    assert progress[-1] == 1
 
 
 @settings(deadline=None, max_examples=60)
@@ -214,7 +214,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 
     jobs = [Job(tmp_path / "a.png", tmp_path / "b.png")]
     with pytest.raises(KeyboardInterrupt):
-        list(run_jobs(jobs, Enlarger(engine="nearest", tile=9), TWICE, Settings(), progress=interrupted))
+        list(run_jobs(jobs, Upscaler(engine="nearest", tile=9), TWICE, Settings(), progress=interrupted))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -224,14 +224,14 @@ def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monke
     monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
     monkeypatch.setattr("superfine.images.formats.tiff._STRIP_BYTES", 1 << 16)
     monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)
-    monkeypatch.setattr(tiff_rows, "_BAND_BYTES", 1 << 16)
+    monkeypatch.setattr(tiff_directory, "BAND_BYTES", 1 << 16)
     peaks = []
     for height in (1400, 1400, 5600):  # the first warms up
         values = np.random.default_rng(0).integers(0, 256, (height, 300, 3), dtype=np.uint8)
         write(Picture(values), tmp_path / f"a{suffix}")
         del values
         tracemalloc.start()
-        done = outcome(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", Enlarger(engine="nearest", tile=40))
+        done = outcome(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", Upscaler(engine="nearest", tile=40))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert done.error is None
@@ -251,32 +251,32 @@ def test_windows_and_bands_keep_to_the_limit_and_what_cannot_is_refused() -> Non
     head = Picture(np.empty((0, 20_000, 3), np.uint8))
     spans = []
     for gib in (0.5, 1, 4):
-        upscaler = Upscaler(engine=Blur(4))
-        upscaler.engine.pixel_bytes = 2000
-        taken = fit(upscaler, head, (20_000, 15_000), 0, int(gib * 2**30))
-        tiles = plan_bands(15_000, 20_000, choose_tile(15_000, 20_000, 2, upscaler.engine.window, upscaler._rows), 2)
+        tiled = TiledUpscaler(Blur(4))
+        tiled.engine.pixel_bytes = 2000
+        taken = limit_memory(tiled, head, (20_000, 15_000), 0, int(gib * 2**30))
+        tiles = plan_bands(15_000, 20_000, choose_tile(15_000, 20_000, 2, tiled.engine.window, tiled._rows), 2)
         window = tiles[1][0].read.height * tiles[1][0].read.width * 2000
         rows = tiles[1][0].keep.height * 20_000 * 3 * (2 + 2 * 16)
         assert window + rows < gib * 2**30 and rows <= taken
-        spans.append(upscaler.engine.window)
+        spans.append(tiled.engine.window)
     assert spans == sorted(spans) and spans[0] < spans[1]
     with pytest.raises(PlanError, match=r"allow more, or write PNG or TIFF"):
-        fit(Upscaler(engine=Blur(4)), head, (20_000, 15_000), 2**29, 2**29)
+        limit_memory(TiledUpscaler(Blur(4)), head, (20_000, 15_000), 2**29, 2**29)
 
 
 def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     # A test process that has run all the others is larger than this test's limit.
     monkeypatch.setattr("superfine.upscaling.upscaler.resident", lambda: 100_000_000)
     whole = Picture(np.zeros((2000, 2000, 3), np.uint8))
-    enlarger = Enlarger(engine="nearest", memory=400_000_000)
+    upscaler = Upscaler(engine="nearest", memory=400_000_000)
     with pytest.raises(PlanError, match="GiB is the limit"):
-        enlarger(whole, Target(scale=Fraction(4)))
-    found = enlarger.scroll(PictureRows(whole), Target(scale=Fraction(2)))
+        upscaler.upscale_picture(whole, Target(scale=Fraction(4)))
+    found = upscaler.upscale_rows(PictureRows(whole), Target(scale=Fraction(2)))
     assert found is not None and found[0].height == 4000
 
 
 def test_a_dry_run_counts_rows_not_the_picture(tmp_path: Path) -> None:
-    estimator = Estimator(Enlarger(engine="nearest", tile=100))
+    estimator = Estimator(Upscaler(engine="nearest", tile=100))
     found = []
     for height in (3000, 3000, 9000):  # the first warms up
         write(Picture(np.zeros((height, 400, 3), np.uint8)), tmp_path / "a.png")
@@ -306,8 +306,8 @@ def test_a_limit_that_cannot_be_kept_is_one_line_and_exit_code_2(
 
 def test_a_file_too_large_to_unpack_within_the_limit_is_not_begun(tmp_path: Path) -> None:
     Image.new("RGB", (6000, 6000)).save(tmp_path / "a.jpg")
-    enlarger = Enlarger(engine="nearest", memory=600_000_000)
-    enlarger.upscaler(2)
-    enlarger._before = 400_000_000  # whatever this process has
-    done = outcome(tmp_path / "a.jpg", tmp_path / "b.png", enlarger)
+    upscaler = Upscaler(engine="nearest", memory=600_000_000)
+    upscaler.tiled(2)
+    upscaler._memory_before = 400_000_000  # whatever this process has
+    done = outcome(tmp_path / "a.jpg", tmp_path / "b.png", upscaler)
     assert isinstance(done.error, PlanError) and "6000x6000" in str(done.error)

@@ -52,6 +52,20 @@ def test_an_inner_tile_keeps_no_more_than_was_asked_and_no_tile_is_wasted(length
     assert len(plan) == max(1, -(-(length - 2 * halo) // tile))
 
 
+@given(st.integers(1, 400), tiles, st.sampled_from([0, 24, 156]), st.sampled_from([2, 4]))
+def test_windows_begin_at_multiples_of_the_grid_and_keep_a_halo_from_their_cut_ends(
+    length: int, tile: int, halo: int, grid: int
+) -> None:
+    plan = plan_tiles(length, 1, tile, halo, grid)
+    assert all(each.read.top % grid == 0 for each in plan)
+    assert all((each.read.bottom - each.read.top) % grid == 0 for each in plan[:-1])
+    assert [each.keep.top for each in plan] == [0, *(each.keep.bottom for each in plan[:-1])]
+    assert plan[-1].keep.bottom == plan[-1].read.bottom == length
+    for each in plan:
+        assert each.keep.height > 0 and (each.read.top == 0 or each.keep.top - each.read.top >= halo)
+        assert each.read.bottom == length or each.read.bottom - each.keep.bottom >= halo
+
+
 def test_a_picture_one_window_covers_is_one_tile_without_a_halo() -> None:
     whole = Box(0, 0, 70, 90)
     assert plan_tiles(70, 90, 10, 40) == [Tile(whole, whole)]

@@ -19,8 +19,8 @@ from superfine.upscaling import back_projection
 from superfine.upscaling.back_projection import project_back
 from superfine.upscaling.plan import Target
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.tiled import Upscaler
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.tiled import TiledUpscaler
+from superfine.upscaling.upscaler import Upscaler
 from superfine.weights import find
 
 
@@ -34,6 +34,10 @@ def engine() -> Engine:
     return open_engine(find("esrgcnn"), 2, "openvino", "fp32")
 
 
+def run_once(engine: Engine, pixels: NDArray[np.uint8], tile: int | None = None) -> NDArray[np.uint8]:
+    return TiledUpscaler(engine, tile)(Picture(pixels)).pixels
+
+
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("alpha", [False, True])
@@ -41,7 +45,7 @@ def test_every_kind_of_picture_comes_out_at_the_exact_size(kind: str, channels: 
     noise = np.random.default_rng(0).random((21, 34, channels + 1), dtype=np.float32)
     values = as_type(noise, np.dtype(kind))
     picture = Picture(values[:, :, :channels], alpha=values[:, :, -1] if alpha else None, dpi=(72.0, 72.0))
-    enlarger = Enlarger(engine="nearest")
+    upscaler = Upscaler(engine="nearest")
     for target, size in (
         (Target(scale=Fraction(3, 2)), (51, 32)),
         (Target(width=100), (100, 62)),
@@ -49,7 +53,7 @@ def test_every_kind_of_picture_comes_out_at_the_exact_size(kind: str, channels: 
         (Target(scale=Fraction(5)), (170, 105)),
         (Target(width=10), (10, 6)),
     ):
-        done = enlarger(picture, target).picture
+        done = upscaler.upscale_picture(picture, target).picture
         assert (done.width, done.height) == size
         assert done.pixels.dtype == np.dtype(kind) and done.pixels.shape[2] == channels
         assert (done.alpha is not None) == alpha
@@ -59,24 +63,25 @@ def test_every_kind_of_picture_comes_out_at_the_exact_size(kind: str, channels: 
 
 def test_passes_follow_one_another_and_progress_ends_at_one(photograph: NDArray[np.uint8]) -> None:
     shares: list[float] = []
-    enlarged = Enlarger(engine="nearest", tile=50)(Picture(photograph), Target(scale=Fraction(6)), shares.append)
-    assert len(enlarged.plan.passes) == 2 and np.prod(enlarged.plan.passes) == 6
-    assert np.array_equal(enlarged.picture.pixels, photograph.repeat(6, 0).repeat(6, 1))
+    upscaler = Upscaler(engine="nearest", tile=50)
+    result = upscaler.upscale_picture(Picture(photograph), Target(scale=Fraction(6)), shares.append)
+    assert len(result.plan.passes) == 2 and np.prod(result.plan.passes) == 6
+    assert np.array_equal(result.picture.pixels, photograph.repeat(6, 0).repeat(6, 1))
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
 
 
-def test_a_whole_scale_is_the_upscalers_own_result(photograph: NDArray[np.uint8], engine: Engine) -> None:
+def test_a_whole_scale_is_one_pass_of_the_network(photograph: NDArray[np.uint8], engine: Engine) -> None:
     small = photograph[:40, :50]
-    enlarged = Enlarger(engine="openvino", precision="fp32")(Picture(small), Target(scale=Fraction(2)))
-    assert np.array_equal(enlarged.picture.pixels, Upscaler(engine=engine)(small))
+    upscaler = Upscaler(engine="openvino", precision="fp32")
+    assert np.array_equal(upscaler(small, 2), run_once(engine, small))
 
 
 def test_a_print_is_marked_with_its_resolution_and_others_keep_theirs(photograph: NDArray[np.uint8]) -> None:
     picture = Picture(photograph, dpi=(72.0, 72.0), icc=b"profile")
-    enlarger = Enlarger(engine="nearest")
-    printed = enlarger(picture, Target(size=(300, 300), dpi=300)).picture
+    upscaler = Upscaler(engine="nearest")
+    printed = upscaler.upscale_picture(picture, Target(size=(300, 300), dpi=300)).picture
     assert (printed.dpi, printed.icc) == ((300.0, 300.0), b"profile")
-    assert enlarger(picture, Target(width=300)).picture.dpi == (72.0, 72.0)
+    assert upscaler.upscale_picture(picture, Target(width=300)).picture.dpi == (72.0, 72.0)
 
 
 def test_shrinking_keeps_even_areas_even_and_stays_in_range() -> None:
@@ -92,32 +97,32 @@ def test_shrinking_keeps_even_areas_even_and_stays_in_range() -> None:
 def test_self_ensemble_is_the_same_for_a_turned_or_mirrored_picture(
     photograph: NDArray[np.uint8], engine: Engine
 ) -> None:
-    upscaler = Upscaler(engine=SelfEnsembleEngine(engine))
+    ensemble = SelfEnsembleEngine(engine)
     small = photograph[:24, :40]
-    straight = upscaler(small).astype(int)
+    straight = run_once(ensemble, small).astype(int)
     for turned, back in (
         (np.rot90(small), lambda sr: np.rot90(sr, -1)),
         (small[:, ::-1], lambda sr: sr[:, ::-1]),
         (small.transpose(1, 0, 2), lambda sr: sr.transpose(1, 0, 2)),
     ):
-        again = back(upscaler(np.ascontiguousarray(turned))).astype(int)
+        again = back(run_once(ensemble, np.ascontiguousarray(turned))).astype(int)
         assert np.abs(again - straight).max() <= 1  # the order of eight sums may move a half
 
 
 def test_self_ensemble_measures_better_and_is_tiled_exactly(photograph: NDArray[np.uint8], engine: Engine) -> None:
     lr = downscale(photograph, 2)
-    plain = measure(Upscaler(engine=engine)(lr), photograph, 2, "standard")["psnr"]
+    plain = measure(run_once(engine, lr), photograph, 2, "standard")["psnr"]
     ensemble = SelfEnsembleEngine(engine)
-    assert measure(Upscaler(engine=ensemble)(lr), photograph, 2, "standard")["psnr"] > plain
+    assert measure(run_once(ensemble, lr), photograph, 2, "standard")["psnr"] > plain
     corner = lr[:30, :40]  # three by four tiles, the last ones narrow
-    assert np.array_equal(Upscaler(engine=ensemble, tile=13)(corner), Upscaler(engine=ensemble)(corner))
+    assert np.array_equal(run_once(ensemble, corner, tile=13), run_once(ensemble, corner))
 
 
 def test_back_projection_makes_the_downscaled_result_the_input_and_does_not_hurt(
     photograph: NDArray[np.uint8], engine: Engine
 ) -> None:
     lr = downscale(photograph, 2)
-    sr = Upscaler(engine=engine)(lr)
+    sr = run_once(engine, lr)
     done, agreement = project_back(sr, lr, 2)
     assert agreement.after > agreement.before + 6
     off = downscale(done, 2).astype(int) - lr
@@ -144,6 +149,7 @@ def test_back_projection_in_tiles_equals_the_whole(
 
 def test_back_projection_is_reported_for_every_pass(photograph: NDArray[np.uint8]) -> None:
     picture = Picture(photograph[:20, :20])
-    enlarged = Enlarger(engine="nearest", back_projection=True)(picture, Target(scale=Fraction(5)))
-    assert len(enlarged.consistency) == 2
-    assert all(each.after > each.before for each in enlarged.consistency)
+    upscaler = Upscaler(engine="nearest", back_projection=True)
+    result = upscaler.upscale_picture(picture, Target(scale=Fraction(5)))
+    assert len(result.consistency) == 2
+    assert all(each.after > each.before for each in result.consistency)

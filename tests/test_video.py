@@ -16,6 +16,7 @@ import superfine
 from superfine.images.resize import downscale, resize
 from superfine.quality.metrics import psnr
 from superfine.upscaling import Upscaler
+from superfine.upscaling.plan import make_target
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402
@@ -35,7 +36,9 @@ from video_files import MS, Counting, decoded, nearest, times_of, write_video  #
 )
 def test_every_pixel_of_every_frame_arrives_in_its_own_bit_depth(pixel_format: str, scale: int, tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mkv", pixel_format=pixel_format)
-    summary = upscale_video(source, tmp_path / "out.mkv", nearest(scale), Options(codec="ffv1"))
+    summary = upscale_video(
+        source, tmp_path / "out.mkv", nearest(scale), Options(codec="ffv1"), target=make_target(scale)
+    )
     before, after = decoded(source), decoded(tmp_path / "out.mkv")
     assert summary.encoding.pixel_format == pixel_format
     assert len(after) == summary.frames == 6
@@ -49,10 +52,10 @@ def test_every_pixel_of_every_frame_arrives_in_its_own_bit_depth(pixel_format: s
 def test_frames_are_what_the_upscaler_makes_of_them(pixel_format: str, tmp_path: Path) -> None:
     codec = "rawvideo" if pixel_format in ("nv12", "yuyv422", "rgb24") else "ffv1"
     source = write_video(tmp_path / "in.nut", 2, codec=codec, pixel_format=pixel_format)
-    upscaler = Upscaler("esrgcnn", 2)
+    upscaler = Upscaler("esrgcnn")
     summary = upscale_video(source, tmp_path / "out.mkv", upscaler, Options(codec="ffv1"))
     for old, new in zip(decoded(source), decoded(tmp_path / "out.mkv"), strict=True):
-        wanted = from_rgb(upscaler(to_rgb(old.planes, old.layout)), summary.encoding.layout)
+        wanted = from_rgb(upscaler(to_rgb(old.planes, old.layout), 2), summary.encoding.layout)
         assert all(np.array_equal(a, b) for a, b in zip(wanted, new.planes, strict=True))
 
 
@@ -62,7 +65,7 @@ def test_gray_pictures_in_colour_video_stay_gray(tmp_path: Path) -> None:
             np.frombuffer(memoryview(plane), np.uint8)[:] = 128
 
     source = write_video(tmp_path / "in.mkv", 2, pixel_format="yuv420p", mark=gray)
-    upscale_video(source, tmp_path / "out.mkv", Upscaler("esrgcnn", 2), Options(codec="ffv1"))
+    upscale_video(source, tmp_path / "out.mkv", Upscaler("esrgcnn"), Options(codec="ffv1"))
     assert all((plane == 128).all() for frame in decoded(tmp_path / "out.mkv") for plane in frame.planes[1:])
 
 
@@ -89,7 +92,7 @@ def test_a_real_clip_gains_over_bicubic(tmp_path: Path) -> None:
             frame.pts, frame.time_base = 40 * i, MS
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    upscale_video(tmp_path / "in.mkv", tmp_path / "out.mkv", Upscaler("esrgcnn", 2), Options(quality=1))
+    upscale_video(tmp_path / "in.mkv", tmp_path / "out.mkv", Upscaler("esrgcnn"), Options(quality=1))
     for hr, lr, sr in zip(panned, decoded(tmp_path / "in.mkv"), decoded(tmp_path / "out.mkv"), strict=True):
         wanted = from_rgb(hr.astype(np.float32) / 255, layout)
         bicubic = from_rgb(np.clip(resize(to_rgb(lr.planes, lr.layout), (128, 192), "bicubic"), 0, 1), layout)
@@ -165,7 +168,7 @@ def test_range_matrix_and_tags_are_kept(codec: str, matrix: int, full: bool, tmp
 
 def test_small_video_without_a_matrix_is_not_taken_for_hd_when_it_is_large(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mp4", 1, codec="libx264", pixel_format="yuv420p", size=(400, 64))
-    upscale_video(source, tmp_path / "out.mp4", nearest(3), Options(preset="ultrafast"))
+    upscale_video(source, tmp_path / "out.mp4", nearest(3), Options(preset="ultrafast"), target=make_target(3))
     with Source(tmp_path / "out.mp4") as new:
         assert (new.height, new.colour.matrix) == (1200, 6)
 

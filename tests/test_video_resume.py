@@ -14,6 +14,7 @@ import pytest
 
 from processes import SUPERFINE, superfine
 from superfine.upscaling import Upscaler
+from superfine.upscaling.plan import make_target
 
 av = pytest.importorskip("av")
 from superfine.video import Options, upscale_video  # noqa: E402
@@ -85,6 +86,6 @@ def test_killed_at_random_moments_a_process_ends_with_the_same_video(tmp_path: P
     done = superfine(*arguments)
     assert done.returncode == 0 and "frames were there from an earlier run" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
-    upscale_video(source, tmp_path / "whole.mkv", nearest(4))
+    upscale_video(source, tmp_path / "whole.mkv", nearest(4), target=make_target(4))
     assert content(out) == content(tmp_path / "whole.mkv")
     assert times_of(out) == times_of(source)

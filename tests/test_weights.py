@@ -22,7 +22,7 @@ from superfine.weights.catalogue import FOLDER
 from superfine.weights.header import read_header
 from upstream_files import read_golden
 
-SHIPPED = ["esrgcnn", "cfsrcnn", "esrgcnn-x2"]
+SHIPPED = ["esrgcnn", "cfsrcnn"]
 
 
 def saved(folder: Path, name: str = "mine.safetensors") -> Path:
@@ -34,7 +34,7 @@ def saved(folder: Path, name: str = "mine.safetensors") -> Path:
 
 
 def test_both_networks_are_shipped_and_esrgcnn_comes_first() -> None:
-    assert [entry.name for entry in weights.catalogue()] == SHIPPED
+    assert [entry.name for entry in weights.list_models()] == SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -51,7 +51,7 @@ def test_a_shipped_model_is_found_by_name_with_a_graph_and_a_halo_a_scale(name: 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_catalogue_says_what_the_shipped_files_are(name: str) -> None:
-    entry = next(entry for entry in weights.catalogue() if entry.name == name)
+    entry = next(entry for entry in weights.list_models() if entry.name == name)
     network = network_file.load(FOLDER / entry.weights)
     assert entry.network == network.name and entry.network in NETWORKS
     assert entry.scales == network.config.scales
@@ -108,8 +108,8 @@ def test_a_file_wins_over_nothing_but_a_shipped_name(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
-        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
+        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn"]),
+        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn"]),
         ("", ModelError, ["no model ''"]),
         ("gone.pth", CheckpointError, ["gone.pth", "check the path"]),
         ("no/such", CheckpointError, ["no/such"]),
@@ -217,7 +217,7 @@ def result(sha256: str, model: str = "one", psnr: float = 37.41256) -> Result:
 
 
 def test_a_release_writes_float16_weights_graphs_and_entry(released: Path) -> None:
-    one, two = weights.catalogue(released)
+    one, two = weights.list_models(released)
     assert (one.name, one.network, one.scales) == ("one", "esrgcnn", (2,))
     assert (two.name, two.network, two.scales) == ("two", "cfsrcnn", (2,))
     assert (one.steps, one.seconds) == (120, 61.0)  # from the checkpoint's own header
@@ -229,16 +229,16 @@ def test_a_release_writes_float16_weights_graphs_and_entry(released: Path) -> No
 
 
 def test_figures_are_recorded_for_the_weights_they_were_measured_on(released: Path) -> None:
-    one = weights.catalogue(released)[0]
+    one = weights.list_models(released)[0]
     assert release.record("one", result(one.sha256), released) == 2
-    one, two = weights.catalogue(released)
+    one, two = weights.list_models(released)
     assert one.psnr("Set5", 2, "standard") == 37.4126
     assert one.figures[1] == weights.Figure("Set5", 2, "standard", 37.4126, 0.95821, "bf16")
     assert one.psnr("Set14", 2, "standard") is None
     assert two.figures == ()
     # measured again: replaced, not added
     release.record("one", result(one.sha256, psnr=37.5), released)
-    assert [figure.psnr for figure in weights.catalogue(released)[0].figures] == [37.3, 37.5]
+    assert [figure.psnr for figure in weights.list_models(released)[0].figures] == [37.3, 37.5]
 
 
 def test_figures_of_other_weights_are_refused(released: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the programs of this folder, run as `python tools/NAME.py`, have in common."""
+"""Turn errors into exit codes for the programs of this folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from superfine.errors import SuperfineError
 
 
 def exit_code(work: Callable[[], object], *also: type[Exception]) -> int:
-    """Do `work`: 0, or 2 and one line on standard error if it raises a SuperfineError or one of `also`."""
+    """Do `work` and return 0; return 2, after one line on standard error, for a SuperfineError or one of `also`."""
     refusals: tuple[type[Exception], ...] = (SuperfineError, *also)
     try:
         work()

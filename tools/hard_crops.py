@@ -1,4 +1,4 @@
-"""Eight hard crops of a release, to be looked at: `python tools/hard_crops.py KODAK24 -o docs/crops.png`.
+"""Draw eight hard crops of a release, to be looked at: `python tools/hard_crops.py KODAK24 -o docs/crops.png`.
 
 Rows: text, hair, brick, mesh, foliage, a face, stripes and the dark, from the Kodak pictures, which anyone may
 use. Columns: the original, bicubic, and each network. What to look for: ringing beside edges, colours that shift,
@@ -31,7 +31,7 @@ ZOOM, GAP, LINE = 2, 6, 18
 
 @dataclass(frozen=True)
 class HardCrop:
-    """What is hard about a place, and where it is."""
+    """A place in a picture that is hard to enlarge, and why."""
 
     subject: str
     picture: str
@@ -52,7 +52,7 @@ HARD_CROPS = (
 
 
 def sheet(folder: Path, models: Sequence[str], scale: int, crops: Sequence[HardCrop] = HARD_CROPS) -> Image.Image:
-    """A row a crop: the original and every model's picture of it, PSNR (`standard`, of the crop) underneath.
+    """Draw a row a crop: the original and every model's picture of it, PSNR (`standard`, of the crop) underneath.
 
     folder: holds the pictures; each is downscaled by the bit-exact bicubic and enlarged whole.
     Raises DataError if a picture is missing or too small, ModelError for an unknown model.
@@ -81,11 +81,11 @@ def _find(folder: Path, name: str) -> Rgb:
 
 
 def _enlarged(original: Rgb, methods: Sequence[Method], scale: int) -> dict[str, Rgb]:
-    """The original and what every method makes of it when it was made small, by name, the original first."""
+    """Shrink the original and enlarge it again by every method; name → picture, the original first."""
     original = crop_to_multiple(original, scale)
     lr = downscale(original, scale)
-    made = {method.info.name: quantise(method(lr), PROTOCOLS["standard"]) for method in methods}
-    return {"original": original, **made}
+    enlarged = {method.info.name: quantise(method(lr), PROTOCOLS["standard"]) for method in methods}
+    return {"original": original, **enlarged}
 
 
 def _row(pictures: dict[str, Rgb], crop: HardCrop, scale: int) -> Image.Image:
@@ -94,9 +94,9 @@ def _row(pictures: dict[str, Rgb], crop: HardCrop, scale: int) -> Image.Image:
         raise DataError(
             f"the picture {crop.picture} has {width}x{height} pixels: too few for the crop of {crop.subject}"
         )
-    (_, truth), *made = ((name, crop.box.of(picture)) for name, picture in pictures.items())
+    (_, truth), *enlarged = ((name, crop.box.of(picture)) for name, picture in pictures.items())
     panels = [(f"{crop.subject}: original", truth)]
-    for name, pixels in made:
+    for name, pixels in enlarged:
         figure = measure(pixels, truth, scale, "standard", ["psnr"])["psnr"]
         panels.append((f"{name} x{scale}: {figure:.2f} dB", pixels))
     cell_w, cell_h = crop.box.width * ZOOM, crop.box.height * ZOOM
@@ -111,7 +111,7 @@ def _row(pictures: dict[str, Rgb], crop: HardCrop, scale: int) -> Image.Image:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the 24 Kodak pictures")
     parser.add_argument("-m", "--model", nargs="+", default=["esrgcnn", "cfsrcnn"])

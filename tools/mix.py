@@ -1,4 +1,4 @@
-"""The middle between two checkpoints: `python tools/mix.py ONE OTHER -o MIX`.
+"""Mix two checkpoints into one between them: `python tools/mix.py ONE OTHER -o MIX`.
 
 Weights that were trained on from the same weights lie in one valley, and the mean of them is often better than either
 (Wortsman et al., "Model soups", 2022). The mix has the scales that both have. Judge a mix on
@@ -22,7 +22,7 @@ from superfine.weights import network_file
 
 
 def mix(one: Network, other: Network, share: float) -> Network:
-    """A new network whose every weight is `share` (0..1) of the way from `one`'s to `other`'s.
+    """Make a network whose every weight is `share` (0..1) of the way from `one`'s to `other`'s.
 
     Raises DataError for another share, CheckpointError for networks that differ in more than their scales.
     """
@@ -39,7 +39,7 @@ def mix(one: Network, other: Network, share: float) -> Network:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("one", help="a file, or the name of a shipped model")
     parser.add_argument("other", help="the same")

@@ -1,4 +1,4 @@
-"""Takes a colour cast out of trained weights: `python tools/neutral.py CHECKPOINT FOLDER -o OUT`.
+"""Take a colour cast out of trained weights: `python tools/neutral.py CHECKPOINT FOLDER -o OUT`.
 
 L1 makes a network right in the median, not in the mean, and bfloat16 rounds the picture's channels a little to one
 side: together about a tenth of a level of 255, the same everywhere, which PSNR does not see. Nothing but the last
@@ -40,7 +40,7 @@ _CLEAR = 0.01
 def make_neutral(
     network: Network, pictures: Sequence[NDArray[np.uint8]], *, precisions: Sequence[str], rounds: int = 3
 ) -> dict[int, list[Colour]]:
-    """Move the biases of `network` in place.
+    """Move the biases of `network` in place until enlarging shifts no colour.
 
     pictures: (h, w, 3) uint8; each is downscaled by 2, 3 and 4 first. precisions: whose casts are averaged, as they
         differ by up to a tenth of a level. rounds: the first takes a bias to move the colour by just as much, the
@@ -69,7 +69,7 @@ def make_neutral(
 
 
 def _response(shifts: Sequence[Colour], casts: Sequence[Colour]) -> Colour:
-    """By how much the colour moved for each level the biases were moved last; 1 while that is not known."""
+    """Compute how far the colour moved for each level the biases were moved last; 1 while that is not known."""
     if not shifts:
         return np.ones(3)
     clear = np.abs(shifts[-1]) > _CLEAR
@@ -78,12 +78,12 @@ def _response(shifts: Sequence[Colour], casts: Sequence[Colour]) -> Colour:
 
 
 def cast(model: str, scale: int, precision: str, pictures: Sequence[NDArray[np.uint8]]) -> Colour:
-    """How much brighter, in levels of 255, photographs become in R, G and B: the mean over the pictures."""
-    upscaler = Upscaler(model, scale, precision=precision)
+    """Measure how much brighter, in levels of 255, pictures become in R, G and B: the mean over the pictures."""
+    upscaler = Upscaler(model, precision=precision)
     moved = []
     for picture in pictures:
         lr = downscale(picture, scale)
-        moved.append(upscaler(lr).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
+        moved.append(upscaler(lr, scale).mean(axis=(0, 1), dtype=np.float64) - lr.mean(axis=(0, 1), dtype=np.float64))
     upscaler.engine.release()
     return np.asarray(np.mean(moved, axis=0))
 
@@ -103,7 +103,7 @@ def _shift(network: Network, scale: int, amount: Colour) -> None:
 
 
 def read_pictures(folder: Path, count: int) -> list[NDArray[np.uint8]]:
-    """`count` RGB pictures of a folder, spread over its sorted names, cut to multiples of 12. Raises DataError."""
+    """Read `count` RGB pictures of a folder, spread over its sorted names, cut to multiples of 12. Raises DataError."""
     pictures = [images.read(path).pixels for path in evenly_spaced(find_pictures([folder]), count)]
     usable = [crop_to_multiple(p, 12) for p in pictures if p.dtype == np.uint8]
     usable = [p for p in usable if p.size and p.shape[2] == 3]
@@ -113,7 +113,7 @@ def read_pictures(folder: Path, count: int) -> list[NDArray[np.uint8]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path, help="photographs, best those of the training")

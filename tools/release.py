@@ -25,17 +25,17 @@ from superfine.errors import DataError
 from superfine.export.files import export
 from superfine.nets import NETWORKS, parameter_count
 from superfine.weights import network_file
-from superfine.weights.catalogue import FOLDER, catalogue, read_entry
+from superfine.weights.catalogue import FOLDER, list_models, read_entry
 from superfine.weights.header import read_header
 
 FACTS = ("name", "licence", "start", "recipe", "hardware", "data")
-"""What a facts file must say about a release; "title", "steps" and "seconds" it may."""
+"""Fields a facts file must have; it may also have "title", "steps" and "seconds"."""
 
 
 def release(checkpoint: Path, facts: Mapping[str, Any], folder: Path = FOLDER) -> Path:
     """Export `checkpoint` into `folder` under `facts["name"]`, and write its entry in the catalogue, without figures.
 
-    Steps and seconds come from `facts`, or else from the checkpoint's own header. Gives the weights file.
+    Steps and seconds come from `facts`, or else from the checkpoint's own header. Returns the weights file.
     Raises CheckpointError, EngineError (a graph that is not the network), DataError (facts that are missing).
     """
     if missing := [fact for fact in FACTS if fact not in facts]:
@@ -69,7 +69,7 @@ def release(checkpoint: Path, facts: Mapping[str, Any], folder: Path = FOLDER) -
 
 
 def record(name: str, result: Result, folder: Path = FOLDER) -> int:
-    """Write into the catalogue what `result` measured of the shipped weights `name`; gives the number of figures.
+    """Write into the catalogue what `result` measured of the shipped weights `name`; return the number of figures.
 
     Lines of other sets, scales and protocols stay. Raises DataError if nothing in the result was measured on them.
     """
@@ -103,7 +103,7 @@ def record(name: str, result: Result, folder: Path = FOLDER) -> int:
 
 
 def _own_metadata(checkpoint: Path) -> dict[str, str]:
-    """The header of a safetensors file; nothing for other kinds."""
+    """Read the metadata of a safetensors file; return nothing for other kinds."""
     with checkpoint.open("rb") as file:
         safetensors = file.read(9)[8:] == b"{"
     return read_header(checkpoint).metadata if safetensors else {}
@@ -123,11 +123,11 @@ def _store(folder: Path, name: str, entry: dict[str, Any]) -> None:
     for each, fields in tomllib.loads(text).items():
         read_entry(each, fields)  # what was written must be what is read
     replace_file(folder / "catalogue.toml", text.encode())
-    catalogue.cache_clear()
+    list_models.cache_clear()
 
 
 def _toml(name: str, entry: Mapping[str, Any]) -> str:
-    """One entry: plain fields, then its lists of tables. JSON's strings, numbers and lists are TOML's as well."""
+    """Write one entry: plain fields, then its lists of tables. JSON's strings, numbers and lists are TOML's as well."""
     plain = [f"{key} = {_value(value)}" for key, value in entry.items() if not _is_tables(value)]
     tables = [
         f"\n[[{name}.{key}]]\n" + "\n".join(f"{field} = {_value(value)}" for field, value in row.items())
@@ -147,25 +147,25 @@ def _value(value: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; gives its exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(prog="python tools/release.py", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", nargs="?", type=Path, help="weights to release")
     parser.add_argument("--facts", type=Path, help=f"TOML file with {', '.join(FACTS)}; may have title, steps, seconds")
     parser.add_argument("--name", help="the shipped model the figures belong to")
     parser.add_argument("--figures", type=Path, help="what superfine benchmark --json wrote")
     parser.add_argument("--into", type=Path, default=FOLDER, help="folder of weights (default: the package's)")
-    wanted = parser.parse_args(arguments)
-    if bool(wanted.checkpoint) != bool(wanted.facts) or not (wanted.checkpoint or wanted.figures):
+    options = parser.parse_args(arguments)
+    if bool(options.checkpoint) != bool(options.facts) or not (options.checkpoint or options.figures):
         parser.error("give a checkpoint and its --facts, or --name and --figures, or all")
 
     def work() -> None:
-        name = wanted.name
-        if wanted.checkpoint:
-            facts = tomllib.loads(wanted.facts.read_text(encoding="utf-8"))
+        name = options.name
+        if options.checkpoint:
+            facts = tomllib.loads(options.facts.read_text(encoding="utf-8"))
             name = name or facts.get("name")
-            print(f"wrote {release(wanted.checkpoint, {**facts, 'name': name}, wanted.into)}")
-        if wanted.figures:
-            print(f"recorded {record(str(name), load(wanted.figures), wanted.into)} figures of {name}")
+            print(f"wrote {release(options.checkpoint, {**facts, 'name': name}, options.into)}")
+        if options.figures:
+            print(f"recorded {record(str(name), load(options.figures), options.into)} figures of {name}")
 
     return exit_code(work, OSError, tomllib.TOMLDecodeError)
 

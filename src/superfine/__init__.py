@@ -4,7 +4,8 @@
 
     superfine.upscale("photo.jpg", scale=4).save("photo-x4.png")
 
-The names below are resolved on first use: importing superfine imports neither PyTorch nor OpenVINO.
+Public are the names in `__all__`. They are resolved on first use: importing superfine imports neither PyTorch nor
+OpenVINO, and `load_network` alone needs PyTorch.
 """
 
 from __future__ import annotations
@@ -12,27 +13,63 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from superfine.errors import (
+    CheckpointError,
+    DataError,
+    EngineError,
+    ImageError,
+    ModelError,
+    PlanError,
+    RecipeError,
+    SuperfineError,
+    TrainingError,
+    VideoError,
+)
 from superfine.version import __version__
 
 if TYPE_CHECKING:
+    from superfine.images import Picture, read, write
     from superfine.upscaling import Upscaler, upscale
-    from superfine.weights import load
+    from superfine.weights import list_models, load_network
 
-_HOMES = {
+_MODULES = {
+    "Picture": "superfine.images",
     "Upscaler": "superfine.upscaling",
-    "load": "superfine.weights",
+    "list_models": "superfine.weights",
+    "load_network": "superfine.weights",
+    "read": "superfine.images",
     "upscale": "superfine.upscaling",
+    "write": "superfine.images",
 }
 
-__all__ = ["Upscaler", "__version__", "load", "upscale"]
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "EngineError",
+    "ImageError",
+    "ModelError",
+    "Picture",
+    "PlanError",
+    "RecipeError",
+    "SuperfineError",
+    "TrainingError",
+    "Upscaler",
+    "VideoError",
+    "__version__",
+    "list_models",
+    "load_network",
+    "read",
+    "upscale",
+    "write",
+]
 
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'superfine' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

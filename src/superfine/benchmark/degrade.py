@@ -45,12 +45,12 @@ class Degradation:
 
 
 def parse_degradations(text: str) -> tuple[Degradation, ...]:
-    """Read "jpeg:40,noise:15,blur:1.0", one or several, in the order they are applied; an empty text is none.
+    """Read "jpeg:40,noise:15,blur:1.0", one or several, in the order they are applied.
 
     Raises:
         DataError: an unknown kind, or an amount that is missing, no number or out of range.
     """
-    return tuple(_parse(part.strip()) for part in text.split(",")) if text else ()
+    return tuple(_parse(part.strip()) for part in text.split(","))
 
 
 def _parse(text: str) -> Degradation:

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.atomic import sha256_of
+from superfine.engines import Engine, open_engine
 from superfine.images.resize import resize
+from superfine.upscaling import TiledUpscaler
+from superfine.weights import Model, find
 
 INTERPOLATIONS = ("bicubic", "lanczos", "nearest")
 
@@ -60,36 +64,29 @@ class Interpolation:
 
 
 class NetworkMethod:
-    """A network run by the Upscaler, exactly as users get it, except that its output is not rounded yet."""
+    """A network run in tiles, exactly as users get it, except that its output is not rounded yet."""
 
-    def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
-        from superfine.atomic import sha256_of
-        from superfine.upscaling import Upscaler
-        from superfine.weights import find
-
-        found = find(model)
-        self._upscaler = Upscaler(model=model, scale=scale, engine=engine, precision=precision, tile=tile)
-        opened = self._upscaler.engine
-        self.info = MethodInfo(
-            name=found.name,
-            kind="network",
-            network=found.network,
-            weights_sha256=sha256_of(found.weights),
-            engine=opened.name,
-            precision=opened.precision,
-            device=opened.device,
-        )
+    def __init__(self, model: Model, engine: Engine, tile: int | None = None) -> None:
+        self._tiled = TiledUpscaler(engine, tile)
+        digest = sha256_of(model.weights)
+        about = engine.name, engine.precision, engine.device
+        self.info = MethodInfo(model.name, "network", model.network, digest, *about)
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
-        return self._upscaler.upscale_float(lr)
+        return self._tiled.upscale_float(lr)
 
     def release(self) -> None:
         """Drop what the engine compiled for the sizes of pictures it met."""
-        self._upscaler.engine.release()
+        self._tiled.engine.release()
 
 
 def open_method(
-    name: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None
+    name: str,
+    scale: int,
+    engine: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    device: str = "auto",
 ) -> Method:
     """Open the method called `name`: one of INTERPOLATIONS, a shipped model, or a weights file.
 
@@ -98,7 +95,8 @@ def open_method(
     """
     if name in INTERPOLATIONS:
         return Interpolation(name, scale)
-    return NetworkMethod(name, scale, engine, precision, tile)
+    model = find(name)
+    return NetworkMethod(model, open_engine(model, scale, engine, precision, device), tile)
 
 
 def run_timed(method: Method, lr: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:

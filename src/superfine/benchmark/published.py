@@ -18,7 +18,6 @@ PROTOCOL = "paper"
 class PublishedFigures:
     """The printed figures of one method on one set at one scale."""
 
-    source: str  # "esrgcnn-paper", "cfsrcnn-paper" or "both"
     method: str
     set: str
     scale: int
@@ -44,14 +43,7 @@ def _read(name: str) -> list[dict[str, str]]:
 def figures() -> tuple[PublishedFigures, ...]:
     """Read every printed PSNR and SSIM, in the papers' order."""
     return tuple(
-        PublishedFigures(
-            row["source"],
-            row["method"],
-            row["dataset"],
-            int(row["scale"]),
-            float(row["psnr_y"]),
-            float(row["ssim_y"]),
-        )
+        PublishedFigures(row["method"], row["dataset"], int(row["scale"]), float(row["psnr_y"]), float(row["ssim_y"]))
         for row in _read("published_results.csv")
     )
 

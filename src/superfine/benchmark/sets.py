@@ -71,13 +71,13 @@ def _matched(originals: Iterable[Path], small: dict[str, Path], names: dict[str,
     """Pair each original with the low-resolution file of its name; raise DataError for a missing or unused one."""
     cases, used = [], set()
     for path in originals:
-        wanted = names[path.stem]
-        if wanted not in small:
+        small_name = names[path.stem]
+        if small_name not in small:
             raise DataError(
-                f"{where}: {path.name} has no low-resolution file {wanted}.*; add it or remove the original"
+                f"{where}: {path.name} has no low-resolution file {small_name}.*; add it or remove the original"
             )
-        used.add(wanted)
-        cases.append(Case(path.stem, path, small[wanted]))
+        used.add(small_name)
+        cases.append(Case(path.stem, path, small[small_name]))
     if unused := sorted(set(small) - used):
         raise DataError(f"{where}: {small[unused[0]].name} has no original; add it or remove the low-resolution file")
     return tuple(cases)

@@ -12,8 +12,7 @@ import numpy as np
 
 from superfine.engines import Engine
 from superfine.errors import EngineError
-from superfine.upscaling.plan import WORK
-from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.upscaler import Upscaler
 from superfine.weights import find
 
 
@@ -32,41 +31,43 @@ class Speed:
     """Useful arithmetic a second, two operations a multiply-add; 0 where the network's work is not known."""
 
 
-def available_engines() -> list[tuple[str, str]]:
-    """List every (engine, precision) that may run with the packages and devices of this machine."""
-    pairs = [("openvino", precision) for precision in ("fp32", "bf16", "int8")]
+def available_engines() -> list[tuple[str, str, str]]:
+    """List every (engine, precision, device) that may run with the packages and devices of this machine."""
+    choices = [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
-        pairs.append(("onnxruntime", "fp32"))
+        choices.append(("onnxruntime", "fp32", "cpu"))
     if find_spec("torch") is None:
-        return pairs
+        return choices
     import torch
 
-    pairs += [("pytorch:cpu", "fp32"), ("pytorch:cpu", "bf16")]
+    choices += [("pytorch", "fp32", "cpu"), ("pytorch", "bf16", "cpu")]
     if torch.cuda.is_available():
-        return [*pairs, ("pytorch:cuda", "fp32"), ("pytorch:cuda", "bf16")]
-    return [*pairs, ("pytorch:mps", "fp32")] if torch.backends.mps.is_available() else pairs
+        return [*choices, *(("pytorch", precision, "cuda") for precision in ("fp32", "fp16", "bf16"))]
+    return [*choices, ("pytorch", "fp32", "mps")] if torch.backends.mps.is_available() else choices
 
 
-def measure_speed(name: str, scale: int, engine: str, precision: str, side: int = 256, repeat: int = 5) -> Speed:
+def measure_speed(
+    name: str, scale: int, engine: str, precision: str, device: str = "auto", side: int = 256, repeat: int = 5
+) -> Speed:
     """Enlarge a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
-    model, upscaler = find(name), Upscaler(name, scale, engine, precision)
+    model, upscaler = find(name), Upscaler(name, device=device, engine=engine, precision=precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    seconds = median_seconds(lambda: upscaler(picture), repeat)
-    work = WORK.get(model.network, {}).get(scale, 0) * 2000 * side * side
+    seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
+    work = 2 * model.multiply_adds.get(scale, 0) * side * side
     used = upscaler.engine
     pixels = (side * scale) ** 2
     return Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
 
 
 def measure_all(
-    name: str, scale: int, pairs: Sequence[tuple[str, str]], side: int, repeat: int
+    name: str, scale: int, choices: Sequence[tuple[str, str, str]], side: int, repeat: int
 ) -> tuple[list[Speed], list[str]]:
-    """Measure the (engine, precision) pairs that run here; return them, and a line for each that does not run."""
+    """Measure the (engine, precision, device) choices that run here; return them, and a line for each that does not."""
     speeds: list[Speed] = []
     missing: list[str] = []
-    for engine, precision in pairs:
+    for engine, precision, device in choices:
         try:
-            speeds.append(measure_speed(name, scale, engine, precision, side, repeat))
+            speeds.append(measure_speed(name, scale, engine, precision, device, side, repeat))
         except EngineError as error:
             missing.append(f"{engine} {precision}: {error}")
     return speeds, missing

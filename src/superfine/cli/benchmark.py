@@ -1,4 +1,4 @@
-"""`superfine benchmark`: figures of models on sets of pictures, under protocols that say what they mean."""
+"""`superfine benchmark`: measures models on sets of pictures, under named protocols."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.progress import ProgressBar
 from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _Metrics = Annotated[
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
 _Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, gpu, gpu:1, cuda or mps.")]
 _Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
 _SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]
 _AllPrinted = Annotated[
@@ -103,9 +105,9 @@ _Compare = Annotated[
     typer.Option(metavar="A,B", help="Does model A beat model B? A paired test.", rich_help_panel=_TRUST),
 ]
 _Degrade = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="HOW", help="Make LR worse first: jpeg:40, noise:15 or blur:1.0; several: jpeg:40,noise:15, in order."
+        metavar="HOW", help="Degrade LR first: jpeg:40, noise:15, blur:1.0. Several, in order: a,b or repeat."
     ),
 ]
 
@@ -119,6 +121,7 @@ def benchmark(
     bicubic: _Bicubic = True,
     engine: _Engine = "auto",
     precision: _Precision = "auto",
+    device: _Device = "auto",
     tile: _Tile = None,
     degrade: _Degrade = None,
     skip_broken: _SkipBroken = False,
@@ -134,7 +137,7 @@ def benchmark(
     interval: _Interval = False,
     compare: _Compare = None,
 ) -> None:
-    """Measure models on sets of pictures, with bicubic beside them.
+    """Measure models on sets of pictures, bicubic beside them.
 
     - superfine benchmark Set5 -m esrgcnn -s 2
     - superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json all.json --html all.html
@@ -164,8 +167,9 @@ def benchmark(
         metrics=listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
+        device=device,
         tile=tile,
-        degradations=parse_degradations(degrade or ""),
+        degradations=parse_degradations(",".join(degrade)) if degrade else (),
         skip_broken=skip_broken,
     )
     pair = parse_pair(compare, models) if compare else None
@@ -195,16 +199,10 @@ def scale_of(text: str) -> int:
 
 
 def _run(request: Request) -> Result:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from superfine.benchmark import run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("opening models", total=None)
-        return run(request, lambda done, total, what: bar.update(task, completed=done, total=total, description=what))
+    with ProgressBar() as bar:
+        return run(request, bar.count)
 
 
 def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | None, all_printed: bool) -> None:
@@ -217,16 +215,17 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
         save(tables.csv_text(result), files.csv)
     if files.markdown is not None:
         save(tables.markdown(result, all_printed=all_printed), files.markdown)
-    shots = gallery.shots() if gallery else []
+    pictures = gallery.pictures() if gallery else []
     if files.html is not None:
-        save(html(result, shots, box=box, all_printed=all_printed), files.html)
+        save(html(result, pictures, box=box, all_printed=all_printed), files.html)
     if files.sheet is not None:
         from superfine.benchmark.pictures import stacked_sheet
 
-        stacked_sheet(shots, box, files.sheet)
+        stacked_sheet(pictures, box, files.sheet)
 
 
 def _show(result: Result, all_printed: bool) -> None:
+    from rich import box
     from rich.console import Console
 
     from superfine.benchmark import tables
@@ -237,8 +236,10 @@ def _show(result: Result, all_printed: bool) -> None:
     shown = tables.grids(result, all_printed=all_printed)
     for grid in shown:
         console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
-        for part in tables.fitted(grid, console.width):
-            console.print(tables.rich_table(part))
+        for part in tables.split_to_width(grid, console.width):
+            table = tables.rich_table(part)
+            table.box = box.SIMPLE_HEAD if console.is_terminal else None
+            console.print(table)
     if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
         console.print(tables.LEGEND)
     for line in tables.notes(result):

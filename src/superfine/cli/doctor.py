@@ -1,4 +1,4 @@
-"""`superfine doctor`: what is in a weights file, and why it does or does not work."""
+"""`superfine doctor`: examines a weights file and says whether it works, and if not, why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superfine.cli.messages import one_line, size_of
-from superfine.errors import ModelError
 
 if TYPE_CHECKING:
     from superfine.weights.doctor import Report
@@ -16,26 +15,24 @@ if TYPE_CHECKING:
 
 def doctor(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name superfine models lists.")
+        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name of superfine models.")
     ],
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not the first ten.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not ten.")] = False,
 ) -> int:
-    """Say what is in a weights file, what of it fits CFSRCNN or ESRGCNN, and what does not.
+    """Examine a weights file: what is in it, what fits.
 
     - superfine doctor downloads/best_model.pth
 
-    Opens no file in a way that could run a stranger's code. A file that fits is tried on a small picture, with bicubic
-    beside it. Exit code 0 if it can be used, 1 if it cannot, 2 if it cannot be read. Needs superfine\\[torch].
+    Lists what fits CFSRCNN or ESRGCNN and what does not, and tries the network on a small picture, bicubic beside it.
+    No code in the file is run. Exit code 0 if it is fit for use, 1 if it is not (untrained weights are not), 2 if it
+    cannot be read.
     """
-    try:
-        from superfine.weights.doctor import examine
-    except ModuleNotFoundError as error:
-        raise ModelError(f"doctor needs {error.name}: pip install 'superfine[torch]'") from error
-    from superfine.weights import catalogue, verify
+    from superfine.weights import list_models, verify
     from superfine.weights.catalogue import FOLDER
+    from superfine.weights.doctor import examine
 
-    shipped = next((entry for entry in catalogue() if entry.name == model), None)
+    shipped = next((entry for entry in list_models() if entry.name == model), None)
     report = examine(FOLDER / shipped.weights if shipped else Path(model).expanduser())
     if json:
         print(_as_json(report))
@@ -47,11 +44,11 @@ def doctor(
         verify(find(model))
         if not json:
             print("  shipped      its SHA-256 and its graphs' are the catalogue's")
-    return 0 if report.healthy else 1
+    return 0 if report.healthy and not report.doubtful else 1
 
 
 def describe(report: Report, most: int | None = 10) -> list[str]:
-    """The report in lines, keys that do not fit cut to `most` of a kind."""
+    """Return the report in lines, of each kind of misfit at most `most` keys."""
     types = ", ".join(f"{count} {name}" for name, count in report.types.items())
     lines = [
         str(report.path),

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from superfine.upscaling.batch.journal import Journal
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import Target
-    from superfine.upscaling.upscaler import Enlarger
-
-DEFAULT_SCALE = 4
+    from superfine.upscaling.upscaler import Upscaler
 
 
 def upscale(
@@ -41,6 +39,7 @@ def upscale(
     skip_existing: options.SkipExisting = False,
     resume: options.Resume = False,
     max_pixels: options.MaxPixels = None,
+    device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
     tile: options.Tile = None,
@@ -63,55 +62,58 @@ def upscale(
     from superfine.images.files import DEFAULT_MAX_PIXELS
     from superfine.upscaling.batch.jobs import plan_batch
     from superfine.upscaling.batch.source import Settings
-    from superfine.upscaling.memory import parse_memory
-    from superfine.upscaling.upscaler import Enlarger
+    from superfine.upscaling.plan import DEFAULT_SCALE, make_target
+    from superfine.upscaling.upscaler import Upscaler
 
     hush_codecs()
-    wishes = options.wishes_of(
-        DEFAULT_SCALE, scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge,
-        megapixels=megapixels, size=box, print=paper,
+    sizes = options.sizes_named(
+        scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
+        size=box, print=paper,
     )  # fmt: skip
-    target = options.read_target(wishes, fit)
+    target = make_target(**sizes, fit=fit)
     wanted = None if format is None else "." + format.lower().lstrip(".")
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi))
-    limit = None if memory is None else parse_memory(memory)
     batch = plan_batch(inputs, out, suffix=suffix, format=wanted)
     for complaint in [*batch.complaints, *results_left_out(batch)]:
         complain(str(complaint))
     if not batch.jobs:
         return 2
-    enlarger = Enlarger(model, engine, precision, tile, alpha, tta=tta, back_projection=back_projection, memory=limit)
-    enlarger.upscaler(first_scale(enlarger, target))  # one that cannot be had is found out before anything is read
-    results = {
-        **wishes, "fit": fit, "model": model, "weights": enlarger.digest, "engine": engine, "precision": precision,
-        "alpha": alpha, "tta": tta, "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note,
+    upscaler = Upscaler(
+        model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
+        memory=memory, alpha=alpha,
+    )  # fmt: skip
+    upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
+    deciding = {
+        **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model, "weights": upscaler.digest,
+        "engine": engine, "precision": precision, "device": device, "alpha": alpha, "tta": tta,
+        "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note,
     }  # fmt: skip
-    told = {name: str(value) for name, value in results.items()}
+    requested = {name: str(value) for name, value in deciding.items()}
     if dry_run:
-        failed = estimate(batch, enlarger, target, settings)
+        failed = estimate(batch, upscaler, target, settings)
     else:
-        failed = run(batch, enlarger, target, settings, told, resume=resume)
+        failed = run(batch, upscaler, target, settings, requested, resume=resume)
     if failed == len(batch.jobs):
         return 2
     return 1 if failed or batch.complaints else 0
 
 
-def estimate(batch: Batch, enlarger: Enlarger, target: Target, settings: Settings) -> int:
+def estimate(batch: Batch, upscaler: Upscaler, target: Target, settings: Settings) -> int:
     """How many pictures would fail."""
     from superfine.cli.upscale_output import show_estimates
 
-    return show_estimates(batch.jobs, enlarger, target, settings)
+    return show_estimates(batch.jobs, upscaler, target, settings)
 
 
 def run(
-    batch: Batch, enlarger: Enlarger, target: Target, settings: Settings, told: dict[str, str], *, resume: bool
+    batch: Batch, upscaler: Upscaler, target: Target, settings: Settings, requested: dict[str, str], *, resume: bool
 ) -> int:
-    """How many pictures failed. told: everything that decides the results, for the journal."""
+    """How many pictures failed. requested: everything that decides the results, for the journal."""
     from superfine.cli.upscale_output import show_run
 
-    journal = open_journal(batch, told, resume=resume, restart=settings.overwrite or settings.skip_existing)
-    failed = show_run(batch.jobs, enlarger, target, settings, journal)
+    journal = open_journal(batch, requested, resume=resume, restart=settings.overwrite or settings.skip_existing)
+    failed = show_run(batch.jobs, upscaler, target, settings, journal)
     if journal is not None:  # a run that does not get here is to be resumed
         journal.finish()
     return failed
@@ -135,10 +137,10 @@ def results_left_out(batch: Batch) -> list[str]:
     return [f"taken for results of an earlier run and left out: {names}{more}; name a picture itself to have it done"]
 
 
-def first_scale(enlarger: Enlarger, target: Target) -> int:
+def first_scale(upscaler: Upscaler, target: Target) -> int:
     """A scale that will be needed, or one of those there are if that depends on the pictures."""
     whole = target.scale if target.scale is not None else Fraction(0)
-    return int(whole) if whole in enlarger.scales else enlarger.scales[0]
+    return int(whole) if whole in upscaler.scales else upscaler.scales[0]
 
 
 def open_journal(batch: Batch, settings: dict[str, str], *, resume: bool, restart: bool) -> Journal | None:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from superfine.upscaling.batch.run import Outcome
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import Plan, Target
-    from superfine.upscaling.upscaler import Enlarger
+    from superfine.upscaling.upscaler import Upscaler
 
 
 def show_run(
-    jobs: Sequence[Job], enlarger: Enlarger, target: Target, settings: Settings, journal: Journal | None
+    jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings, journal: Journal | None
 ) -> int:
     """Does the jobs and shows how far they are; how many failed."""
     from superfine.upscaling.batch.run import run_jobs
@@ -35,11 +35,11 @@ def show_run(
         def progress(number: int, share: float) -> None:
             bar.update(task, completed=number + share, description=_name(jobs[number]))
 
-        for outcome in run_jobs(jobs, enlarger, target, settings, journal, progress):
+        for outcome in run_jobs(jobs, upscaler, target, settings, journal, progress):
             outcomes.append(outcome)
             if outcome.error is not None:
                 complain(str(outcome.error))  # rich puts it above the bar
-    _sum_up(outcomes, perf_counter() - started, enlarger)
+    _sum_up(outcomes, perf_counter() - started, upscaler)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if failed and len(jobs) > 1:
         _show_failures(failed, len(jobs))
@@ -75,7 +75,7 @@ def _name(job: Job) -> str:
     return one_line(job.source.name if job.source is not None else "standard input")
 
 
-def _sum_up(outcomes: Sequence[Outcome], seconds: float, enlarger: Enlarger) -> None:
+def _sum_up(outcomes: Sequence[Outcome], seconds: float, upscaler: Upscaler) -> None:
     """One line: what was made, how fast, by what."""
     made = [outcome for outcome in outcomes if outcome.error is None and not outcome.skipped]
     skipped = sum(outcome.skipped for outcome in outcomes)
@@ -91,7 +91,7 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float, enlarger: Enlarger) -> 
         parts.append(f"{skipped} there already")
     if not parts:
         return
-    how = enlarger.describe(scale for outcome in made for scale in outcome.passes)
+    how = upscaler.describe(scale for outcome in made for scale in outcome.passes)
     line = f"{', '.join(parts)} in {time_of(seconds)} ({how})"
     agreements = [each for outcome in made for each in outcome.consistency]
     if agreements:
@@ -114,7 +114,7 @@ def _show_failures(failed: Sequence[Outcome], jobs: int) -> None:
     Console(stderr=True).print(table)
 
 
-def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, settings: Settings) -> int:
+def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
     """What the jobs would make and cost, in a table; how many would fail."""
     from rich.console import Console
     from rich.table import Table
@@ -126,7 +126,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     from superfine.upscaling.batch.source import load_frames, open_source
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
-    estimator = Estimator(enlarger)
+    estimator = Estimator(upscaler)
     table = Table(caption_justify="left")
     for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
         table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
@@ -134,7 +134,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
     for job in jobs:
         try:
             started = perf_counter()
-            source = open_source(job, enlarger, settings)
+            source = open_source(job, upscaler, settings)
             reading = perf_counter() - started
             suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
             estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, suffix, reading)
@@ -160,7 +160,7 @@ def show_estimates(jobs: Sequence[Job], enlarger: Enlarger, target: Target, sett
         passes = {scale for each in estimates for scale in each.plan.passes}
         table.caption = (
             f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
-            f"{time_of(starting + seconds)} ({enlarger.describe(passes)}); nothing was written"
+            f"{time_of(starting + seconds)} ({upscaler.describe(passes)}); nothing was written"
         )
         Console().print(table)
     return failed

@@ -1,6 +1,6 @@
-"""The demonstration: a real photograph, made small, made large again by both networks, and compared.
+"""Show what the networks do: shrink a photograph, enlarge it again by both of them, and compare.
 
-No PyTorch, no network connection, nothing but the base install.
+The base install is enough; nothing is fetched.
 """
 
 from superfine.demo.compare import PHOTOGRAPH, PHOTOGRAPH_BY, PHOTOGRAPH_CROP, PROTOCOL, Comparison, Contender, compare

@@ -1,4 +1,4 @@
-"""One photograph at one scale: the small picture, three ways to enlarge it, and what each is worth."""
+"""Shrink a photograph, enlarge it again by bicubic and both networks, and measure each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALLEST = 96
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to enlarge the small picture, measured under PROTOCOL."""
+    """A way to enlarge the small picture, its result, and its figures under PROTOCOL."""
 
     name: str
     pixels: NDArray[np.uint8]  # HWC RGB, the original's size
@@ -41,7 +41,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything one row of the sheet shows."""
+    """The results at one scale: one row of the sheet."""
 
     scale: int
     original: NDArray[np.uint8]  # HWC RGB, sides divisible by the scale
@@ -53,9 +53,9 @@ class Comparison:
 def compare(
     photograph: NDArray[np.uint8], scales: Sequence[int] = SCALES, models: Sequence[str] = MODELS
 ) -> Iterator[Comparison]:
-    """A Comparison per scale, as they are done.
+    """Compare scale by scale; each Comparison comes as soon as it is done.
 
-    photograph: HWC uint8 RGB, at least SMALLEST pixels a side; it is cut to what the scale divides.
+    photograph: HWC uint8 RGB, at least SMALLEST pixels a side; it is cut to a size that the scale divides.
     Raises ImageError for a smaller one, ModelError and EngineError as Upscaler does.
     """
     height, width = photograph.shape[:2]
@@ -69,10 +69,10 @@ def compare(
         contenders = [_measured("bicubic", enlarged, original, scale, perf_counter() - started)]
         engine = ""
         for model in models:
-            upscaler = Upscaler(model=model, scale=scale)
-            upscaler(lr)  # the first run compiles for this size
+            upscaler = Upscaler(model)
+            upscaler(lr, scale)  # the first run compiles for this size
             started = perf_counter()
-            enlarged = upscaler(lr)
+            enlarged = upscaler(lr, scale)
             contenders.append(_measured(model, enlarged, original, scale, perf_counter() - started))
             engine = f"{upscaler.engine.name}, {upscaler.engine.precision}"
         yield Comparison(scale, original, lr, tuple(contenders), engine)

@@ -1,4 +1,4 @@
-"""The comparison sheet: LR, bicubic, both networks and the original side by side, a row a scale."""
+"""Draw the comparison sheet: LR, bicubic, both networks and the original side by side, a row a scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from superfine.demo.compare import PROTOCOL, Comparison
 
 ZOOM = 3
-"""Every pixel of a crop is drawn as ZOOM x ZOOM: what differs between two ways should be seen, not guessed."""
+"""Each pixel of a crop is drawn as ZOOM x ZOOM pixels, so that differences are seen and not guessed."""
 
 CROP = (96, 120)
 """Height and width of the crop, pixels of the original; multiples of 2, 3 and 4, so LR pixels are whole too."""
@@ -25,7 +25,7 @@ Point = tuple[int, int]
 
 
 def draw_sheet(comparisons: Sequence[Comparison], about: str, corner: Point | None = None) -> Image.Image:
-    """One RGB picture with a row of zoomed crops a comparison, and the whole photograph above.
+    """Draw one RGB picture with a row of zoomed crops for each comparison, and the whole photograph above.
 
     comparisons: at least one, all of one photograph. about: a line on where it comes from.
     corner: (top, left) of the crop, multiples of 12; where the most detail is if None.
@@ -49,7 +49,7 @@ def draw_sheet(comparisons: Sequence[Comparison], about: str, corner: Point | No
 
 
 def most_detailed(picture: NDArray[np.uint8], size: Point) -> Point:
-    """(top, left) of the window of `size` with the strongest gradients, on a grid of 12 pixels (so of 2, 3 and 4).
+    """Find the window of `size` with the strongest gradients, (top, left), on a grid of 12 pixels (so of 2, 3 and 4).
 
     There the ways to enlarge a picture differ most.
     """
@@ -65,7 +65,7 @@ def most_detailed(picture: NDArray[np.uint8], size: Point) -> Point:
 
 
 def _cells(comparison: Comparison, corner: Point) -> list[tuple[str, str, NDArray[np.uint8]]]:
-    """(title, note, crop) from left to right; the LR crop covers the same place with fewer pixels."""
+    """List (title, note, crop) from left to right; the LR crop covers the same place with fewer pixels."""
     scale = comparison.scale
     small = (corner[0] // scale, corner[1] // scale)
     lr = _cut(comparison.lr, small, (CROP[0] // scale, CROP[1] // scale))
@@ -89,7 +89,7 @@ def _cut(picture: NDArray[np.uint8], corner: Point, size: Point) -> NDArray[np.u
 def _header(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, comparisons: Sequence[Comparison], about: str, corner: Point
 ) -> None:
-    """The whole photograph with the crop marked, and how to read what is below."""
+    """Draw the whole photograph with the crop marked, and explain how to read the rows below."""
     whole = Image.fromarray(comparisons[0].original)
     tall = HEADER - 40
     ratio = tall / whole.height

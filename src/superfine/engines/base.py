@@ -29,6 +29,8 @@ class Engine(Protocol):
     window: int
     pixel_bytes: int
     """Working memory a window takes for each of its LR pixels, about."""
+    grid: int
+    """Windows begin at multiples of so many LR pixels; `halo` is a multiple of it."""
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32, RGB 0..1, (1, 3, h, w) → (1, 3, h·scale, w·scale), about 0..1, not clamped."""

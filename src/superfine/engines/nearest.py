@@ -13,6 +13,7 @@ class NearestEngine:
     precision = "fp32"
     device = "cpu"
     halo = 0
+    grid = 1
     window = 1024 * 1024
 
     def __init__(self, scale: int) -> None:

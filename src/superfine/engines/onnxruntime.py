@@ -35,6 +35,7 @@ class ONNXRuntimeEngine:
 
     name = "onnxruntime"
     device = "cpu"
+    grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         if scale not in model.graphs:

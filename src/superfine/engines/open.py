@@ -13,28 +13,28 @@ from superfine.errors import EngineError, ModelError
 if TYPE_CHECKING:
     from superfine.weights import Model
 
-ENGINES = ("auto", "openvino", "onnxruntime", "pytorch", "nearest")
+ENGINES = ("auto", "native", "openvino", "onnxruntime", "pytorch", "nearest")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
+"""Kinds of device; gpu and cuda may name one of several, as gpu:1. gpu is whichever kind of GPU is there."""
 
 
-def open_engine(model: Model | None, scale: int, engine: str = "auto", precision: str = "auto") -> Engine:
-    """The engine that runs `model` at `scale`.
+def open_engine(
+    model: Model | None, scale: int, engine: str = "auto", precision: str = "auto", device: str = "auto"
+) -> Engine:
+    """Open the engine that runs `model` at `scale`.
 
-    engine: "auto" (a GPU if PyTorch is installed and computes on one, otherwise OpenVINO), "openvino",
-    "onnxruntime" (CPUs, fp32), "pytorch" (its best device; "pytorch:cpu", "pytorch:cuda" or
-    "pytorch:mps" name one), or "nearest" (repeats pixels, needs no model).
-    precision: "auto" (bfloat16 where the hardware computes in it, otherwise float32), "fp32", "bf16",
-    "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
+    engine: "auto" (PyTorch where it computes on a GPU, otherwise OpenVINO), "native" (fp32), "openvino",
+    "onnxruntime" (fp32), "pytorch", or "nearest" (repeats pixels, needs no model). All but PyTorch compute on the CPU.
+    precision: "auto" (16 bits where the hardware computes in them, otherwise float32), "fp32", "bf16", "fp16", or
+    "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
+    device: "auto" (the engine's best), or one of DEVICES.
 
-    Raises EngineError if the engine is not installed or cannot do the precision, ModelError if the
-    model lacks the scale.
+    Raises EngineError if the engine is not installed or cannot do the precision or the device, ModelError if the model
+    lacks the scale.
     """
-    kind, _, device = engine.partition(":")
-    if kind not in ENGINES or (device and kind != "pytorch"):
-        raise EngineError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
-    if precision not in PRECISIONS:
-        raise EngineError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if kind == "nearest":
+    check_request(engine, precision, device)
+    if engine == "nearest":
         from superfine.engines.nearest import NearestEngine
 
         return NearestEngine(scale)
@@ -43,21 +43,39 @@ def open_engine(model: Model | None, scale: int, engine: str = "auto", precision
     if scale not in model.scales:
         have = ", ".join(f"x{each}" for each in model.scales)
         raise ModelError(f"model {model.name!r} has no x{scale}: choose one of {have}")
-    if kind == "pytorch" or (kind == "auto" and _pytorch_sees_a_gpu()):
+    on_gpu = device not in ("auto", "cpu") or (device == "auto" and _pytorch_sees_a_gpu())
+    if engine == "pytorch" or (engine == "auto" and on_gpu):
         from superfine.engines.pytorch import PyTorchEngine
 
-        return PyTorchEngine(model, scale, precision, device or "auto")
-    if kind == "onnxruntime":
+        return PyTorchEngine(model, scale, precision, device)
+    if engine == "onnxruntime":
         from superfine.engines.onnxruntime import ONNXRuntimeEngine
 
         return ONNXRuntimeEngine(model, scale, precision)
+    if engine == "native":
+        from superfine.engines.native import NativeEngine
+
+        return NativeEngine(model, scale, precision)
     from superfine.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, scale, precision)
 
 
+def check_request(engine: str, precision: str, device: str) -> None:
+    """Raise EngineError for a name that is no engine, precision or device, and for a GPU an engine cannot use."""
+    if engine not in ENGINES:
+        raise EngineError(f"unknown engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise EngineError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    kind, colon, number = device.partition(":")
+    if kind not in DEVICES or (colon and not (kind in ("gpu", "cuda") and number.isdecimal())):
+        raise EngineError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}, or gpu:1 for the second GPU")
+    if engine not in ("auto", "pytorch") and kind not in ("auto", "cpu"):
+        raise EngineError(f"engine {engine!r} computes on the CPU, not on {device}: choose auto or pytorch")
+
+
 def _pytorch_sees_a_gpu() -> bool:
-    """Whether a GPU is there for PyTorch; importing torch takes seconds, so the driver is asked first."""
+    """Look for a GPU that PyTorch computes on; importing torch takes seconds, so the driver is asked first."""
     if find_spec("torch") is None or not _driver_sees_a_gpu():
         return False
     import torch
@@ -66,7 +84,7 @@ def _pytorch_sees_a_gpu() -> bool:
 
 
 def _has_kernels(torch: Any) -> bool:
-    """Whether this build of PyTorch computes on the GPU at hand: an old one is seen, and then fails or crawls."""
+    """Check that this build of PyTorch computes on the GPU at hand: an old one is seen, and then fails or crawls."""
     built = [each.removeprefix("sm_") for each in torch.cuda.get_arch_list() if each.startswith("sm_")]
     if not built:  # AMD's builds name other architectures, and run on what they see
         return True

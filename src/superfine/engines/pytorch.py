@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.weights import network_file
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class PyTorchEngine:
     """
 
     name = "pytorch"
+    grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
         self._set_up(network_file.load(model.weights), scale, precision, device)
@@ -100,7 +101,10 @@ class PyTorchEngine:
 
 
 def choose_device(device: str) -> str:
-    """ "auto" → the first of cuda, mps, cpu that is there. Raises EngineError for one that is not."""
+    """Take the first of cuda, mps, cpu that is there for "auto", the first two for "gpu".
+
+    Raises EngineError for a device that is not there.
+    """
     there = [
         kind
         for kind, available in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available))
@@ -108,9 +112,14 @@ def choose_device(device: str) -> str:
     ] + ["cpu"]
     if device == "auto":
         return there[0]
-    if device.partition(":")[0] not in there:
+    kind, colon, number = device.partition(":")
+    if kind == "gpu" and there[0] != "cpu":
+        kind = there[0]
+    if kind not in there:
         raise EngineError(f"PyTorch sees no device {device!r} here: choose one of {', '.join(there)}")
-    return device
+    if colon and int(number) >= (torch.cuda.device_count() if kind == "cuda" else 1):
+        raise EngineError(f"PyTorch sees no device {device!r} here: numbers begin at 0")
+    return kind + colon + number if kind == "cuda" else kind
 
 
 def choose_precision(precision: str, device: str) -> str:

@@ -1,4 +1,4 @@
-"""Networks → files an engine without PyTorch reads: one safetensors file, and graphs that point into it."""
+"""Export networks to files that need no PyTorch: one safetensors file, and ONNX graphs that point into it."""
 
 from superfine.export.files import Exported, export
 

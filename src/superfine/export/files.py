@@ -1,4 +1,4 @@
-"""Any checkpoint → NAME.safetensors and its graphs in a folder, checked before they get their names."""
+"""Write any checkpoint as NAME.safetensors and its graphs, checked before they get their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from superfine.weights.header import read_header
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """The files of an export, and how exact its graphs are."""
 
     weights: Path
     graphs: dict[int, Path]
@@ -54,14 +54,14 @@ def export(
         raise ModelError(f"{source} has no x{lacking[0]}: choose from {have}")
     weights = folder / f"{name or source.stem}.safetensors"
     targets = [weights, *(graph_path(weights, scale) for scale in chosen)]
-    if not overwrite and (standing := [target for target in targets if target.exists()]):
-        raise CheckpointError(f"{standing[0]} is there already: choose another folder, or overwrite it (--overwrite)")
+    if not overwrite and (existing := [target for target in targets if target.exists()]):
+        raise CheckpointError(f"{existing[0]} is there already: choose another folder, or overwrite it (--overwrite)")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as desk:
-            differences = _write(network, Path(desk) / weights.name, chosen, dtype, metadata)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as work:
+            differences = _write(network, Path(work) / weights.name, chosen, dtype, metadata)
             for target in targets:
-                (Path(desk) / target.name).replace(target)
+                (Path(work) / target.name).replace(target)
     except OSError as error:
         raise CheckpointError(f"cannot write into {folder}: {error.strerror or error}") from error
     return Exported(weights, {scale: graph_path(weights, scale) for scale in chosen}, differences)
@@ -70,7 +70,7 @@ def export(
 def _write(
     network: Network, weights: Path, scales: Sequence[int], dtype: torch.dtype, metadata: Mapping[str, str] | None
 ) -> dict[int, dict[str, float]]:
-    """Write weights and graphs; how far each engine is from the network as it was written."""
+    """Write weights and graphs; return how far each engine is from the network as it was written."""
     network_file.save(network, weights, dtype=dtype, metadata=metadata)
     rounded, header = network_file.load(weights), read_header(weights)
     differences = {}

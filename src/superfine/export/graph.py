@@ -1,4 +1,4 @@
-"""A network at one scale → an ONNX graph without numbers: its weights stay in the safetensors file beside it."""
+"""Make the ONNX graph of a network at one scale; its weights stay in the safetensors file beside it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OPSET = 20
 
 
 def make_graph(network: Network, scale: int, weights_file: str, header: Header) -> ModelProto:
-    """The graph of `network` at `scale`: "lr" (n, 3, h, w) float32 0..1 → "sr" (n, 3, h·scale, w·scale), any n, h, w.
+    """Make the graph of `network` at `scale`: "lr" (n, 3, h, w) float32 0..1 → "sr" (n, 3, h·scale, w·scale).
 
-    Each weight is ONNX external data at its byte offset in `weights_file` (a name, looked up beside the graph), whose
-    `header` names our keys; a Cast widens it to float32. The graph names the header's layout, because it would read
-    nonsense from a file laid out differently.
+    It takes any n, h and w. Each weight is ONNX external data at its byte offset in `weights_file` (a name, looked up
+    beside the graph), whose `header` names our keys; a Cast widens it to float32. The graph names the header's layout,
+    because it would read nonsense from a file laid out differently.
     """
     keys = _used_keys(network, scale)
     model = ModelProto()
@@ -49,7 +49,7 @@ def make_graph(network: Network, scale: int, weights_file: str, header: Header) 
 
 
 class _AtScale(nn.Module):
-    """The network at one scale, its weights given as inputs: so the exporter cannot fold them into constants."""
+    """A network at one scale whose weights are inputs, so that the exporter cannot fold them into constants."""
 
     def __init__(self, network: Network, scale: int, keys: list[str]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class _AtScale(nn.Module):
 
 @lru_cache(maxsize=16)
 def _traced(config: NetworkConfig, scale: int) -> ModelProto:
-    """What every network of this configuration computes, its weights inputs. Kept, as tracing takes seconds."""
+    """Trace what networks of this configuration compute, weights as inputs. It is kept, as tracing takes seconds."""
     network = build(config)
     state, keys = network.state_dict(), _used_keys(network, scale)
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
@@ -86,7 +86,7 @@ def _traced(config: NetworkConfig, scale: int) -> ModelProto:
 
 
 def _used_keys(network: Network, scale: int) -> list[str]:
-    """Every weight but those of the other scales' upsamplers, in the order of the state."""
+    """List every weight but those of the other scales' upsamplers, in the order of the state."""
     others = tuple(f"upsampler.branches.x{s}." for s in network.config.scales if s != scale)
     return [key for key in network.state_dict() if not key.startswith(others)]
 
@@ -96,7 +96,7 @@ def _input_name(key: str) -> str:
 
 
 def _stored(key: str, stored: StoredTensor, weights_file: str) -> TensorProto:
-    """An initializer that lies in another file."""
+    """Make an initializer that lies in another file."""
     tensor = TensorProto(
         name=key, data_type=_TYPES[stored.dtype], dims=stored.shape, data_location=TensorProto.EXTERNAL
     )
@@ -106,7 +106,7 @@ def _stored(key: str, stored: StoredTensor, weights_file: str) -> TensorProto:
 
 
 def _strip(model: ModelProto) -> None:
-    """Drop what the exporter notes down for debugging: source lines, module names, shapes of every step."""
+    """Drop the exporter's notes for debugging: source lines, module names, shapes of every step."""
     graph = model.graph
     del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:], model.functions[:]
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -116,7 +116,7 @@ def _strip(model: ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on packages it would like to see installed."""
+    """Silence the exporter's remarks about packages that are not installed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Is an exported graph the network it came from? Both engines that read it are asked."""
+"""Check that an exported graph is the network it came from, in both engines that read it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TOLERANCE = 1e-4
 """Largest difference allowed on values of 0..1, in float32: above rounding, and a fortieth of one level of 255."""
 
 SHAPES = ((1, 3, 24, 24), (2, 3, 17, 31))
-"""Inputs tried: square, and two odd oblongs, so that a height, width or batch fixed by mistake is found out."""
+"""Shapes of the inputs tried: a square and two odd oblongs show a height, width or batch fixed by mistake."""
 
 
 def check_parity(network: Network, graph: Path, scale: int) -> dict[str, float]:
-    """Largest absolute difference between `network` and the graph file, for each engine that is installed.
+    """Measure the largest absolute difference between `network` and the graph file in each engine installed.
 
-    Raises EngineError if one cannot read the graph, or differs by more than TOLERANCE.
+    Raises EngineError if an engine cannot read the graph, or differs by more than TOLERANCE.
     """
     engines = {"openvino": _run_openvino}
     if find_spec("onnxruntime") is not None:
@@ -31,14 +31,14 @@ def check_parity(network: Network, graph: Path, scale: int) -> dict[str, float]:
     random = np.random.default_rng(0)
     inputs = [random.random(shape, dtype=np.float32) for shape in SHAPES]
     with torch.inference_mode():
-        wanted = [network(torch.from_numpy(lr), scale).numpy() for lr in inputs]
+        expected = [network(torch.from_numpy(lr), scale).numpy() for lr in inputs]
     differences = {}
     for name, run in engines.items():
         try:
             found = run(graph, inputs)
-        except Exception as error:  # either engine raises kinds of its own, all of them meaning the same here
+        except Exception as error:  # either engine raises kinds of its own, which all mean the same here
             raise EngineError(f"{name} cannot run {graph}: {str(error).strip().splitlines()[0]}") from error
-        differences[name] = max(_difference(a, b) for a, b in zip(found, wanted, strict=True))
+        differences[name] = max(_difference(a, b) for a, b in zip(found, expected, strict=True))
         if not differences[name] <= TOLERANCE:
             raise EngineError(
                 f"{graph} is not the network it came from: {name} differs by {differences[name]:.2g} at x{scale}, "
@@ -60,7 +60,7 @@ def _run_onnxruntime(graph: Path, inputs: list[NDArray[np.float32]]) -> list[NDA
     return [session.run(["sr"], {"lr": lr})[0] for lr in inputs]
 
 
-def _difference(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    if found.shape != wanted.shape:
+def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if found.shape != expected.shape:
         return float("inf")
-    return float(np.abs(found - wanted).max())
+    return float(np.abs(found - expected).max())

@@ -21,8 +21,9 @@ from PIL import Image, UnidentifiedImageError
 
 from superfine.errors import ImageError
 from superfine.images.bands import BandedImage
-from superfine.images.formats import encode, heif_jxl, pillow_16bit
-from superfine.images.picture import Picture, assemble, from_pil, keyed_alpha, to_pil
+from superfine.images.formats import encode, heif_jxl, pillow_16bit, tiff_read
+from superfine.images.formats.tiff import is_tiff
+from superfine.images.picture import Picture, assemble, check_size, from_pil, keyed_alpha, to_pil
 
 __all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_pil", "write"]
 
@@ -162,13 +163,12 @@ def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.
     except UnidentifiedImageError:
         if heif_jxl.kind_of(start_of(source)) is not None:
             return heif_jxl.read_with_extra(content(source), max_pixels)
+        picture = tiff_read.read_page(source, max_pixels) if is_tiff(start_of(source)) else None
+        if picture is not None:
+            return picture
         raise ImageError(
             f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
         ) from None
-    if pillow_16bit.is_misread(image):
-        data = content(source)  # before the close, which takes a stream along
-        image.close()
-        return heif_jxl.read_with_extra(data, max_pixels)
     return image
 
 
@@ -186,7 +186,7 @@ def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = before
     try:
-        heif_jxl.check_size(*image.size, max_pixels)
+        check_size(*image.size, max_pixels)
         _check_plausible(image, source)
     except ImageError:
         image.close()
@@ -211,6 +211,10 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
     """Load the Picture of an opened image that stands at `frame`; 16-bit pictures need the source opened again."""
+    if image.format == "TIFF":
+        picture = tiff_read.read_page(source, max_pixels, frame, image)
+        if picture is not None:
+            return picture
     if not pillow_16bit.is_16bit(image):
         return from_pil(image)
     with open_header(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:

@@ -87,6 +87,15 @@ def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: byte
     )
 
 
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageError for a picture over the limit."""
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width:,} x {height:,} = {width * height:,} pixels is over the limit of {max_pixels:,}; "
+            "raise it with --max-pixels"
+        )
+
+
 def to_pil(picture: Picture) -> Image.Image:
     """Convert to a PIL image of mode L, LA, RGB or RGBA; 16-bit gray without alpha gives I;16, float gray F.
 
@@ -136,7 +145,7 @@ def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, 
     elif mode in ("La", "RGBa"):
         plain = image.convert("LA" if mode == "La" else "RGBA")
     elif mode in ("CMYK", "LAB"):
-        plain, icc = _to_srgb(image, icc), None
+        plain, icc = cmyk_to_srgb(image, icc), None
     else:
         plain = image.convert("RGB")
     plain.info = {}  # a palette's transparency is in the alpha channel now
@@ -159,7 +168,7 @@ def _from_palette(image: Image.Image, gray_allowed: bool) -> Image.Image:
     return rgb.getchannel("R") if gray else rgb
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Convert CMYK or LAB to sRGB by the profile; CMYK without a usable profile by Pillow's plain formula."""
     srgb = ImageCms.createProfile("sRGB")
     try:

@@ -96,10 +96,10 @@ def describe(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MA
     with files.image_errors(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
-            picture, format, frames = opened, kind_of(Path(path).read_bytes()[:32]), 1
+            picture, format, frames = opened, str(kind_of(files.start_of(source)) or "TIFF"), 1
         else:
             with opened as image:
-                format, frames = image.format, int(getattr(image, "n_frames", 1))
+                format, frames = str(image.format), int(getattr(image, "n_frames", 1))
                 picture = files.load(image, source, name, max_pixels)
     exif = _exif(picture)
     facts = {

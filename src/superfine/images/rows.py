@@ -130,7 +130,7 @@ def _band_source(source: Path, max_pixels: int, min_pixels: int) -> BandSource |
                 return None
             return png_rows.band_source(source) if is_png else tiff_rows.band_source(source, image)
     except UnidentifiedImageError:
-        return None  # reading it whole gives the message
+        return None if is_png else tiff_rows.band_source(source, None)
 
 
 def _scan(band_source: BandSource) -> bool | None:

@@ -1,1 +1,1 @@
-"""Measuring: metrics, the protocols that say how to apply them, and the benchmark that applies them to data sets."""
+"""Compare pictures: metrics, and the protocols that say how to apply them."""

@@ -1,4 +1,4 @@
-"""FSIM, the feature similarity index (Zhang et al., IEEE TIP 20, 2011), on luma.
+"""Compute FSIM, the feature similarity index (Zhang et al., IEEE TIP 20, 2011), of two planes.
 
 Two maps are compared: phase congruency, which marks edges and lines whatever their contrast
 (Kovesi's log-Gabor form), and the gradient's magnitude (Scharr); the result is weighted by phase
@@ -26,7 +26,7 @@ _LONG_SIDE = 256  # the paper's viewing distance: pictures are averaged down to 
 
 
 def _frequencies(size: int) -> NDArray[np.float64]:
-    """Frequencies of one axis in cycles a pixel, zero first, in Kovesi's convention for odd sizes."""
+    """List the frequencies of one axis in cycles a pixel, zero first, in Kovesi's convention for odd sizes."""
     half = size // 2
     steps = np.arange(-half, size - half) / (size - 1 if size % 2 else size)
     return np.asarray(np.fft.ifftshift(steps))
@@ -34,9 +34,9 @@ def _frequencies(size: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4)
 def _filters(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Log-Gabor filters, (ORIENTATIONS, SCALES, height, width) over frequencies, and what noise makes of them.
+    """Make the log-Gabor filters, (ORIENTATIONS, SCALES, height, width) over frequencies, and their noise gains.
 
-    The second is, for each orientation, the expected squared energy of noise over its power.
+    The gain of an orientation is the expected squared energy of noise over its power.
     """
     fy, fx = np.meshgrid(_frequencies(height), _frequencies(width), indexing="ij")
     radius, theta = np.hypot(fx, fy), np.arctan2(-fy, fx)
@@ -62,9 +62,9 @@ def _filters(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.f
 
 
 def phase_congruency(plane: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Phase congruency of a plane `(height, width)` on 0..255: 0 where flat, up to 1 on edges and lines.
+    """Compute the phase congruency of a plane `(height, width)` on 0..255: 0 where flat, up to 1 on edges and lines.
 
-    In single precision, which moves the index by less than 1e-6.
+    It runs in single precision, which moves the index by less than 1e-6.
     """
     filters, noise_gain = _filters(*plane.shape)
     spectrum = np.fft.fft2(plane.astype(np.float32))
@@ -93,7 +93,7 @@ def phase_congruency(plane: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _median(values: NDArray[np.float32]) -> float:
-    """What np.median gives, in a tenth of its time: it also looks for values that are no numbers."""
+    """Compute np.median in a tenth of its time: that also looks for values that are no numbers."""
     middle = values.size // 2
     ordered = np.partition(values.ravel(), middle)
     upper = float(ordered[middle])
@@ -101,7 +101,7 @@ def _median(values: NDArray[np.float32]) -> float:
 
 
 def gradient(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Magnitude of the Scharr gradient of a plane, black outside its border; same shape."""
+    """Compute the magnitude of the Scharr gradient of a plane, black outside its border; same shape."""
     padded = np.pad(plane, 1)
     smooth_y = 3.0 * padded[:-2] + 10.0 * padded[1:-1] + 3.0 * padded[2:]
     smooth_x = 3.0 * padded[:, :-2] + 10.0 * padded[:, 1:-1] + 3.0 * padded[:, 2:]
@@ -117,7 +117,7 @@ def _average_down(plane: NDArray[np.float64], factor: int) -> NDArray[np.float64
 
 
 def fsim(a: ArrayLike, b: ArrayLike) -> float:
-    """Feature similarity of two planes.
+    """Compute the feature similarity of two planes.
 
     Args:
         a, b: `(height, width)` of one shape, values on 0..255.

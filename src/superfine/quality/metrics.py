@@ -1,6 +1,6 @@
-"""PSNR and SSIM on planes of numbers, nothing else: no files, no colour, no borders.
+"""Compute PSNR, SSIM and MS-SSIM of planes of numbers.
 
-What is measured (which channel, which rounding, which border) is a protocol's business; see `protocols`.
+Which channel is measured, how it is rounded and which border is cut, a protocol says; see `protocols`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def psnr(a: ArrayLike, b: ArrayLike) -> float:
-    """Peak signal-to-noise ratio, `10 log10(255² / MSE)`.
+    """Compute the peak signal-to-noise ratio, `10 log10(255² / MSE)`.
 
     Args:
         a, b: arrays of one shape, any number of axes, values on 0..255.
@@ -43,7 +43,7 @@ def psnr(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def gaussian(taps: int, sigma: float) -> NDArray[np.float64]:
-    """A normalised Gaussian of `taps` values (odd) with standard deviation `sigma`, in pixels."""
+    """Make a normalised Gaussian of `taps` values (odd) with standard deviation `sigma`, in pixels."""
     offsets = np.arange(taps) - taps // 2
     kernel = np.exp(-(offsets**2) / (2.0 * sigma * sigma))
     return np.asarray(kernel / kernel.sum())
@@ -76,7 +76,7 @@ def filter_valid(plane: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDA
 
 
 def ssim_parts(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The luminance map and the contrast-structure map whose product is the SSIM map.
+    """Compute the luminance map and the contrast-structure map, whose product is the SSIM map.
 
     Args:
         a, b: `(height, width)` float64 on 0..255, both sides at least 11.
@@ -95,7 +95,9 @@ def ssim_parts(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[
 
 
 def ssim(a: ArrayLike, b: ArrayLike) -> float:
-    """Structural similarity (Wang et al., 2004): 11x11 Gaussian window of sigma 1.5, valid region, mean of the map.
+    """Compute the structural similarity (Wang et al., 2004).
+
+    The window is a Gaussian of 11x11 and sigma 1.5; the result is the mean of the map over its valid region.
 
     Args:
         a, b: `(height, width)` of one shape, values on 0..255, both sides at least 11 pixels.
@@ -118,13 +120,13 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def _halve(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of 2x2 blocks; an odd last row or column is averaged with its mirror, as the authors' filter does."""
+    """Average 2x2 blocks; an odd last row or column is averaged with its mirror, as the authors' filter does."""
     even = np.pad(plane, ((0, plane.shape[0] % 2), (0, plane.shape[1] % 2)), mode="edge")
     return np.asarray((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4.0)
 
 
 def ms_ssim(a: ArrayLike, b: ArrayLike) -> float:
-    """Multi-scale structural similarity: contrast and structure at five scales, luminance at the coarsest.
+    """Compute multi-scale structural similarity: contrast and structure at five scales, luminance at the coarsest.
 
     Args:
         a, b: `(height, width)` of one shape, values on 0..255, both sides at least 161 pixels.

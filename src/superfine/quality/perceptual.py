@@ -1,7 +1,7 @@
-"""LPIPS and DISTS: distances between the features a network trained on photographs sees in two pictures.
+"""Compute LPIPS and DISTS: distances between the features that a network trained on photographs sees in two pictures.
 
-By torchmetrics, an optional extra: `superfine[perceptual]`. Both look through a network of torchvision (AlexNet for
-LPIPS, VGG16 for DISTS), whose weights are fetched on first use and kept where PyTorch keeps such files.
+Both come from torchmetrics, an optional extra: `superfine[perceptual]`. Both look through a network of torchvision
+(AlexNet for LPIPS, VGG16 for DISTS), whose weights are fetched on first use and kept where PyTorch keeps such files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _NEEDS = ("torch", "torchmetrics", "torchvision")
 
 @lru_cache(maxsize=len(DISTANCES))
 def open_distance(name: str) -> Distance:
-    """The distance called `name`, its network loaded once and kept. It computes on the CPU: no figure depends on a GPU.
+    """Open the distance called `name`; its network is loaded once and kept.
+
+    It computes on the CPU, so that no figure depends on a GPU.
 
     Args:
         name: one of DISTANCES.
@@ -43,8 +45,8 @@ def open_distance(name: str) -> Distance:
     """
     if missing := [package for package in _NEEDS if find_spec(package) is None]:
         raise DataError(f"{name} needs {missing[0]}, which is not installed: {install_command('perceptual')}")
-    modules = _imported(name)
-    weights = _fetched(name, getattr(modules["torchvision.models"], _BACKBONES[name]).DEFAULT.url)
+    modules = _import_packages(name)
+    weights = _fetch_weights(name, getattr(modules["torchvision.models"], _BACKBONES[name]).DEFAULT.url)
     try:
         if name == "lpips":
             network = (
@@ -67,8 +69,8 @@ class _Network:
 
     def __call__(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         if a.shape != b.shape or a.ndim != 3 or len(a) != 3 or min(a.shape[1:]) < SMALLEST:
-            wanted = f"two pictures (3, H, W) of one shape, at least {SMALLEST}x{SMALLEST} pixels"
-            raise ValueError(f"{self.name} needs {wanted}, not {a.shape} and {b.shape}")
+            needed = f"two pictures (3, H, W) of one shape, at least {SMALLEST}x{SMALLEST} pixels"
+            raise ValueError(f"{self.name} needs {needed}, not {a.shape} and {b.shape}")
         import torch
 
         left, right = (torch.from_numpy((each / 255.0).astype(np.float32))[None] for each in (a, b))
@@ -77,12 +79,12 @@ class _Network:
         return float(found)
 
 
-def _imported(name: str) -> dict[str, Any]:
-    wanted = ("torchvision.models", "torchmetrics.image.lpip", "torchmetrics.functional.image.dists")
+def _import_packages(name: str) -> dict[str, Any]:
+    names = ("torchvision.models", "torchmetrics.image.lpip", "torchmetrics.functional.image.dists")
     try:
         with warnings.catch_warnings():  # torchvision's, about image files that it is not asked to read
             warnings.simplefilter("ignore")
-            return {each: importlib.import_module(each) for each in wanted}
+            return {each: importlib.import_module(each) for each in names}
     except Exception as error:  # a torchvision that was built for another PyTorch fails in many ways
         import torch
 
@@ -92,8 +94,8 @@ def _imported(name: str) -> dict[str, Any]:
         ) from error
 
 
-def _fetched(name: str, url: str) -> Path:
-    """Where the weights at `url` lie on this machine: PyTorch's own folder, fetched into it if they are not there."""
+def _fetch_weights(name: str, url: str) -> Path:
+    """Find the weights at `url` in PyTorch's own folder on this machine; fetch them if they are not there."""
     import torch
 
     target = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""What exactly a published figure means: rounding, colour and border, each protocol defined here and nowhere else.
+"""Define what exactly a published figure means: the rounding, colour and border of every protocol.
 
 The same weights give 37.65 dB or 37.80 dB on Set5 x2 depending on these choices, so no figure is
 printed without the name of its protocol.
@@ -25,7 +25,7 @@ from superfine.quality.perceptual import DISTANCES, open_distance
 
 @dataclass(frozen=True)
 class Protocol:
-    """How two pictures become two planes to compare."""
+    """The rules that turn two pictures into planes to compare."""
 
     name: str
     rounding: Literal["truncate", "round"]  # of the super-resolved picture, clamped, to uint8
@@ -36,45 +36,16 @@ class Protocol:
     note: str
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    "paper": Protocol(
-        name="paper",
-        rounding="truncate",
-        colour="y",
-        y_rounding="uint8",
-        gray="as-rgb",
-        crop=1,
-        note="as the CFSRCNN and ESRGCNN papers measured",
+_ALL = (
+    Protocol("paper", "truncate", "y", "uint8", "as-rgb", 1, "as the CFSRCNN and ESRGCNN papers measured"),
+    Protocol("standard", "round", "y", "float", "as-rgb", 1, "as most of the field reports"),
+    Protocol(
+        "matlab", "round", "y", "uint8", "as-gray", 1,
+        "as MATLAB's rgb2ycbcr of 8-bit pictures gives it; the SelfExSR figures, bicubic Set5 x2 33.64",
     ),
-    "standard": Protocol(
-        name="standard",
-        rounding="round",
-        colour="y",
-        y_rounding="float",
-        gray="as-rgb",
-        crop=1,
-        note="as most of the field reports",
-    ),
-    "matlab": Protocol(
-        name="matlab",
-        rounding="round",
-        colour="y",
-        y_rounding="uint8",
-        gray="as-gray",
-        crop=1,
-        note="as MATLAB's rgb2ycbcr of 8-bit pictures gives it; the SelfExSR figures, bicubic Set5 x2 33.64",
-    ),
-    "rgb": Protocol(
-        name="rgb",
-        rounding="round",
-        colour="rgb",
-        y_rounding="float",
-        gray="as-rgb",
-        crop=1,
-        note="all three channels, as in perceptual and real-world work",
-    ),
-}
-
+    Protocol("rgb", "round", "rgb", "float", "as-rgb", 1, "all three channels, as in perceptual and real-world work"),
+)  # fmt: skip
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
 
 PlaneMetric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
@@ -84,21 +55,21 @@ METRICS: dict[str, PlaneMetric] = {
     "ms-ssim": metrics.ms_ssim,
     "fsim": fsim,
 }
-"""name → what compares two planes on 0..255; higher is better for all"""
+"""name → the function that compares two planes on 0..255; higher is better for all"""
 
 LOWER_IS_BETTER = frozenset(DISTANCES)
-"""Metrics that measure how far two pictures lie apart, and not how alike they are."""
+"""Metrics of how different two pictures are, and not of how alike."""
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of that name; raises DataError naming the ones there are."""
+    """Look up a protocol by name; raise DataError, which lists the known ones, if there is none."""
     if name not in PROTOCOLS:
         raise DataError(f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def quantise(sr: NDArray[np.floating] | NDArray[np.uint8], protocol: Protocol) -> NDArray[np.uint8]:
-    """The super-resolved picture as the protocol would have saved it.
+    """Round a super-resolved picture to 8 bits as the protocol would have saved it.
 
     Args:
         sr: any shape; uint8 passes as it is; floats are on 0..1, unclamped.
@@ -114,7 +85,7 @@ def quantise(sr: NDArray[np.floating] | NDArray[np.uint8], protocol: Protocol) -
 
 
 def planes(picture: NDArray[np.uint8], scale: int, protocol: Protocol) -> list[NDArray[np.float64]]:
-    """The planes the protocol compares, on 0..255, border already cut.
+    """Make the planes that the protocol compares, on 0..255, border already cut.
 
     Args:
         picture: HW, HWC with C = 1 (gray) or 3 (RGB), uint8.
@@ -145,10 +116,10 @@ def planes(picture: NDArray[np.uint8], scale: int, protocol: Protocol) -> list[N
     return [np.rint(luma) if protocol.y_rounding == "uint8" else luma]
 
 
-def compared(
+def planes_to_compare(
     sr: NDArray[np.floating] | NDArray[np.uint8], hr: NDArray[np.uint8], scale: int, protocol: Protocol
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """The planes of both pictures, ready for any metric: (super-resolved, original). Raises DataError as `measure`."""
+    """Make the planes of both pictures: (super-resolved, original). Raises DataError as `measure` does."""
     small, large = quantise(sr, protocol), hr
     if small.shape[:2] != large.shape[:2]:
         raise DataError(
@@ -169,7 +140,7 @@ def measure(
     protocol: str | Protocol,
     names: Sequence[str] = ("psnr", "ssim"),
 ) -> dict[str, float]:
-    """PSNR, SSIM or other METRICS or DISTANCES of a super-resolved picture against the original, under one protocol.
+    """Measure a super-resolved picture against the original by METRICS or DISTANCES, under one protocol.
 
     Args:
         sr: HW or HWC (C = 1 or 3), uint8, or float on 0..1, unclamped, which the protocol rounds.
@@ -188,15 +159,15 @@ def measure(
             distance that is not installed.
     """
     rule = protocol_named(protocol) if isinstance(protocol, str) else protocol
-    ours, truth = compared(sr, hr, scale, rule)
+    ours, truth = planes_to_compare(sr, hr, scale, rule)
 
     def value(name: str) -> float:
         try:
             if name == "psnr":
                 return metrics.psnr(np.stack(ours), np.stack(truth))
             if name in DISTANCES:
-                coloured = compared(sr, hr, scale, replace(rule, colour="rgb", gray="as-rgb"))
-                return open_distance(name)(np.stack(coloured[0]), np.stack(coloured[1]))
+                channels = planes_to_compare(sr, hr, scale, replace(rule, colour="rgb", gray="as-rgb"))
+                return open_distance(name)(np.stack(channels[0]), np.stack(channels[1]))
             return float(np.mean([METRICS[name](a, b) for a, b in zip(ours, truth, strict=True)]))
         except ValueError as error:
             border = f"a {hr.shape[1]}x{hr.shape[0]} picture less its border is too small"
@@ -213,8 +184,9 @@ def measure(
 def consistency(
     sr: NDArray[np.floating] | NDArray[np.uint8], lr: NDArray[np.uint8], scale: int, protocol: str | Protocol
 ) -> float:
-    """How well a super-resolved picture agrees with what it was made from: PSNR, in dB, of its bicubic reduction
-    against the low-resolution picture, all channels, no border cut.
+    """Measure how well a super-resolved picture agrees with its LR picture.
+
+    The result is the PSNR, in dB, of its bicubic reduction against the LR picture: all channels, no border cut.
 
     Args:
         sr: (h·scale, w·scale, C), as `measure` takes it; rounded to 8 bits as the protocol says.

@@ -1,1 +1,1 @@
-"""From a network's weights and photographs to the int8 file that lies beside the weights."""
+"""Make the int8 form of a network from its weights and photographs."""

@@ -1,10 +1,10 @@
-"""Which convolutions run in int8, and how: measured on pictures, against the float32 graph.
+"""Choose which convolutions run in int8, and round them, measured on pictures against the float32 graph.
 
-Twice through the network. First each convolution is rounded alone: the noise each adds to the result is nearly
+This takes two passes. First each convolution is rounded alone: the noise each adds to the result is nearly
 independent of the others', so squared errors add up, and convolutions are taken in the order of error per
-multiply-add until a budget of noise is spent. Then those taken are rounded again, one after the other, each on what
-the ones before it, already rounded, hand on: so it makes good part of their error. Noise is that of luma, in which
-super-resolution is judged.
+multiply-add until a budget of noise is spent. Then those taken are rounded again, one after the other, each on
+the values that the ones before it, already rounded, hand on: so it makes good part of their error. Noise is that of
+luma, in which super-resolution is judged.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ CROP = 64
 """LR pixels a side of the pieces measured on."""
 
 HEADROOM = 1.25
-"""Range of a tensor over its largest value measured: line art is sharper than photographs, and a value that is
-clipped costs far more than coarser levels do."""
+"""Range of a tensor as a multiple of its largest value measured: line art is sharper than photographs, and a clipped
+value costs far more than coarser levels do."""
 
 _PATCHES = 40_000
-"""Places in the crops a convolution is rounded on."""
+"""Number of places in the crops that a convolution is rounded on."""
 
-_SHARED = 2.0
-"""dB the second pass gains over the sum of the noises measured alone, at least: 2.2 to 5 on the shipped networks."""
+_SECOND_PASS_GAIN = 2.0
+"""dB that the second pass gains, at least, over the sum of the noises measured alone: 2.2 to 5 on the shipped ones."""
 
 _LUMA = np.array([65.481, 128.553, 24.966], np.float32) / 255
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution."""
+    """One convolution and the verdict on it."""
 
     name: str
     noise: float
-    """Luma PSNR of the result against float32's with this convolution alone in int8, dB; 0 if it stays wide always."""
+    """Luma PSNR of the result against float32's with this convolution alone in int8, dB; 0 if it always stays wide."""
     work: int
     """Multiply-adds per LR pixel."""
     narrow: Narrow | None = None
@@ -53,7 +53,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found for one scale."""
+    """The verdicts on all convolutions at one scale."""
 
     layers: list[Layer]
     noise: float
@@ -61,7 +61,7 @@ class Calibration:
 
     @property
     def share(self) -> float:
-        """How much of the work runs in int8, 0..1."""
+        """Share of the work that runs in int8, 0..1."""
         return sum(each.work for each in self.layers if each.narrow) / sum(each.work for each in self.layers)
 
 
@@ -72,51 +72,51 @@ def calibrate(
     known: Sequence[tuple[NDArray[np.float32], Layer]] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Rounds every convolution but the head and the tail, and takes what `budget` (dB) allows.
+    """Round every convolution but the head and the tail, and take as many as `budget` (dB) allows.
 
     crops: (n, CROP, CROP, 3) uint8 at LR size. A budget of N dB costs 10·log10(1 + 10^((P - N) / 10)) dB
     where the network reaches P. `known`: the weights and verdicts of another scale's convolutions in order; as far
     as this graph begins with the same weights, the verdicts are taken over.
     """
-    bench = _Bench(graph, crops)
-    shared = _shared(bench.operations, known)
+    reference = _Reference(graph, crops)
+    shared = _known_layers(reference.operations, known)
     body = {layer.name: layer.narrow for layer in shared if layer.narrow}
-    spent = 10 ** (-bench.noise(body) / 10) if body else 0.0
+    spent = 10 ** (-reference.noise(body) / 10) if body else 0.0
     layers = list(shared)
     highs: dict[str, tuple[float, ...]] = {}
-    for number, op in enumerate(bench.operations[len(shared) :], len(shared)):
+    for number, op in enumerate(reference.operations[len(shared) :], len(shared)):
         if progress is not None:
-            progress(number, len(bench.operations))
-        layer = Layer(str(op.get_friendly_name()), 0.0, bench.work(op))
-        values = bench.inputs(layer.name, {})
+            progress(number, len(reference.operations))
+        layer = Layer(str(op.get_friendly_name()), 0.0, reference.work(op))
+        values = reference.inputs(layer.name, {})
         if min(weight_of(op).shape[:2]) >= 8:  # head and tail read or write the picture itself: they stay wide
-            highs[layer.name] = bench.highs(op, values)
-            alone = _round(bench, op, highs[layer.name], values, values)
-            layer = replace(layer, noise=bench.noise({layer.name: alone}))
+            highs[layer.name] = reference.highs(op, values)
+            alone = _round(reference, op, highs[layer.name], values, values)
+            layer = replace(layer, noise=reference.noise({layer.name: alone}))
         layers.append(layer)
 
     candidates = [each for each in layers if each.name in highs]
-    allowance = budget - _SHARED
+    allowance = budget - _SECOND_PASS_GAIN
     while True:
         taken = _choose(candidates, allowance, spent)
         narrow = dict(body)
-        for op in bench.operations:
+        for op in reference.operations:
             if (name := str(op.get_friendly_name())) in taken:
-                exact, rounded = bench.inputs(name, {}), bench.inputs(name, narrow)
-                narrow[name] = _round(bench, op, highs[name], exact, rounded)
-        noise = bench.noise(narrow) if narrow else float("inf")
+                exact, rounded = reference.inputs(name, {}), reference.inputs(name, narrow)
+                narrow[name] = _round(reference, op, highs[name], exact, rounded)
+        noise = reference.noise(narrow) if narrow else float("inf")
         if noise >= budget or not taken:
             return Calibration([replace(each, narrow=narrow.get(each.name)) for each in layers], noise)
         allowance += max(budget - noise, 0.5)  # the errors had more in common than they mostly have
 
 
 def weights_of(graph: ov.Model) -> list[NDArray[np.float32]]:
-    """Of all convolutions, in order."""
+    """List the weights of all convolutions, in order."""
     return [weight_of(op) for op in convolutions(graph)]
 
 
 def draw_crops(pictures: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.uint8]:
-    """`count` pieces of LR pictures (HWC uint8 RGB), the same each time. Raises DataError if none is large enough."""
+    """Draw `count` crops of LR pictures (HWC uint8 RGB), the same each time. Raises DataError if all are too small."""
     large = [each for each in pictures if min(each.shape[:2]) >= CROP]
     if not large:
         raise DataError(f"no picture is {CROP} pixels wide and high after downscaling: give larger ones")
@@ -129,7 +129,7 @@ def draw_crops(pictures: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.
     return np.stack(crops)
 
 
-class _Bench:
+class _Reference:
     """A float32 graph, the crops it is measured on, and its results on them."""
 
     def __init__(self, graph: ov.Model, crops: NDArray[np.uint8]) -> None:
@@ -137,36 +137,36 @@ class _Bench:
         self._graph.reshape(list((len(crops), 3, *crops.shape[1:3])))
         self._batch = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)) * np.float32(1 / 255)
         self._side = crops.shape[1]
-        self._wanted = _run(self._graph, self._batch)
+        self._exact = _run(self._graph, self._batch)
         self.operations = convolutions(self._graph)
 
     def inputs(self, name: str, narrow: Mapping[str, Narrow]) -> NDArray[np.float32]:
-        """What a convolution reads where those of `narrow` run in int8, NCHW."""
+        """Compute the values a convolution reads, NCHW, with those of `narrow` in int8."""
         graph = quantized(self._graph, narrow)
         op = next(op for op in convolutions(graph) if op.get_friendly_name() == name)
         return _run(ov.Model([op.input_value(0)], graph.get_parameters()), self._batch)
 
     def noise(self, narrow: Mapping[str, Narrow]) -> float:
-        """Luma PSNR of the result against float32's, dB."""
-        difference = _run(quantized(self._graph, narrow), self._batch) - self._wanted
+        """Measure the luma PSNR, in dB, of the result with those of `narrow` in int8 against float32's."""
+        difference = _run(quantized(self._graph, narrow), self._batch) - self._exact
         error = float(np.mean(np.einsum("nchw,c->nhw", difference, _LUMA, optimize=True) ** 2, dtype=np.float64))
         return 10 * float(np.log10(1 / max(error, 1e-20)))
 
     def highs(self, op: Any, values: NDArray[np.float32]) -> tuple[float, ...]:
-        """Upper end of the levels of each tensor a convolution reads."""
+        """Find the upper end of the levels of each tensor a convolution reads."""
         return tuple(max(float(np.abs(part).max()), 1e-6) * HEADROOM for part in _parts(op, values))
 
     def work(self, op: Any) -> int:
-        """Multiply-adds per LR pixel."""
+        """Count the multiply-adds of a convolution per LR pixel."""
         outputs, inputs, rows, columns = weight_of(op).shape
         size = float(op.output(0).get_shape()[2]) / self._side
         return int(outputs * inputs * rows * columns * size * size)
 
 
 def _round(
-    bench: _Bench, op: Any, highs: tuple[float, ...], exact: NDArray[np.float32], rounded: NDArray[np.float32]
+    reference: _Reference, op: Any, highs: tuple[float, ...], exact: NDArray[np.float32], rounded: NDArray[np.float32]
 ) -> Narrow:
-    """A convolution in int8: its result on the levels of `rounded` as near as may be to what it makes of `exact`."""
+    """Round a convolution to int8, so that its result on `rounded` is as near as may be to its result on `exact`."""
     weight = weight_of(op)
     widths = [part.shape[1] for part in _parts(op, exact)]
     scale = np.repeat(np.array(highs, np.float32), widths).reshape(1, -1, 1, 1)
@@ -174,26 +174,26 @@ def _round(
     low, top, steps = (-1, 127 / 128, np.float32(128)) if signed else (0, 1, np.float32(255))
     levels = np.rint(np.clip(rounded / scale, low, top) * steps) / steps
     picks = _picks(exact)
-    wanted = _patches(exact, weight.shape[2], picks) @ weight.reshape(len(weight), -1).T
-    found = round_convolution(weight * scale, wanted, _patches(levels, weight.shape[2], picks))
+    target = _patches(exact, weight.shape[2], picks) @ weight.reshape(len(weight), -1).T
+    found = round_convolution(weight * scale, target, _patches(levels, weight.shape[2], picks))
     return Narrow(highs, signed, found.weight, found.step, found.bias)
 
 
 def _parts(op: Any, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """`values`, which `op` reads, as the tensors that were joined for it."""
+    """Split `values`, which `op` reads, into the tensors that were joined for it."""
     widths = [int(part.get_shape()[1]) for part in sources(op)]
     return np.split(values, np.cumsum(widths)[:-1], axis=1)
 
 
 def _picks(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The same places each time, (n, 3): crop, row, column."""
+    """Pick places, the same each time, (n, 3): crop, row, column."""
     count, _, height, width = values.shape
     chosen = np.random.default_rng(0).permutation(count * height * width)[:_PATCHES]
     return np.stack(np.unravel_index(chosen, (count, height, width)), axis=1)
 
 
 def _patches(values: NDArray[np.float32], side: int, picks: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What a kernel of `side` reads at the picked places, (n, channels · side · side)."""
+    """Cut out what a kernel of `side` reads at the picked places, (n, channels · side · side)."""
     margin = side // 2
     padded = np.pad(values, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
     crop, row, column = picks.T
@@ -202,7 +202,7 @@ def _patches(values: NDArray[np.float32], side: int, picks: NDArray[np.int64]) -
 
 
 def _choose(layers: Sequence[Layer], budget: float, spent: float) -> set[str]:
-    """Names of those to take: least error per multiply-add first. `spent`: squared error there already is."""
+    """Name the layers to take, least error per multiply-add first. `spent`: squared error there already is."""
     errors = {each.name: 10 ** (-each.noise / 10) for each in layers}
     left, taken = 10 ** (-budget / 10) - spent, set()
     for each in sorted(layers, key=lambda layer: errors[layer.name] / layer.work):
@@ -212,8 +212,8 @@ def _choose(layers: Sequence[Layer], budget: float, spent: float) -> set[str]:
     return taken
 
 
-def _shared(operations: Sequence[Any], known: Sequence[tuple[NDArray[np.float32], Layer]]) -> list[Layer]:
-    """Verdicts on the first convolutions, as far as their weights are those of `known`."""
+def _known_layers(operations: Sequence[Any], known: Sequence[tuple[NDArray[np.float32], Layer]]) -> list[Layer]:
+    """Take over the verdicts on the first convolutions, as far as their weights are those of `known`."""
     shared: list[Layer] = []
     for op, (weight, layer) in zip(operations, known, strict=False):
         if not np.array_equal(weight_of(op), weight):

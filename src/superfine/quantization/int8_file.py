@@ -1,4 +1,4 @@
-"""Photographs → NAME.int8.safetensors: the int8 form of a network's convolutions at every scale, in one file."""
+"""Write NAME.int8.safetensors: the int8 form of a network's convolutions at every scale, measured on photographs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from superfine.training.data.pictures import evenly_spaced, find_pictures
 from superfine.weights import Model
 
 EASIER = {2: 0.0, 3: 3.0, 4: 5.0}
-"""dB of PSNR any method loses from x2 to a scale, about (bicubic: 3.2 and 5.2 on Set5): noise may be as much louder."""
+"""scale → dB of PSNR that methods lose from x2 to it (bicubic: 3.2 and 5.2 on Set5): noise may be that much louder."""
 
 
 def calibrate_scales(
     model: Model, pictures: Path, budget: float, crops: int, progress: Callable[[int, int, int], None] | None = None
 ) -> Iterator[tuple[int, Calibration]]:
-    """Each scale of a model and what was found for it. `progress(scale, done, total)` counts convolutions.
+    """Calibrate a model scale by scale; `progress(scale, done, total)` counts convolutions.
 
-    `budget`: dB of noise at x2; EASIER says how much less at others, for the same cost. What the scales have in
-    common is measured once, at the first. Raises ModelError (a model without graphs),
-    DataError (no picture that serves).
+    `budget`: dB of noise at x2; EASIER says how much less at other scales, for the same cost. Layers that the scales
+    have in common are measured once, at the first. Raises ModelError (a model without graphs), DataError (no picture
+    that can be used).
     """
     if not model.graphs:
         raise ModelError(f"{model.name} has no graphs: make them with superfine export")
@@ -48,20 +48,20 @@ def calibrate_scales(
     known = None
     for scale in scales:
         graph = core().read_model(model.graphs[scale])
-        # As many SR pixels at every scale, but for a floor: what is measured takes about as long.
+        # As many SR pixels at every scale, but for a floor: measuring then takes about as long.
         count = max(crops * 4 // scale**2, (crops + 1) // 2)
         report = None if progress is None else (lambda done, total, at=scale: progress(at, done, total))
-        found = calibrate(graph, draw_crops(lr, count), budget - EASIER[scale], known or (), report)
-        known = known or list(zip(weights_of(graph), found.layers, strict=True))
-        yield scale, found
+        calibration = calibrate(graph, draw_crops(lr, count), budget - EASIER[scale], known or (), report)
+        known = known or list(zip(weights_of(graph), calibration.layers, strict=True))
+        yield scale, calibration
 
 
-def write(model: Model, found: Mapping[int, Calibration]) -> Path:
-    """Writes the int8 form beside the weights, tied to them by their hash. Raises ModelError if it cannot."""
+def write(model: Model, calibrations: Mapping[int, Calibration]) -> Path:
+    """Write the int8 form beside the weights, tied to them by their hash; raise ModelError if it cannot be written."""
     tensors: dict[str, NDArray[np.generic]] = {}
-    keys: dict[bytes, str] = {}  # what two scales share is stored once
+    keys: dict[bytes, str] = {}  # tensors that two scales share are stored once
     scales = {}
-    for scale, each in found.items():
+    for scale, each in calibrations.items():
         convolutions: dict[str, list[str | bool | float]] = {}
         for layer in each.layers:
             if layer.narrow is None:

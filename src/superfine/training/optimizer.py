@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from superfine.nets import Network
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.training.recipe import OptimizerSection
 
 END_LAYERS = ("head.", "tail.")

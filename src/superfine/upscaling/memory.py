@@ -15,7 +15,7 @@ from superfine.images.picture import Picture
 from superfine.upscaling.plan import Plan
 
 if TYPE_CHECKING:
-    from superfine.upscaling.tiled import Upscaler
+    from superfine.upscaling.tiled import TiledUpscaler
 
 STREAMED = 2**30
 """Bytes the process keeps below where a picture goes by rows from file to file, unless told otherwise."""
@@ -83,14 +83,14 @@ def band_row(head: Picture, width: int, scale: int) -> int:
     return 2 * (bytes_of(head, (width, 1)) + bytes_of(head, (width * scale, scale)))
 
 
-def fit(upscaler: Upscaler, head: Picture, size: tuple[int, int], held: int, limit: int) -> int:
-    """Has the upscaler take windows and bands with which the process keeps to `limit`; the bytes that bands take.
+def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], held: int, limit: int) -> int:
+    """Choose windows and bands with which the process keeps to `limit` bytes, and give the bytes that bands take.
 
     head: the kind of picture. size: width and height of it in LR pixels. held: bytes that are taken in any case.
     Raises PlanError, in one line, where no window worth running fits.
     """
     width, height = size
-    engine, scale = upscaler.engine, upscaler.scale
+    engine, scale = tiled.engine, tiled.scale
     spare = int(limit * _MARGIN) - held - _OVERHEAD - _PACKERS * cores()
     context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
     row = band_row(head, width, scale)
@@ -100,7 +100,7 @@ def fit(upscaler: Upscaler, head: Picture, size: tuple[int, int], held: int, lim
     each = engine.pixel_bytes + scale**2 * (3 if plain else 48)
     window = (spare - context - rows * row) // each
     # A window of four halos keeps a quarter of what it computes; less would take for ever.
-    side = 4 * engine.halo if upscaler.tile is None else upscaler.tile + 2 * engine.halo
+    side = 4 * engine.halo if tiled.tile is None else tiled.tile + 2 * engine.halo
     least = min(height, max(side, 16)) * min(width, max(side, 16))
     if window < least:
         needed = limit + int((least - window) * each / _MARGIN)
@@ -108,7 +108,7 @@ def fit(upscaler: Upscaler, head: Picture, size: tuple[int, int], held: int, lim
             f"{width}x{height} pixels at {scale} times need {gibibytes(needed)} of memory, {gibibytes(limit)} is the "
             "limit: allow more, or write PNG or TIFF in one pass, which go by rows"
         )
-    upscaler.fit(window, rows)
+    tiled.limit(window, rows)
     return context + rows * row
 
 

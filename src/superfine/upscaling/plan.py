@@ -1,6 +1,6 @@
-"""From a wish ("1.5 times", "3000 pixels wide", "30x40 cm at 300 dpi") to network passes and one fine downscale.
+"""From a requested size ("1.5 times", "3000 pixels wide", "30x40 cm at 300 dpi") to network passes and one downscale.
 
-Integers and fractions only: no picture is touched, and the same wish always gives the same pixels.
+Integers and fractions only: no picture is touched, and the same request always gives the same pixels.
 A network enlarges 2, 3 or 4 times; anything else is the next product up, then down to the exact size, so a
 resampling filter never enlarges.
 """
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
+from typing import TypedDict
 
 from superfine.errors import PlanError
 from superfine.upscaling.tiles import Box
@@ -20,20 +21,31 @@ MOST_PASSES = 3
 """4 x 4 x 4: a picture 64 times as wide and high."""
 
 LARGEST_SIDE = 2**20
-"""Pixels. A wish beyond it is a slip of the finger."""
+"""Pixels of a side. A request beyond it is a slip of the finger."""
 
 FITS = ("contain", "cover", "stretch")
 
-WORK: Mapping[str, Mapping[int, int]] = {
-    "esrgcnn": {2: 1354, 3: 1547, 4: 1965},
-    "cfsrcnn": {2: 2016, 3: 3315, 4: 5428},
-}
-"""network → scale → thousands of multiply-adds per LR pixel, to choose between passes of the same size."""
+DEFAULT_SCALE = 4
+
+
+class Size(TypedDict, total=False):
+    """The sizes a picture can be brought to, as Upscaler takes them beside a scale: one of all but `fit`."""
+
+    width: int | None
+    height: int | None
+    long_edge: int | None
+    short_edge: int | None
+    megapixels: float | str | None
+    size: tuple[int, int] | str | None
+    """A box in pixels, (width, height) or "1920x1080"; see `fit`."""
+    print: str | None
+    """A box on paper, "30x40cm@300dpi" (mm, cm or in)."""
+    fit: str
 
 
 @dataclass(frozen=True)
 class Target:
-    """What was wished for; exactly one of the fields before `fit` is set."""
+    """The requested size; exactly one of the fields before `fit` is set."""
 
     scale: Fraction | None = None
     width: int | None = None
@@ -45,14 +57,63 @@ class Target:
     fit: str = "contain"
     """How a size is filled: "contain" (inside it), "cover" (filled, and cut around the middle), "stretch"."""
     dpi: int | None = None
-    """Dots per inch the result is marked with, for a wish in centimetres."""
+    """Dots per inch the result is marked with, for a size on paper."""
 
     def __post_init__(self) -> None:
-        wishes = [self.scale, self.width, self.height, self.long_edge, self.short_edge, self.pixels, self.size]
-        if sum(wish is not None for wish in wishes) != 1:
+        requested = [self.scale, self.width, self.height, self.long_edge, self.short_edge, self.pixels, self.size]
+        if sum(each is not None for each in requested) != 1:
             raise PlanError("one target size is wanted: a scale, a width, a height, an edge, megapixels or a size")
         if self.fit not in FITS:
             raise PlanError(f"unknown fit {self.fit!r}: choose one of {', '.join(FITS)}")
+
+
+def make_target(
+    scale: float | Fraction | str | None = None,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    long_edge: int | None = None,
+    short_edge: int | None = None,
+    megapixels: float | str | None = None,
+    size: tuple[int, int] | str | None = None,
+    print: str | None = None,
+    fit: str = "contain",
+    default_scale: int = DEFAULT_SCALE,
+) -> Target:
+    """Read one requested size, of numbers or of text as a command line has it; `default_scale` times if there is none.
+
+    Raises PlanError for two sizes, and for one that is no size.
+    """
+    named = {
+        "scale": scale, "width": width, "height": height, "long_edge": long_edge, "short_edge": short_edge,
+        "megapixels": megapixels, "size": size, "print": print,
+    }  # fmt: skip
+    names = [name for name, value in named.items() if value is not None]
+    if len(names) > 1:
+        both = " and ".join(name.replace("_", "-") for name in names)
+        raise PlanError(f"{both} contradict each other: name one size (a box of two sides is size)")
+    for name, side in (("width", width), ("height", height), ("long edge", long_edge), ("short edge", short_edge)):
+        if side is not None and (side != int(side) or side < 1):
+            raise PlanError(f"{name} {side} is no whole number of pixels above 0")
+    if not names:
+        scale = default_scale
+    box = parse_size(size) if isinstance(size, str) else size
+    if box is not None and (len(box) != 2 or min(box) < 1 or box != tuple(map(int, box))):
+        raise PlanError(f"size {box} is not (width, height) in whole pixels above 0, such as (1920, 1080)")
+    dpi = None
+    if print is not None:
+        box, dpi = parse_print(print)
+    return Target(
+        scale=None if scale is None else parse_scale(str(scale)),
+        width=width,
+        height=height,
+        long_edge=long_edge,
+        short_edge=short_edge,
+        pixels=None if megapixels is None else parse_megapixels(str(megapixels)),
+        size=box,
+        fit=fit,
+        dpi=dpi,
+    )
 
 
 @dataclass(frozen=True)

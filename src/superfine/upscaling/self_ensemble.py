@@ -18,7 +18,7 @@ class SelfEnsembleEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.name, self.device, self.precision = f"{engine.name} tta", engine.device, engine.precision
-        self.scale, self.halo, self.window = engine.scale, engine.halo, engine.window
+        self.scale, self.halo, self.grid, self.window = engine.scale, engine.halo, engine.grid, engine.window
         self.pixel_bytes = engine.pixel_bytes + 48 * engine.scale**2  # four results in float32: sum, part, turned, mean
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,21 +17,18 @@ from superfine.images.depth import Pixels, as_float32, as_type
 from superfine.images.resize import resize
 from superfine.upscaling.tiles import Box, Tile, plan_tiles
 
-Progress = Callable[[int, int], None]
-"""Called after every tile with (tiles done, tiles in all)."""
-
 _CUBIC_REACH = 2
 """LR pixels a bicubic sample sees to each side when magnifying."""
 _ALPHA_TILE = 512
 
 
 def run_tiles(
-    engine: Engine, pixels: Pixels, tiles: Sequence[Tile], tick: Callable[[], None] | None = None, top: int = 0
+    engine: Engine, pixels: Pixels, tiles: Sequence[Tile], after_tile: Callable[[], None] | None = None, top: int = 0
 ) -> Pixels:
     """HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1) → HWC of the same type, `engine.scale` times as large.
 
     tiles: all of a picture, or a row of them, whose kept rows are the result. pixels: the rows they read, the first
-    being row `top` of the picture. `tick` is called after every tile. Gray runs as RGB with three equal channels and
+    being row `top` of the picture. after_tile: called after every tile. Gray runs as RGB with three equal channels and
     comes back as their mean. Values are clamped to the type's range, and rounded half to even.
     """
     given, kept = _areas(pixels, tiles, top)
@@ -40,8 +37,8 @@ def run_tiles(
     for tile in tiles:
         sr = _run(engine, _cut(pixels, tile.read.inside(given)))
         _cut(out, tile.keep.inside(kept).scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
-        if tick is not None:
-            tick()
+        if after_tile is not None:
+            after_tile()
     return out
 
 

@@ -52,11 +52,13 @@ class Tile:
     keep: Box
 
 
-def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int) -> list[Tile]:
+def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int, grid: int = 1) -> list[Tile]:
     """Tiles for a picture of height x width LR pixels, rows first.
 
     tile: how many LR pixels an inner tile keeps at most, down and across (one number for both); tiles
     are evened out below it. halo: LR pixels of context. A picture that one window covers is one tile.
+    grid: windows begin at multiples of so many pixels, and a tile keeps a multiple at least; the last window then
+    is up to grid - 1 pixels larger than the others.
 
     Raises PlanError unless height, width and tile are at least 1 and halo at least 0.
     """
@@ -67,19 +69,22 @@ def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int) 
         raise PlanError(f"a tile keeps at least 1 pixel and a halo is at least 0, not {tile} and {halo}")
     return [
         Tile(Box(top, left, bottom, right), Box(first, begin, last, end))
-        for top, bottom, first, last in _spans(height, down, halo)
-        for left, right, begin, end in _spans(width, across, halo)
+        for top, bottom, first, last in _spans(height, down, halo, grid)
+        for left, right, begin, end in _spans(width, across, halo, grid)
     ]
 
 
-def plan_bands(height: int, width: int, tile: int | tuple[int, int], halo: int, done: int = 0) -> list[list[Tile]]:
+def plan_bands(
+    height: int, width: int, tile: int | tuple[int, int], halo: int, done: int = 0, grid: int = 1
+) -> list[list[Tile]]:
     """The tiles of `plan_tiles`, a list for each row of them; if `done` rows of the picture are made, for the rest.
 
-    The rest is planned as a picture of its own that begins a halo above row `done`: no tile reads a row before that.
+    The rest is planned as a picture of its own that begins a halo above row `done`, at a multiple of `grid`: no tile
+    reads a row before that.
     """
-    start = max(0, done - halo)
+    start = max(0, done - halo) // grid * grid
     bands: dict[int, list[Tile]] = {}
-    for each in plan_tiles(height - start, width, tile, halo):
+    for each in plan_tiles(height - start, width, tile, halo, grid):
         read, keep = each.read.moved(start), each.keep.moved(start)
         bands.setdefault(keep.top, []).append(Tile(read, replace(keep, top=max(done, keep.top))))
     return list(bands.values())
@@ -130,13 +135,14 @@ def _even(length: int, count: int, halo: int) -> int:
     return length if count == 1 else -(-(length - 2 * halo) // count)
 
 
-def _spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
+def _spans(length: int, tile: int, halo: int, grid: int) -> list[tuple[int, int, int, int]]:
     """(read from, read to, keep from, keep to) of each tile along one axis."""
-    count = _count(length, tile, halo)
-    if count == 1:
+    tile = _even(length, _count(length, tile, halo), halo)
+    window = -(-tile // grid) * grid + 2 * halo
+    if window >= length:
         return [(0, length, 0, length)]
-    tile = _even(length, count, halo)
-    window = tile + 2 * halo
-    starts = [min(i * tile, length - window) for i in range(count)]
+    last = (length - window) // grid * grid
+    starts = [*range(0, last, window - 2 * halo), last]
     cuts = [0, *(start + halo for start in starts[1:]), length]
-    return [(start, start + window, cuts[i], cuts[i + 1]) for i, start in enumerate(starts)]
+    ends = [*(start + window for start in starts[:-1]), length]
+    return [(start, ends[i], cuts[i], cuts[i + 1]) for i, start in enumerate(starts)]

@@ -1,41 +1,49 @@
-"""A picture to any size: the plan's network passes, then its one downscale and its cut."""
+"""The Python door: any kind of picture to any size, by network passes, then one fine downscale and a cut."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from math import prod
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from superfine.atomic import sha256_of
-from superfine.engines import Engine, open_engine
+from superfine.engines import Engine, check_request, open_engine
 from superfine.images.bands import BandedImage
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
 from superfine.images.resize import shrink
 from superfine.images.rows import Rows
 from superfine.upscaling.back_projection import Consistency, project_back
-from superfine.upscaling.memory import STREAMED, fit, peak_of_plan, resident
-from superfine.upscaling.plan import WORK, Plan, Target, plan_size
+from superfine.upscaling.kinds import from_pictures, to_pictures
+from superfine.upscaling.memory import STREAMED, limit_memory, parse_memory, peak_of_plan, resident
+from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.stitch import Progress
-from superfine.upscaling.tiled import Upscaler
+from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
 from superfine.version import __version__
 from superfine.weights import Model, find
 
-_NEAREST_SCALES = (2, 3, 4)
+if TYPE_CHECKING:
+    import torch
 
-Share = Callable[[float], None]
-"""Called with how much of a picture is done, 0..1."""
+Scale = float | Fraction | str
+Kind = TypeVar("Kind", bound="Picture | NDArray[Any] | torch.Tensor")
+"""What comes back as the kind of thing it was."""
+
+_NEAREST_SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """What became of a picture."""
+class Upscaled:
+    """A picture at its new size, and how it came there."""
 
     picture: Picture
     plan: Plan
@@ -43,54 +51,171 @@ class Enlarged:
     """Of every pass, where back-projection was asked for."""
 
 
-class Enlarger:
-    """One network at every scale it knows, engines opened as plans ask for them.
+class Upscaler:
+    """One model, ready for any number of pictures of any kind, at any size.
 
-    model, engine, precision, tile, alpha: as Upscaler. tta: the mean of eight turned and mirrored runs.
-    back_projection: change every pass's result so that downscaling it gives its input back. memory: bytes the process
-    keeps below; pictures that cannot be had so are refused with a PlanError.
+    >>> with Upscaler("esrgcnn") as upscaler:
+    ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
+    ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
 
-    Raises ModelError and CheckpointError on creation, EngineError when an engine is opened.
+    Engines are opened as sizes ask for them, and kept: the first picture of a size takes a moment longer. An Upscaler
+    can be pickled, for other processes.
+
+    Args:
+        model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
+        device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
+        engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
+        precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
+        tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
+        tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
+        back_projection: change every pass's result so that downscaling it gives its input back.
+        memory: bytes, or "2GiB", that the process keeps below; what cannot be done so is refused with a PlanError.
+        alpha: how transparency grows: "network", as sharp as the colour, or "bicubic", at no cost.
+
+    Raises:
+        ModelError, CheckpointError: no such model, or a damaged file.
+        EngineError: the engine is unknown; when it is opened, it is not installed or cannot do what was asked.
+        PlanError: a tile, alpha or memory that makes no sense.
     """
 
     def __init__(
         self,
         model: str | PathLike[str] = "esrgcnn",
-        engine: str = "auto",
+        *,
+        device: str = "auto",
+        engine: str | Engine = "auto",
         precision: str = "auto",
         tile: int | None = None,
-        alpha: str = "network",
-        *,
         tta: bool = False,
         back_projection: bool = False,
-        memory: int | None = None,
+        memory: int | str | None = None,
+        alpha: str = "network",
     ) -> None:
-        self._model: Model | None = None if engine == "nearest" else find(Path(model))
-        self._engine, self._precision, self._tile, self._alpha = engine, precision, tile, alpha
-        self._tta, self._back_projection = tta, back_projection
-        self._upscalers: dict[int, Upscaler] = {}
-        self.memory = memory
-        self._before: int | None = None
+        check_settings(tile, alpha)
+        if isinstance(engine, str):
+            check_request(engine, precision, device)
+        weightless = engine == "nearest" or not isinstance(engine, str)
+        self._model: Model | None = None if weightless else find(Path(model))
+        self._engine, self._precision, self._device = engine, precision, device
+        self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
+        self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self._opened: dict[int, TiledUpscaler] = {}
+        self._memory_before: int | None = None
+
+    @overload
+    def __call__(
+        self,
+        image: str | PathLike[str] | Image.Image,
+        scale: Scale | None = None,
+        *,
+        progress: Progress | None = None,
+        **size: Unpack[Size],
+    ) -> Image.Image: ...
+    @overload
+    def __call__(
+        self, image: Kind, scale: Scale | None = None, *, progress: Progress | None = None, **size: Unpack[Size]
+    ) -> Kind: ...
+
+    def __call__(
+        self,
+        image: Any,
+        scale: Scale | None = None,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        long_edge: int | None = None,
+        short_edge: int | None = None,
+        megapixels: float | str | None = None,
+        size: tuple[int, int] | str | None = None,
+        print: str | None = None,
+        fit: str = "contain",
+        progress: Progress | None = None,
+    ) -> Any:
+        """Bring a picture to one size: 4 times as wide and high, unless another is named.
+
+        A path or a PIL image gives a PIL image, a Picture a Picture, an array an array of its type, a tensor a tensor
+        on its device. Arrays are HW (gray), HWC or NHWC, tensors CHW or NCHW, with 1 (gray), 2 (gray, alpha), 3 (RGB)
+        or 4 (RGB, alpha) channels: uint8 0..255, uint16 0..65535 or floats 0..1. Gray stays gray, neutral RGB stays
+        neutral, and metadata is carried.
+
+        Args:
+            image: the picture; the first of a file of several.
+            scale: how many times as wide and high: 2, 1.5, "3/2".
+            width, height, long_edge, short_edge: pixels of one side; the other follows.
+            megapixels: millions of pixels.
+            size: a box in pixels, (3840, 2160) or "3840x2160".
+            print: a box on paper, "30x40cm@300dpi".
+            fit: how a box is filled: "contain" (inside it), "cover" (filled, and cut around the middle) or "stretch".
+            progress: called with the share that is done, 0..1, after every tile.
+
+        Raises:
+            ImageError: a picture that cannot be read, or an array of another kind.
+            PlanError: two sizes, a size out of reach, or one that does not fit in the memory allowed.
+            EngineError: an engine that is not installed, or cannot do what was asked.
+        """
+        target = make_target(
+            scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
+            size=size, print=print, fit=fit,
+        )  # fmt: skip
+        pictures = to_pictures(image)
+        results = []
+        for number, picture in enumerate(pictures):
+
+            def report(share: float, number: int = number) -> None:
+                if progress is not None:
+                    progress((number + share) / len(pictures))
+
+            results.append(self.upscale_picture(picture, target, report).picture)
+        return from_pictures(results, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the engines and their memory. A later call opens them again."""
+        self._opened.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": {}, "_memory_before": None}  # engines are opened where they run
+
+    def __repr__(self) -> str:
+        used = self.engine
+        return f"Upscaler({self.name!r}, engine={used.name!r}, precision={used.precision!r}, device={used.device!r})"
 
     @property
     def scales(self) -> tuple[int, ...]:
+        """What one pass of the network can do."""
+        if not isinstance(self._engine, str):
+            return (self._engine.scale,)
         return _NEAREST_SCALES if self._model is None else self._model.scales
 
     @property
     def name(self) -> str:
-        """Of the model, for messages."""
+        """The model's name, for messages."""
+        if not isinstance(self._engine, str):
+            return self._engine.name
         return "nearest" if self._model is None else self._model.name
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that computes: one of those that are open, or the one of the default scale, opened now."""
+        if self._opened:
+            return next(iter(self._opened.values())).engine
+        return self.tiled(DEFAULT_SCALE if DEFAULT_SCALE in self.scales else self.scales[0]).engine
+
     def describe(self, scales: Iterable[int]) -> str:
-        """What computes passes of these scales, for a person: "esrgcnn x2 x3, openvino bf16"."""
+        """Name what computes passes of these scales, for a person: "esrgcnn x2 x3, openvino bf16"."""
         used = sorted(set(scales))
         if not used:
             return "no network needed"
-        engine = self.upscaler(used[0]).engine
+        engine = self.tiled(used[0]).engine
         return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}"
 
     def note(self, across: float, down: float) -> Note:
-        """What made a result `across` times as wide and `down` times as high, to be put into its file."""
+        """Say what made a result `across` times as wide and `down` times as high, to be put into its file."""
         scale = f"{across:.4g}" if f"{across:.4g}" == f"{down:.4g}" else f"{across:.4g}x{down:.4g}"
         return Note(f"superfine {__version__}", self.name, scale, self.digest)
 
@@ -99,28 +224,58 @@ class Enlarger:
         """SHA-256 of the weights file, in hexadecimal; empty where there is none."""
         return "" if self._model is None else sha256_of(self._model.weights)
 
-    def upscaler(self, scale: int) -> Upscaler:
-        """The Upscaler of one of `scales`, opened once."""
-        if scale not in self._upscalers:
-            engine: Engine = open_engine(self._model, scale, self._engine, self._precision)
+    def tiled(self, scale: int) -> TiledUpscaler:
+        """Open the network at one of `scales`, once. Raises EngineError."""
+        if scale not in self._opened:
+            engine = self._engine
+            if isinstance(engine, str):
+                engine = open_engine(self._model, scale, engine, self._precision, self._device)
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
-            self._upscalers[scale] = Upscaler(engine=engine, tile=self._tile, alpha=self._alpha)
-            self._before = self._before or resident()
-        return self._upscalers[scale]
+            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha)
+            self._memory_before = self._memory_before or resident()
+        return self._opened[scale]
 
     @property
-    def taken(self) -> int:
+    def memory_before(self) -> int:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
-        return self._before or 0
+        return self._memory_before or 0
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
-        """How a picture of width x height pixels comes to a target. Raises PlanError."""
-        work = None if self._model is None else WORK.get(self._model.network)
+        """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
+        work = (self._model.multiply_adds or None) if self._model else None
         return plan_size(width, height, target, self.scales, work)
 
-    def scroll(self, rows: Rows, target: Target, progress: Share | None = None) -> tuple[BandedImage, Plan] | None:
-        """The picture at the target's size as bands of rows, enlarged when they are asked for, and the plan.
+    def upscale_picture(
+        self, picture: Picture, target: Target, progress: Progress | None = None, *, beside: int = 0
+    ) -> Upscaled:
+        """Bring a Picture to a target, with everything that is not pixels. Raises PlanError, EngineError.
+
+        beside: bytes of other pictures that are in memory meanwhile.
+        """
+        plan = self.plan(picture.width, picture.height, target)
+        for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
+            self.limit_memory(picture, plan, passed, beside)
+        consistency = []
+        total, before = sum(plan.pixels_per_pass), 0
+        for passed, scale in enumerate(plan.passes):
+            self.limit_memory(picture, plan, passed, beside)
+            pixels = picture.width * picture.height
+
+            def report(share: float, before: int = before, pixels: int = pixels) -> None:
+                if progress is not None:
+                    progress((before + pixels * share) / total)
+
+            larger, agreement = self.one_pass(picture, scale, report)
+            if agreement is not None:
+                consistency.append(agreement)
+            picture, before = larger, before + pixels
+        return Upscaled(finish(picture, plan, target.dpi), plan, tuple(consistency))
+
+    def upscale_rows(
+        self, rows: Rows, target: Target, progress: Progress | None = None
+    ) -> tuple[BandedImage, Plan] | None:
+        """Bring a picture to a target as bands of rows, computed when they are asked for; and give the plan.
 
         None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
         transparency by bicubic. Raises PlanError at once, EngineError and ImageError as the bands come.
@@ -130,60 +285,31 @@ class Enlarger:
         whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
         if whole or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
-        upscaler = self.upscaler(plan.passes[0])
-        taken = self.taken + rows.held
-        limit = max(STREAMED, taken + STREAMED // 2) if self.memory is None else self.memory
-        fit(upscaler, head, size, taken, limit)
-
-        def report(done: int, tiles: int) -> None:
-            if progress is not None:
-                progress(done / tiles)
-
+        tiled = self.tiled(plan.passes[0])
+        held = self.memory_before + rows.held
+        limit = max(STREAMED, held + STREAMED // 2) if self.memory is None else self.memory
+        limit_memory(tiled, head, size, held, limit)
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
-        head = replace(head, pixels=pixels, alpha=alpha, dpi=_marked(head.dpi, target.dpi))
-        return BandedImage(head, height, upscaler.bands(rows, report)), plan
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi))
+        return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
-    def fit(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
-        """Has a plan's pass number `passed` keep to the limit with the pictures in memory. Raises PlanError."""
-        upscaler = self.upscaler(plan.passes[passed])
+    def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
+        """Fit a plan's pass number `passed` into the memory allowed, the pictures included. Raises PlanError."""
+        tiled = self.tiled(plan.passes[passed])
         if self.memory is None:
-            upscaler.fit(None)
+            tiled.limit(None)
             return
         factor = prod(plan.passes[:passed])
-        held = self.taken + beside + peak_of_plan(picture, plan)
-        fit(upscaler, picture, (plan.source[0] * factor, plan.source[1] * factor), held, self.memory)
-
-    def __call__(self, picture: Picture, target: Target, progress: Share | None = None, *, beside: int = 0) -> Enlarged:
-        """The picture at the target's size, with everything that is not pixels. Raises PlanError, EngineError.
-
-        beside: bytes of other pictures that are in memory meanwhile.
-        """
-        plan = self.plan(picture.width, picture.height, target)
-        for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
-            self.fit(picture, plan, passed, beside)
-        consistency = []
-        total, before = sum(plan.pixels_per_pass), 0
-        for passed, scale in enumerate(plan.passes):
-            self.fit(picture, plan, passed, beside)
-            share = picture.width * picture.height
-
-            def report(done: int, tiles: int, before: int = before, share: int = share) -> None:
-                if progress is not None:
-                    progress((before + share * done / tiles) / total)
-
-            larger, agreement = self.one_pass(picture, scale, report)
-            if agreement is not None:
-                consistency.append(agreement)
-            picture, before = larger, before + share
-        return Enlarged(finish(picture, plan, target.dpi), plan, tuple(consistency))
+        held = self.memory_before + beside + peak_of_plan(picture, plan)
+        limit_memory(tiled, picture, (plan.source[0] * factor, plan.source[1] * factor), held, self.memory)
 
     def one_pass(
         self, picture: Picture, scale: int, progress: Progress | None = None
     ) -> tuple[Picture, Consistency | None]:
-        """The picture, `scale` times as large, and how well it agrees with its input, if that was asked for."""
-        larger = self.upscaler(scale)(picture, progress=progress)
+        """Run the network once; also say how well the result agrees with its input, if that was asked for."""
+        larger = self.tiled(scale)(picture, progress)
         if not self._back_projection:
             return larger, None
         pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
@@ -191,15 +317,83 @@ class Enlarger:
 
 
 def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
-    """What follows the passes: the downscale, the cut, and the resolution a print was asked for at."""
+    """Do what follows the passes: the downscale, the cut, and the resolution that a print is marked with."""
     pixels, alpha = shrink(picture.pixels, plan.resized), picture.alpha
     if alpha is not None:
         alpha = shrink(alpha, plan.resized)
     if plan.crop is not None:
         rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
         pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=_marked(picture.dpi, dpi))
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=_resolution(picture.dpi, dpi))
 
 
-def _marked(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
+def _resolution(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
     return found if dpi is None else (float(dpi), float(dpi))
+
+
+class Options(Size, total=False):
+    """Every keyword of `upscale`: a size, and how it is computed (see Upscaler)."""
+
+    device: str
+    engine: str | Engine
+    precision: str
+    tile: int | None
+    tta: bool
+    back_projection: bool
+    memory: int | str | None
+    alpha: str
+    progress: Progress | None
+
+
+@overload
+def upscale(
+    image: str | PathLike[str] | Image.Image,
+    scale: Scale | None = None,
+    model: str | PathLike[str] = "esrgcnn",
+    **options: Unpack[Options],
+) -> Image.Image: ...
+@overload
+def upscale(
+    image: Kind, scale: Scale | None = None, model: str | PathLike[str] = "esrgcnn", **options: Unpack[Options]
+) -> Kind: ...
+
+
+def upscale(
+    image: Any,
+    scale: Scale | None = None,
+    model: str | PathLike[str] = "esrgcnn",
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    long_edge: int | None = None,
+    short_edge: int | None = None,
+    megapixels: float | str | None = None,
+    size: tuple[int, int] | str | None = None,
+    print: str | None = None,
+    fit: str = "contain",
+    device: str = "auto",
+    engine: str | Engine = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    tta: bool = False,
+    back_projection: bool = False,
+    memory: int | str | None = None,
+    alpha: str = "network",
+    progress: Progress | None = None,
+) -> Any:
+    """Bring one picture to a size: 4 times as wide and high, unless another is named.
+
+    >>> superfine.upscale("photo.jpg").save("larger.png")
+    >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
+
+    `Upscaler` says what goes in, what comes out and what every keyword means. For several pictures, keep one Upscaler:
+    it opens its network once.
+    """
+    upscaler = Upscaler(
+        model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
+        memory=memory, alpha=alpha,
+    )  # fmt: skip
+    return upscaler(
+        image, scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
+        size=size, print=print, fit=fit, progress=progress,
+    )  # fmt: skip

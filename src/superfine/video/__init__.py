@@ -7,6 +7,6 @@ try:
 except ModuleNotFoundError as error:
     raise VideoError(f"videos need PyAV, which is not installed: {install_command('video')}") from error
 
-from superfine.video.run import Options, Summary, upscale_video
+from superfine.video.run import DEFAULT_SCALE, Options, Summary, upscale_video
 
-__all__ = ["Options", "Summary", "upscale_video"]
+__all__ = ["DEFAULT_SCALE", "Options", "Summary", "upscale_video"]

@@ -7,10 +7,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from superfine.errors import PlanError, VideoError
+from superfine.errors import VideoError
 from superfine.upscaling import Upscaler
-from superfine.upscaling.plan import Target
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.plan import Target, make_target
 from superfine.video.encode import Encoding, container_of, plan_encoding
 from superfine.video.mux import Report, check_streams, mux
 from superfine.video.pieces import FRAMES, Pieces, file_identity, work_folder
@@ -18,7 +17,9 @@ from superfine.video.pipeline import enlarge
 from superfine.video.sizing import Sizing
 from superfine.video.source import Source
 
-Progress = Callable[[int, int], None]
+DEFAULT_SCALE = 2
+
+FrameProgress = Callable[[int, int], None]
 """Called with (frames done, frames expected; 0 if unknown) after every frame."""
 
 
@@ -64,17 +65,17 @@ class Summary:
 def upscale_video(
     source: str | Path,
     out: str | Path,
-    upscaler: Upscaler | Enlarger,
+    upscaler: Upscaler,
     options: Options | None = None,
     *,
     target: Target | None = None,
     identity: str = "",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: FrameProgress | None = None,
 ) -> Summary:
     """Write `source` as `out`, every frame through `upscaler`; audio, subtitles, chapters and tags are copied.
 
-    An Upscaler makes frames larger by its scale; an Enlarger brings them to `target`, any size.
+    target: any size, see upscaling.plan.make_target; twice as wide and high if None.
     Time stamps stay as they are (variable frame rates too), and so do bit depth, range, colour matrix and HDR tags. An
     interrupted run continues where it stopped if it is called again in the same way; `identity` names the model's
     weights for that purpose. Memory does not grow with the length of the video.
@@ -88,7 +89,8 @@ def upscale_video(
     with Source(source) as video:
         if out.exists() and source.samefile(out):
             raise VideoError(f"{out} is the input: choose another name")
-        sizing = _sizing(video, upscaler, target)
+        target = target or make_target(DEFAULT_SCALE)
+        sizing = Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
         encoding = _plan(video, out.suffix, sizing, options)
         report = check_streams(video, container_of(out.suffix), encoding, drop=options.drop)
         job = {
@@ -109,16 +111,6 @@ def upscale_video(
         summary = _summary(pieces, resumed, video.damaged, encoding, report)
         pieces.remove()
         return summary
-
-
-def _sizing(video: Source, upscaler: Upscaler | Enlarger, target: Target | None) -> Sizing:
-    if isinstance(upscaler, Upscaler):
-        if target is not None:
-            raise PlanError("an Upscaler has one scale: pass an Enlarger with a target size")
-        return Sizing.by_scale(upscaler, video.width, video.height)
-    if target is None:
-        raise PlanError("an Enlarger needs a target size")
-    return Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
 
 
 def _plan(video: Source, suffix: str, sizing: Sizing, options: Options) -> Encoding:
@@ -157,7 +149,7 @@ def _add_missing_pieces(
     encoding: Encoding,
     sizing: Sizing,
     deinterlace: bool | None,
-    progress: Progress | None,
+    progress: FrameProgress | None,
 ) -> None:
     """Encode the pieces that are missing."""
     total, done = video.expected_frames, pieces.frames

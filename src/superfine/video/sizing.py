@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from superfine.images.resize import shrink
-from superfine.upscaling import Upscaler
+from superfine.upscaling import TiledUpscaler, Upscaler
+from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.plan import Plan, Target
-from superfine.upscaling.upscaler import Enlarger
 from superfine.video.colour import Floats, Layout
 
 
@@ -18,18 +18,11 @@ class Sizing:
     """The steps from a frame to its output size."""
 
     plan: Plan
-    upscalers: tuple[Upscaler, ...]
-    """One Upscaler for each pass."""
-
-    @classmethod
-    def by_scale(cls, upscaler: Upscaler, width: int, height: int) -> Sizing:
-        """Plan one pass at the Upscaler's own scale."""
-        size = (width * upscaler.scale, height * upscaler.scale)
-        return cls(Plan((width, height), (upscaler.scale,), size, None), (upscaler,))
+    passes: tuple[TiledUpscaler, ...]
 
     @classmethod
     def by_target(
-        cls, enlarger: Enlarger, width: int, height: int, target: Target, layout: Layout, *, turned: bool
+        cls, upscaler: Upscaler, width: int, height: int, target: Target, layout: Layout, *, turned: bool
     ) -> Sizing:
         """Plan the cheapest passes to a target, whose width and height are as a viewer sees them.
 
@@ -38,16 +31,18 @@ class Sizing:
         Raises PlanError.
         """
         target = _turned(target) if turned else target
-        plan = enlarger.plan(width, height, target)
+        plan = upscaler.plan(width, height, target)
         even = _even(plan, target, layout)
         if even != plan.output:
-            plan = enlarger.plan(width, height, Target(size=even, fit="stretch"))
-        return cls(plan, tuple(enlarger.upscaler(scale) for scale in plan.passes))
+            plan = upscaler.plan(width, height, Target(size=even, fit="stretch"))
+        return cls(plan, tuple(upscaler.tiled(scale) for scale in plan.passes))
 
     def __call__(self, rgb: Floats) -> Floats:
         """Bring HWC float32 0..1, RGB or RGBA, to the plan's output size."""
-        for upscaler in self.upscalers:
-            rgb = upscaler(rgb)
+        (picture,) = to_pictures(rgb)
+        for run_pass in self.passes:
+            picture = run_pass(picture)
+        rgb = from_pictures([picture], rgb)
         rgb = shrink(rgb, self.plan.resized)
         crop = self.plan.crop
         return rgb if crop is None else np.ascontiguousarray(rgb[crop.top : crop.bottom, crop.left : crop.right])
@@ -57,7 +52,7 @@ class Sizing:
         """All values that decide the pixels of a frame, in JSON's types, to recognise an interrupted run."""
         plan = self.plan
         cut = None if plan.crop is None else [plan.crop.top, plan.crop.left, plan.crop.bottom, plan.crop.right]
-        engines = [[each.engine.name, each.engine.precision, each.scale] for each in self.upscalers]
+        engines = [[each.engine.name, each.engine.precision, each.scale] for each in self.passes]
         return [engines, list(plan.resized), cut]
 
 

@@ -1,18 +1,18 @@
-"""The weights in the package, and weights files anywhere: found, read about and verified without PyTorch.
-
-`load`, `save` and `halo` need PyTorch and are imported on first use.
-"""
+"""The weights in the package, and weights files anywhere: found, read about and verified without PyTorch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from superfine.weights.catalogue import DataSet, Entry, Figure, catalogue
+from superfine.errors import EngineError, install_command
+from superfine.weights.catalogue import DataSet, Entry, Figure, list_models
 from superfine.weights.find import Model, find, graph_path, verify
 from superfine.weights.header import DTYPES
 
 if TYPE_CHECKING:
-    from superfine.weights.network_file import halo, load, save
+    from superfine.nets import Network
 
 __all__ = [
     "DTYPES",
@@ -20,19 +20,29 @@ __all__ = [
     "Entry",
     "Figure",
     "Model",
-    "catalogue",
     "find",
     "graph_path",
-    "halo",
-    "load",
-    "save",
+    "list_models",
+    "load_network",
     "verify",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("halo", "load", "save"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from superfine.weights import network_file
+def load_network(model: str | PathLike[str]) -> Network:
+    """Load a network as a PyTorch module: float32, on the CPU, in evaluation mode.
 
-    return getattr(network_file, name)
+    >>> network = superfine.load_network("esrgcnn")
+    >>> sr = network(lr, 2)  # NCHW, RGB 0..1, at x2
+
+    model: a shipped name, or the path of a weights file: ours, or what the authors' programs write for both networks.
+
+    Raises ModelError for an unknown name, CheckpointError for a file that is missing, damaged or foreign, EngineError
+    without PyTorch.
+    """
+    try:
+        from superfine.weights import network_file
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise EngineError(f"a network needs PyTorch, which is not installed: {install_command('torch')}") from error
+    return network_file.load(find(Path(model)).weights)

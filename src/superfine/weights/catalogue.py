@@ -73,8 +73,8 @@ class Entry:
 
 
 @cache
-def catalogue(folder: Path = FOLDER) -> tuple[Entry, ...]:
-    """The shipped models, in the catalogue's order; the first is the default."""
+def list_models(folder: Path = FOLDER) -> tuple[Entry, ...]:
+    """List the shipped models: what each is, how it was made, what it measures. The first is the default."""
     path = folder / "catalogue.toml"
     if not path.is_file():
         return ()

@@ -14,7 +14,8 @@ from superfine.errors import ImageError
 from superfine.images import files
 from superfine.images.convert import to_srgb
 from superfine.images.depth import as_uint8
-from superfine.images.formats import encode, heif_jxl, pillow_16bit
+from superfine.images.formats import encode, tiff_read
+from superfine.images.formats.tiff import is_tiff
 from superfine.images.picture import Picture, to_pil
 
 ANIMATED: Final = (".png", ".apng", ".webp", ".gif", ".avif")
@@ -43,7 +44,7 @@ def read_frames(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = f
     with files.image_errors(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
-            return _tiff_pages(source, max_pixels) if opened.mode.startswith("TIFF") else Frames([opened])
+            return _tiff_pages(source, max_pixels) if is_tiff(files.start_of(source)) else Frames([opened])
         with opened as image:
             try:
                 count = int(getattr(image, "n_frames", 1))
@@ -81,12 +82,10 @@ def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max
 
 
 def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
-    """Read the pages of a TIFF; all of them by tifffile if Pillow would misread one."""
+    """Read the pages of a TIFF that Pillow opens."""
     pictures: list[Picture] = []
     for index in range(count):
         image.seek(index)
-        if pillow_16bit.is_misread(image):
-            return _tiff_pages(source, max_pixels)
         if index and getattr(image, "tag_v2", {}).get(254, 0) & 1:
             continue  # a thumbnail
         _check_sum(pictures, image, max_pixels)
@@ -95,8 +94,17 @@ def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pix
 
 
 def _tiff_pages(source: Path | IO[bytes], max_pixels: int) -> Frames:
-    """Read the pages of a TIFF by tifffile."""
-    return Frames(heif_jxl.read_tiff_pages(files.content(source), max_pixels))
+    """Read the pages of a TIFF of which Pillow cannot open some."""
+    pictures: list[Picture] = []
+    for page in range(tiff_read.count_pages(source)):
+        if page and tiff_read.is_thumbnail(source, page):
+            continue
+        left = max_pixels - sum(picture.width * picture.height for picture in pictures)
+        picture = tiff_read.read_page(source, left, page)
+        if picture is None:
+            raise ImageError(f"page {page + 1} is a TIFF of a kind unknown here; convert it with ImageMagick first")
+        pictures.append(picture)
+    return Frames(pictures)
 
 
 def _check_sum(before: list[Picture], image: Image.Image, max_pixels: int) -> None:

@@ -1,4 +1,4 @@
-"""Read and write HEIC and JPEG XL, and read TIFFs Pillow does not know, by the libraries of `superfine[formats]`."""
+"""Read and write HEIC and JPEG XL by the libraries of `superfine[formats]`."""
 
 import importlib
 import io
@@ -12,9 +12,8 @@ from PIL import Image, ImageCms
 
 from superfine.errors import ImageError, install_command
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
-from superfine.images.formats.tiff import is_tiff
-from superfine.images.metadata import EXIF_PREFIX, descriptive_exif, upright_xmp
-from superfine.images.picture import Picture, from_pil, turn_upright, unit_floats
+from superfine.images.metadata import EXIF_PREFIX, upright_xmp
+from superfine.images.picture import Picture, check_size, from_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -27,33 +26,17 @@ _JXL_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def kind_of(start: bytes) -> str | None:
-    """Name the format of a file by its first 32 bytes: "JPEG XL", "HEIC", "TIFF" or None."""
+    """Name the format of a file by its first 32 bytes: "JPEG XL", "HEIC" or None."""
     if start[:2] == b"\xff\x0a" or start.startswith(_JXL_BOX):
         return "JPEG XL"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
         return "HEIC"
-    return "TIFF" if is_tiff(start) else None
+    return None
 
 
 def read_with_extra(data: bytes, max_pixels: int) -> Picture:
     """Read a picture of one of `kind_of`'s formats. Raises ImageError without the library or over `max_pixels`."""
-    kind = kind_of(data[:32])
-    if kind == "JPEG XL":
-        return _read_jxl(data, max_pixels)
-    if kind == "HEIC":
-        return _read_heif(data, max_pixels)
-    picture = _read_tiff(data, max_pixels)
-    assert picture is not None  # the first page is never taken for a thumbnail
-    return picture
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise ImageError for a picture over the limit."""
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{width:,} x {height:,} = {width * height:,} pixels is over the limit of {max_pixels:,}; "
-            "raise it with --max-pixels"
-        )
+    return _read_jxl(data, max_pixels) if kind_of(data[:32]) == "JPEG XL" else _read_heif(data, max_pixels)
 
 
 def _library(module: str, what: str) -> ModuleType:
@@ -227,92 +210,6 @@ def _jxl_stream(data: bytes) -> bytes:
             break
         at += size
     raise OSError("no codestream in the container")
-
-
-# TIFF -------------------------------------------------------------------------------------------
-
-
-def read_tiff_pages(data: bytes, max_pixels: int) -> list[Picture]:
-    """Read all pages of a TIFF that Pillow cannot read whole; `max_pixels` counts them together.
-
-    Thumbnails are left out. Raises ImageError without tifffile.
-    """
-    tifffile = _library("tifffile", "reading this kind of TIFF")
-    pictures: list[Picture] = []
-    for index in range(_tiff_page_count(tifffile, data)):
-        left = max_pixels - sum(each.width * each.height for each in pictures)
-        picture = _read_tiff(data, left, index)
-        if picture is not None:
-            pictures.append(picture)
-    return pictures
-
-
-def _tiff_page_count(tifffile: ModuleType, data: bytes) -> int:
-    """Count the pages of a TIFF."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            return len(file.pages)
-    except Exception:  # tifffile raises of all kinds, its own among them
-        raise OSError from None
-
-
-def _read_tiff(data: bytes, max_pixels: int, index: int = 0) -> Picture | None:
-    """Read a page by tifffile; None for a thumbnail."""
-    tifffile = _library("tifffile", "reading this kind of TIFF")
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[index]
-            if index and page.tags.valueof(254, 0) & 1:
-                return None
-            check_size(page.imagewidth, page.imagelength, max_pixels)
-            if page.imagedepth != 1 or page.samplesperpixel > 4 or page.photometric not in (0, 1, 2, 3):
-                raise ImageError(f"a TIFF of {page.samplesperpixel} x {page.dtype} is no gray or RGB picture")
-            values = page.asarray()
-            if page.photometric == 3:
-                values = as_uint8(np.moveaxis(page.colormap[:, values], 0, 2))
-            elif values.dtype == bool:
-                values = values.astype(np.uint8) * np.uint8(255)
-            if page.planarconfig == 2 and values.ndim == 3:
-                values = np.moveaxis(values, 0, 2)
-            if page.photometric == 0:
-                values = np.iinfo(values.dtype).max - values
-            if page.extrasamples and page.extrasamples[0] == 1:
-                values = _unpremultiplied(values)
-            info = _tiff_info(page.tags)
-            orientation = int(page.tags.valueof(274, 1))
-    except ImageError:
-        raise
-    except Exception as error:
-        if "imagecodecs" in str(error):
-            raise ImageError(f"unpacking this TIFF needs imagecodecs: {install_command('formats')}") from None
-        raise OSError from None
-    if index == 0:
-        try:
-            exif = Image.Exif()
-            exif.load(data)  # an EXIF block is a TIFF, so Pillow's reader of those reads this one's tags
-            info["exif"] = descriptive_exif(exif)
-        except Exception:  # what is said beside the pixels must not cost them
-            info["exif"] = None
-    return _picture(turn_upright(values, orientation), f"TIFF {page.dtype}", info)
-
-
-def _tiff_info(tags: Any) -> dict[str, Any]:
-    """Collect profile, XMP and resolution under Pillow's names."""
-    info: dict[str, Any] = {"icc_profile": tags.valueof(34675), "xmp": tags.valueof(700)}
-    unit = {2: 1.0, 3: 2.54}.get(int(tags.valueof(296, 2)))
-    across, down = tags.valueof(282), tags.valueof(283)
-    if unit and across and down and across[0] and across[1] and down[0] and down[1]:
-        info["dpi"] = (across[0] / across[1] * unit, down[0] / down[1] * unit)
-    return info
-
-
-def _unpremultiplied(values: Pixels) -> Pixels:
-    """Divide premultiplied colour (TIFF's associated alpha) by its alpha, the last channel."""
-    peak = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
-    alpha = values[:, :, -1:].astype(np.float64)
-    colour = np.divide(values[:, :, :-1] * float(peak), alpha, out=np.zeros(values[:, :, :-1].shape), where=alpha > 0)
-    colour = np.minimum(np.rint(colour) if values.dtype.kind == "u" else colour, peak)
-    return np.concatenate([colour.astype(values.dtype), values[:, :, -1:]], axis=2)
 
 
 def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:

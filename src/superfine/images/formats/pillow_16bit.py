@@ -1,7 +1,7 @@
-"""Read 16-bit colour from PNG, TIFF and PPM files, which Pillow alone reduces to 8 bits.
+"""Read 16-bit colour from PNG and PPM files, which Pillow alone reduces to 8 bits.
 
 Pillow's raw mode for 16-bit samples keeps the high byte of each. The same mode for the other byte order keeps the low
-byte. So two passes of Pillow's own decoder give all 16 bits, whatever the interlacing and compression.
+byte. So two passes of Pillow's own decoder give all 16 bits, interlaced or not.
 """
 
 import sys
@@ -20,21 +20,12 @@ _GRAY_ALPHA: Final = "LA;16B"
 
 def is_16bit(image: Image.Image) -> bool:
     """Return True if an opened, not yet loaded image has 16-bit samples that Pillow would reduce to 8."""
-    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.format not in ("PNG", "PPM"):
         return False
     if image.format == "PPM":
         return image.mode == "RGB" and image.tile[0].codec_name == "ppm" and _maximum(image) > 255
     raw = _raw_mode(image)
     return raw == _GRAY_ALPHA or (raw[:-1] in [f"{mode};16" for mode in _MODES] and raw[-1] in "BLN")
-
-
-def is_misread(image: Image.Image) -> bool:
-    """Return True for a TIFF of separate 16-bit planes, which Pillow reads as if they had 8 bits."""
-    if image.format != "TIFF" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
-        return False
-    bits = getattr(image, "tag_v2", {}).get(258, (8,))
-    planes = getattr(image, "tag_v2", {}).get(284, 1) == 2
-    return bool(planes and max(bits) > 8)
 
 
 def read_16bit(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:

@@ -22,7 +22,7 @@ from superfine.images.rows import Rows
 from superfine.upscaling.memory import PILLOW, band_row, bytes_of, peak_of_plan
 from superfine.upscaling.plan import Plan, Target
 from superfine.upscaling.tiles import Box, Tile
-from superfine.upscaling.upscaler import Enlarger, finish
+from superfine.upscaling.upscaler import Upscaler, finish
 
 Made = TypeVar("Made")
 
@@ -53,28 +53,28 @@ class Estimate:
 
 
 class Estimator:
-    """Times what an Enlarger does on this machine, and counts from there.
+    """Times what an Upscaler does on this machine, and counts from there.
 
     Opening a network, compiling it for a window's shape and running it are timed apart, each once: a batch of like
     pictures pays for the first two only once.
     """
 
-    def __init__(self, enlarger: Enlarger) -> None:
-        self.enlarger = enlarger
+    def __init__(self, upscaler: Upscaler) -> None:
+        self.upscaler = upscaler
         self._runs: dict[tuple[object, ...], tuple[float, Picture]] = {}
         self._encodings: set[str] = set()
 
     def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> Estimate:
         """The cost of one file. format: suffix of the result. reading: seconds its file took to read.
 
-        Raises PlanError and EngineError as Enlarger does.
+        Raises PlanError and EngineError as Upscaler does.
         """
         pictures = frames.pictures
-        plans = [self.enlarger.plan(picture.width, picture.height, target) for picture in pictures]
+        plans = [self.upscaler.plan(picture.width, picture.height, target) for picture in pictures]
         seconds, writing = reading, 0.0
         for number, (picture, plan) in enumerate(zip(pictures, plans, strict=True)):
             for passed in range(len(plan.passes)):
-                self.enlarger.fit(picture, plan, passed)
+                self.upscaler.limit_memory(picture, plan, passed)
             if not number or not same_pixels(picture, pictures[number - 1]):
                 spent, sample = self._passes(picture, plan)
                 seconds += spent
@@ -96,12 +96,12 @@ class Estimator:
 
         The rows are read as far as the first windows need them.
         """
-        found = self.enlarger.scroll(rows, target)
+        found = self.upscaler.upscale_rows(rows, target)
         if found is None:
             return None
         plan = found[1]
         (scale,) = plan.passes
-        bands = self.enlarger.upscaler(scale).plan_bands(rows.height, rows.head.width)
+        bands = self.upscaler.tiled(scale).plan_bands(rows.height, rows.head.width)
         started = perf_counter()
         pixels, alpha = rows.band(0, bands[0][0].read.bottom)
         share = len(pixels) / rows.height
@@ -129,7 +129,7 @@ class Estimator:
         Tiles with an edge of transparency in them run the network twice, so the two kinds are timed apart.
         """
         started = perf_counter()
-        tiles = self.enlarger.upscaler(scale).plan(height, width)
+        tiles = self.upscaler.tiled(scale).plan(height, width)
         seconds = perf_counter() - started  # opening: once a scale; nothing after that
         edges = _tiles_with_edges(picture, tiles, width // picture.width)
         made = []
@@ -141,7 +141,7 @@ class Estimator:
             window = _window(picture, tiles[int(np.flatnonzero(edges == kind)[count // 2])].read, edge=kind)
             key = (scale, window.pixels.shape, window.pixels.dtype, window.alpha is not None, kind, _is_neutral(window))
             if key not in self._runs:
-                first, each, (larger, _) = _timed(partial(self.enlarger.one_pass, window, scale))
+                first, each, (larger, _) = _timed(partial(self.upscaler.one_pass, window, scale))
                 seconds += max(0.0, first - each)  # compiling
                 self._runs[key] = each, _middle(larger)
             each, larger = self._runs[key]

@@ -23,7 +23,7 @@ from superfine.upscaling.batch.journal import Journal, Stamp
 from superfine.upscaling.batch.source import Settings, load_frames, open_source
 from superfine.upscaling.memory import bytes_of
 from superfine.upscaling.plan import Target
-from superfine.upscaling.upscaler import Enlarged, Enlarger
+from superfine.upscaling.upscaler import Upscaled, Upscaler
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -42,17 +42,17 @@ class Outcome:
     consistency: tuple[Consistency, ...] = ()
 
 
-Progress = Callable[[int, float], None]
-"""Called with the number of a job, from 0, and how much of it is done, 0..1."""
+BatchProgress = Callable[[int, float], None]
+"""Called with the number of a job, from 0, and the share of it that is done, 0..1."""
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    enlarger: Enlarger,
+    upscaler: Upscaler,
     target: Target,
     settings: Settings,
     journal: Journal | None = None,
-    progress: Progress | None = None,
+    progress: BatchProgress | None = None,
 ) -> Iterator[Outcome]:
     """Does the jobs in order; an Outcome of each as it is settled.
 
@@ -62,15 +62,15 @@ def run_jobs(
     if not jobs:
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(_load, jobs[0], enlarger, settings, journal)
+        ahead = reader.submit(_load, jobs[0], upscaler, settings, journal)
         writing: Future[Outcome] | None = None
         for number, job in enumerate(jobs):
             loaded = ahead.result()
             # A large picture is alone in memory.
-            alone = isinstance(loaded, _Loaded) and (enlarger.memory is not None or loaded.is_large)
+            alone = isinstance(loaded, _Loaded) and (upscaler.memory is not None or loaded.is_large)
             more = number + 1 < len(jobs)
             if more and not alone:
-                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
+                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
             if alone and writing is not None:
                 yield writing.result()
                 writing = None
@@ -79,7 +79,7 @@ def run_jobs(
                 if progress is not None:
                     progress(number, share)
 
-            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, enlarger, target, settings, report)
+            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, upscaler, target, settings, report)
             if writing is not None:
                 yield writing.result()
                 writing = None
@@ -89,7 +89,7 @@ def run_jobs(
                 writing = writer.submit(_store, job, made, settings, journal)
             del loaded, made
             if more and alone:
-                ahead = reader.submit(_load, jobs[number + 1], enlarger, settings, journal)
+                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
         if writing is not None:
             yield writing.result()
 
@@ -126,12 +126,12 @@ def _bytes_of(pictures: Sequence[Picture]) -> int:
     return sum(each.pixels.nbytes for each in pictures)
 
 
-def _load(job: Job, enlarger: Enlarger, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
     try:
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
         stamp = None if job.source is None else Stamp.of(job.source)
-        return _Loaded(open_source(job, enlarger, settings), stamp)
+        return _Loaded(open_source(job, upscaler, settings), stamp)
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -159,26 +159,26 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
 
 
 def _enlarge(
-    job: Job, loaded: _Loaded, enlarger: Enlarger, target: Target, settings: Settings, report: Callable[[float], None]
+    job: Job, loaded: _Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
 ) -> _Made | Outcome:
     source = loaded.source
     try:
         if not isinstance(source, Frames):
             before = (source.head.width, source.height)
-            after = enlarger.plan(*before, target).output
+            after = upscaler.plan(*before, target).output
             _check_format(job, after)
-            found = enlarger.scroll(source, target, report)
+            found = upscaler.upscale_rows(source, target, report)
             if found is not None:
                 scroll, plan = found
-                head = _marked(scroll.head, enlarger, before, after, target, settings)
+                head = _marked(scroll.head, upscaler, before, after, target, settings)
                 return _Made(before, after, replace(scroll, head=head), plan.passes, loaded.stamp)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
-        after = enlarger.plan(*before, target).output
+        after = upscaler.plan(*before, target).output
         _check_format(job, after)
-        made = _enlarge_frames(source.pictures, enlarger, target, report)
-        pictures = [_marked(each.picture, enlarger, before, after, target, settings) for each in made]
+        made = _enlarge_frames(source.pictures, upscaler, target, report)
+        pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in made]
         consistency = tuple(pair for each in made for pair in each.consistency)
         frames = replace(source, pictures=pictures)
         return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency)
@@ -195,12 +195,12 @@ def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
 
 
 def _enlarge_frames(
-    pictures: Sequence[Picture], enlarger: Enlarger, target: Target, report: Callable[[float], None]
-) -> list[Enlarged]:
+    pictures: Sequence[Picture], upscaler: Upscaler, target: Target, report: Callable[[float], None]
+) -> list[Upscaled]:
     """Every frame; one that repeats the frame before costs nothing."""
-    made: list[Enlarged] = []
+    made: list[Upscaled] = []
     beside = sum(
-        bytes_of(picture, enlarger.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
+        bytes_of(picture, upscaler.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
     )
     for number, picture in enumerate(pictures):
         if number and same_pixels(picture, pictures[number - 1]):
@@ -210,18 +210,18 @@ def _enlarge_frames(
         def share(part: float, number: int = number) -> None:
             report((number + part) / len(pictures))
 
-        made.append(enlarger(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
+        made.append(upscaler.upscale_picture(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
     return made
 
 
 def _marked(
-    picture: Picture, enlarger: Enlarger, before: Size, after: Size, target: Target, settings: Settings
+    picture: Picture, upscaler: Upscaler, before: Size, after: Size, target: Target, settings: Settings
 ) -> Picture:
     """The result with what the settings want it to say of itself."""
     across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
-    return embed(picture, enlarger.note(across, down)) if settings.note else picture
+    return embed(picture, upscaler.note(across, down)) if settings.note else picture
 
 
 def _check_format(job: Job, output: Size) -> None:

@@ -14,7 +14,7 @@ from superfine.images.formats.frames import ANIMATED, PAGED, Frames, read_frames
 from superfine.images.rows import PictureRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.memory import gibibytes
-from superfine.upscaling.upscaler import Enlarger
+from superfine.upscaling.upscaler import Upscaler
 
 BY_ROWS = 4_000_000
 """Pixels from which on a picture goes by rows from file to file, where it can: smaller ones gain nothing by it."""
@@ -40,16 +40,16 @@ _UNPACKED = 7
 """Bytes of a pixel while a file is unpacked whole: Pillow's four and ours, of 8-bit RGB."""
 
 
-def open_source(job: Job, enlarger: Enlarger, settings: Settings) -> Frames | Rows:
+def open_source(job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Rows:
     """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
-    least = BY_ROWS if enlarger.memory is None else 0
+    least = BY_ROWS if upscaler.memory is None else 0
     by_rows = job.target is not None and FORMATS[_suffix(job, settings)].write_bands is not None
     if by_rows and job.source is not None:
         rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
         if rows is not None:
             return rows
-    if enlarger.memory is not None and job.source is not None:
-        _check_unpacking(job.source, settings.max_pixels, enlarger.taken, enlarger.memory)
+    if upscaler.memory is not None and job.source is not None:
+        _check_unpacking(job.source, settings.max_pixels, upscaler.memory_before, upscaler.memory)
     frames = load_frames(job, settings)
     first = frames.pictures[0]
     if by_rows and len(frames.pictures) == 1 and first.width * first.height >= least:

@@ -1,0 +1,68 @@
+// What an instruction set must offer: the inner loops of a network, on numbers that the network places.
+#pragma once
+#include <cstdint>
+
+namespace superfine {
+
+constexpr int POINTS = 36;  // of a Winograd tile: 6x6
+constexpr int MOST_STEP = 4;  // factor of a pixel shuffle, at most
+
+// Feature maps as a step reads them; null: a row outside of the picture, zeros. Channels of a pixel are adjacent,
+// `pixel` floats lie between two pixels.
+struct Source {
+  const float* rows[6];
+  int64_t pixel;
+  int channels;  // a multiple of 16
+};
+
+// 4 rows of maps as a step reads or writes them beside its convolution; absent: pixel is 0.
+struct Beside {
+  float* rows[4];
+  int64_t pixel;
+};
+
+// A convolution of a run of tiles (3x3, by Winograd) or of pixels (1x1) of `high` rows.
+struct Convolution {
+  Source in[2];  // read as one, channels one after the other; the second may have none
+  int width;     // pixels of a row
+  int first, count;
+  int high;
+  const float *weights, *bias;  // as `native_program.py` lays them out; bias may be null
+  int outputs;                  // a multiple of the panel
+  int relu_from;                // rectified from this channel on
+  int step;                     // of the pixel shuffle that follows; 1: none
+  float* out[4 * MOST_STEP];
+  int64_t out_pixel;
+  // out = relu(conv + bias + plus) + after; sum = conv + bias + plus + sum_with
+  Beside plus, after, sum_with, sum;
+};
+
+// A run of pixels of one row, 3x3, from or to three channels.
+struct Ends {
+  const float* rows[3];
+  int64_t pixel;  // of the maps
+  int width, first, count, channels;
+  const float* weights;
+  bool relu;
+  float* out;
+};
+
+struct Kernels {
+  const char* name;
+  int panel;       // outputs computed at once; the outputs of a convolution are a multiple
+  int most_tiles;  // tiles of a call, at most
+  int64_t (*scratch)(int inputs);  // floats
+  void (*winograd)(const Convolution&, float* scratch);
+  void (*pointwise)(const Convolution&, float* scratch);
+  // rows: pixels of 3 floats, from one left of `first` on. Writes maps.
+  void (*head)(const Ends&, float* scratch);
+  // rows: maps. Writes pixels of 3 floats.
+  void (*tail)(const Ends&);
+};
+
+// Null where the processor lacks the instructions, or the compiler did.
+const Kernels* avx2();
+const Kernels* avx512();
+const Kernels* neon();
+
+}  // namespace superfine

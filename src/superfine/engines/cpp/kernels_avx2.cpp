@@ -1,0 +1,49 @@
+// Eight floats at once: x86 processors since 2013.
+#include "kernels.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC target("avx2,fma")
+#endif
+
+namespace superfine {
+namespace {
+
+typedef __m256 vec;
+constexpr int LANES = 8, VECTORS = 2, ROWS = 6;  // 12 sums, 2 weights and an input: 15 of 16 registers
+
+inline vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vec v) { _mm256_storeu_ps(p, v); }
+inline vec all(float v) { return _mm256_set1_ps(v); }
+inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
+inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
+inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+inline vec rectify(vec v) { return _mm256_max_ps(v, _mm256_setzero_ps()); }
+
+inline float total(vec v) {
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+#include "kernels.inc"
+
+}  // namespace
+
+const Kernels* avx2() {
+  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail};
+  return &kernels;
+}
+
+}  // namespace superfine
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#else
+namespace superfine {
+const Kernels* avx2() { return nullptr; }
+}  // namespace superfine
+#endif

@@ -1,0 +1,44 @@
+// Sixteen floats at once: x86 servers since 2017, desktops since Zen 4.
+#include "kernels.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC target("avx512f,avx2,fma")
+#endif
+
+namespace superfine {
+namespace {
+
+typedef __m512 vec;
+constexpr int LANES = 16, VECTORS = 2, ROWS = 12;  // 24 sums, 2 weights, inputs read by the multiplication: of 32
+
+inline vec load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, vec v) { _mm512_storeu_ps(p, v); }
+inline vec all(float v) { return _mm512_set1_ps(v); }
+inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+inline vec fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }
+inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
+inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+inline vec rectify(vec v) { return _mm512_max_ps(v, _mm512_setzero_ps()); }
+inline float total(vec v) { return _mm512_reduce_add_ps(v); }
+
+#include "kernels.inc"
+
+}  // namespace
+
+const Kernels* avx512() {
+  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail};
+  return &kernels;
+}
+
+}  // namespace superfine
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#else
+namespace superfine {
+const Kernels* avx512() { return nullptr; }
+}  // namespace superfine
+#endif

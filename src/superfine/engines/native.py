@@ -1,0 +1,186 @@
+"""The project's own engine: whole networks in float32 by Winograd, on any CPU with AVX2, AVX-512 or NEON."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import threading
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int64, c_void_p
+from dataclasses import asdict
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superfine.cores import cores
+from superfine.engines.native_program import GRID, NETWORKS, LayerSpec, MapSpec, Program, Weights
+from superfine.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from superfine.nets import Network
+    from superfine.weights import Model
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""What both networks take off first and add last; `nets.layers`, which says so, needs PyTorch."""
+
+_SR_PIXELS = 2**25
+"""Pixels of the largest result a window is given."""
+
+_MEMORY = 2**29
+"""Bytes an engine plans for, for the rows between layers; wider windows are computed in strips of their columns."""
+
+_OUT_OF_MEMORY = 1
+
+_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "native_instructions": (c_char_p, ()),
+    "native_panel": (c_int, ()),
+    "native_network": (
+        c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), c_int, c_int)
+    ),
+    "native_column_bytes": (c_int64, (c_void_p,)),
+    "native_run": (c_int, (c_void_p, c_void_p, c_void_p, c_int, c_int, c_int, c_int, c_int64)),
+    "native_release": (None, (c_void_p,)),
+    "native_free": (None, (c_void_p,)),
+}  # fmt: skip
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels that were compiled when superfine was installed; None where they were not, or do not load."""
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_native{suffix}")
+        if path.is_file():
+            try:
+                found = ctypes.CDLL(str(path))
+            except OSError:
+                continue
+            for name, (result, arguments) in _SIGNATURES.items():
+                function = getattr(found, name)
+                function.restype, function.argtypes = result, arguments
+            return found
+    return None
+
+
+def instructions() -> str | None:
+    """ "AVX2", "AVX-512" or "NEON"; None where the engine cannot run."""
+    found = library()
+    name = None if found is None else found.native_instructions()
+    return None if name is None else str(name.decode())
+
+
+class NativeEngine:
+    """A network in float32 on the CPU, row by row through all its layers; any window shape, nothing to compile.
+
+    Memory is a few rows of every layer, whatever the window's height.
+    """
+
+    name = "native"
+    precision = "fp32"
+    device = "cpu"
+    grid = GRID
+
+    def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
+        _check(precision)
+        network, config, weights = _read(model)
+        self._build(network, config, weights, scale)
+
+    @classmethod
+    def of_network(cls, network: Network, scale: int, precision: str = "auto") -> NativeEngine:
+        """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
+        _check(precision)
+        engine = cls.__new__(cls)
+        engine._build(network.name, asdict(network.config), _values(network), scale)
+        return engine
+
+    def _build(self, network: str, config: Mapping[str, Any], weights: Weights, scale: int) -> None:
+        found = library()
+        assert found is not None
+        self._library = found
+        program = Program(int(found.native_panel()))
+        NETWORKS[network](program, weights, config, scale)
+        self.scale, self.halo = scale, program.halo
+        self.window = _SR_PIXELS // scale**2
+        self.pixel_bytes = _MEMORY // self.window
+        maps, layers = program.maps, program.layers
+        self._network: int | None = found.native_network(
+            (MapSpec * len(maps))(*maps), len(maps), (LayerSpec * len(layers))(*layers), len(layers),
+            (c_float * 3)(*RGB_MEAN), scale, program.halo,
+        )  # fmt: skip
+        if self._network is None:
+            raise MemoryError("out of memory for the network's weights")
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        if getattr(self, "_network", None) is not None:
+            self._library.native_free(self._network)
+
+    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """NCHW float32 0..1 → NCHW float32, not clamped."""
+        _, _, height, width = tile.shape
+        out = np.empty((1, 3, height * self.scale, width * self.scale), np.float32)
+        self._run(np.ascontiguousarray(tile, np.float32), out, False, height, width)
+        return out
+
+    def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """HWC uint8 → HWC uint8."""
+        height, width, _ = tile.shape
+        out = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
+        self._run(np.ascontiguousarray(tile), out, True, height, width)
+        return out
+
+    def limit(self, window: int) -> None:
+        """Windows of at most so many LR pixels from now on, and rows between layers in proportion."""
+        if window != self.window:
+            self.window = window
+            self.release()
+
+    def release(self) -> None:
+        """Give back the rows between layers; the next run takes them again."""
+        self._library.native_release(self._network)
+
+    def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
+        budget = self.window * self.pixel_bytes
+        failure = self._library.native_run(
+            self._network, tile.ctypes.data, out.ctypes.data, uint8, height, width, cores(), budget
+        )
+        if failure == _OUT_OF_MEMORY:
+            raise MemoryError(f"out of memory for a window of {width}x{height} pixels")
+        if failure:
+            raise AssertionError(f"engine 'native' got stuck in a window of {width}x{height} pixels")
+
+
+def _check(precision: str) -> None:
+    """Raises EngineError unless the engine can run here, in this precision."""
+    if precision not in ("auto", "fp32"):
+        raise EngineError(f"engine 'native' computes in fp32, not {precision}: choose auto or fp32")
+    if library() is None:
+        raise EngineError(
+            "engine 'native' was not compiled when superfine was installed: install it again where a C++ compiler is "
+            "(apt install g++), or choose another engine"
+        )
+    if instructions() is None:
+        raise EngineError("engine 'native' needs a CPU with AVX2, AVX-512 or NEON: choose another engine")
+
+
+def _read(model: Model) -> tuple[str, Mapping[str, Any], Weights]:
+    """(network, its configuration, its weights in float32); our own files are read without PyTorch."""
+    from superfine.weights.header import first_bytes, looks_like_safetensors, read_header
+
+    if looks_like_safetensors(first_bytes(model.weights)) and (header := read_header(model.weights)).is_ours:
+        from safetensors.numpy import load_file
+
+        config = json.loads(header.metadata["config"])
+        return model.network, config, {key: each.astype(np.float32) for key, each in load_file(model.weights).items()}
+    from superfine.weights import network_file
+
+    network = network_file.load(model.weights)
+    return network.name, asdict(network.config), _values(network)
+
+
+def _values(network: Network) -> Weights:
+    return {key: each.detach().float().cpu().numpy().astype(np.float32) for key, each in network.state_dict().items()}

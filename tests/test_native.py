@@ -1,0 +1,159 @@
+"""engines/native.py: the project's own kernels give what PyTorch gives, tiled equals whole, to the bit."""
+
+import threading
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from superfine.engines import native as native_module
+from superfine.engines import open_engine
+from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.native import NativeEngine, instructions
+from superfine.errors import EngineError
+from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.upscaling.stitch import run_tiles_float
+from superfine.upscaling.tiles import plan_tiles
+from superfine.weights import find, network_file
+
+SMALL = {
+    "small esrgcnn": ESRGCNNConfig(width=24, distilled=5, blocks=1),
+    "small cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
+    "bare cfsrcnn": CFSRCNNConfig(width=20, units=2, enhance=0, refine=0),
+}
+SHIPPED = ("esrgcnn", "cfsrcnn")
+all_scales = pytest.mark.parametrize("scale", [2, 3, 4])
+here = pytest.mark.skipif(instructions() is None, reason="the kernels are not compiled, or not for this processor")
+
+
+@cache
+def network(name: str) -> Network:
+    """A small network with random weights, or a shipped one."""
+    if name in SHIPPED:
+        return network_file.load(find(name).weights).eval()
+    torch.manual_seed(0)
+    return build(SMALL[name]).eval()
+
+
+@cache
+def engine(name: str, scale: int) -> NativeEngine:
+    if name in SHIPPED:
+        return NativeEngine(find(name), scale)
+    return NativeEngine.of_network(network(name), scale)
+
+
+def noise(height: int, width: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+
+
+def planes(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+
+
+@here
+@pytest.mark.parametrize("name", [*SMALL, *SHIPPED])
+@all_scales
+@pytest.mark.parametrize("height, width", [(21, 30), (1, 1), (3, 101)])
+def test_native_agrees_with_pytorch(name: str, scale: int, height: int, width: int) -> None:
+    rgb = planes(noise(height, width))
+    with torch.inference_mode():
+        wanted = network(name)(torch.from_numpy(rgb), scale).numpy()
+    assert np.abs(engine(name, scale).run(rgb) - wanted).max() <= 1e-4
+
+
+@here
+@pytest.mark.parametrize("name", SMALL)
+@all_scales
+@settings(max_examples=10, deadline=None)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(3, 90))
+def test_tiled_equals_whole_to_the_bit(name: str, scale: int, height: int, width: int, tile: int) -> None:
+    used = engine(name, scale)
+    plan = plan_tiles(height, width, tile, used.halo, used.grid)
+    assume(len(plan) <= 30)
+    rgb = noise(height, width)
+    assert np.array_equal(run_tiles_float(used, rgb, plan), used.run(planes(rgb))[0].transpose(1, 2, 0))
+
+
+@here
+@pytest.mark.parametrize("name", SHIPPED)
+def test_tiled_equals_whole_with_the_full_networks(name: str) -> None:
+    used = engine(name, 2)
+    rgb = noise(50, 2 * used.halo + 41)
+    plan = plan_tiles(*rgb.shape[:2], 32, used.halo, used.grid)
+    assert len(plan) == 2
+    assert np.array_equal(run_tiles_float(used, rgb, plan), used.run(planes(rgb))[0].transpose(1, 2, 0))
+
+
+@here
+@pytest.mark.parametrize("wrong", ["halo", "grid"])
+def test_a_shorter_halo_or_another_grid_is_found_out(wrong: str) -> None:
+    # The promise above could not fail if windows were never cut: here it does.
+    used = engine("small cfsrcnn", 2)
+    halo, grid = (8, used.grid) if wrong == "halo" else (used.halo, 1)
+    assert network("small cfsrcnn").receptive_radius(2) <= 8  # what is right but for rounding needs no more
+    rgb = noise(90, 90)
+    whole = used.run(planes(rgb))[0].transpose(1, 2, 0)
+    assert not np.array_equal(run_tiles_float(used, rgb, plan_tiles(90, 90, 9, halo, grid)), whole)
+
+
+@here
+@pytest.mark.parametrize("name", ["small esrgcnn", "small cfsrcnn"])
+def test_strips_of_columns_that_keep_within_memory_change_no_bit(name: str) -> None:
+    used = NativeEngine.of_network(network(name), 2)
+    rgb = planes(noise(37, 403))
+    whole = used.run(rgb)
+    used.limit(16)
+    assert np.array_equal(used.run(rgb), whole)
+
+
+@here
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, rgb = engine("small cfsrcnn", 3), planes(noise(61, 250))
+    whole = used.run(rgb)
+    monkeypatch.setattr(native_module, "cores", lambda: threads)
+    assert np.array_equal(used.run(rgb), whole)
+
+
+@here
+@pytest.mark.parametrize("name", SHIPPED)
+def test_uint8_ends_give_the_rounded_float_result(name: str) -> None:
+    levels = np.random.default_rng(1).integers(0, 256, (23, 34, 3), dtype=np.uint8)
+    used = engine(name, 2)
+    assert np.array_equal(used.run_uint8(levels), round_to_uint8(used.run(widen(levels))))
+
+
+@here
+def test_two_threads_of_a_program_may_share_an_engine() -> None:
+    used, rgb = engine("small esrgcnn", 2), planes(noise(40, 40))
+    wanted, found = used.run(rgb), {}
+    threads = [threading.Thread(target=lambda k=k: found.update({k: used.run(rgb)})) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(found[k], wanted) for k in range(3))
+
+
+@here
+def test_an_engine_runs_again_after_release() -> None:
+    used, rgb = engine("small esrgcnn", 2), planes(noise(20, 30))
+    first = used.run(rgb)
+    used.release()
+    assert np.array_equal(used.run(rgb), first)
+
+
+@here
+def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
+    with pytest.raises(EngineError, match="computes in fp32, not bf16"):
+        open_engine(find("esrgcnn"), 2, "native", "bf16")
+
+
+def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_module, "library", lambda: None)
+    with pytest.raises(EngineError, match="was not compiled when superfine was installed"):
+        open_engine(find("esrgcnn"), 2, "native")
