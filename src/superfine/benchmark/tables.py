@@ -45,7 +45,7 @@ class Grid:
     printed: tuple[tuple[str, tuple[Cell, ...]], ...]  # the papers' rows; only under their own protocol
 
 
-def number(metric: str, value: float) -> str:
+def format_figure(metric: str, value: float) -> str:
     """Format a figure with the digits it is usually given."""
     return "inf" if math.isinf(value) else f"{value:.{DIGITS.get(metric, 4)}f}"
 
@@ -123,7 +123,7 @@ def _our_cell(result: Result, row: Row | None, metrics: Sequence[str]) -> Cell:
     if row is None:
         return Cell("–")
     return Cell(
-        " / ".join(number(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
+        " / ".join(format_figure(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
         _mark(result, row),
     )
 
@@ -133,10 +133,10 @@ def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> 
     if found is None:
         return Cell("–")
     values = {"psnr": found.psnr, "ssim": found.ssim}
-    return Cell(" / ".join(number(name, values[name]) if name in values else "–" for name in metrics))
+    return Cell(" / ".join(format_figure(name, values[name]) if name in values else "–" for name in metrics))
 
 
-def fitted(grid: Grid, width: int) -> list[Grid]:
+def split_to_width(grid: Grid, width: int) -> list[Grid]:
     """Split a grid into parts that each fit a terminal of `width` characters, a few columns a part."""
     rows = (*grid.ours, *grid.printed)
     room = width - 4 - max(len(name) for name, _ in rows)

@@ -1,4 +1,4 @@
-"""`superfine bench`: how fast this machine is, and what `auto` takes."""
+"""`superfine bench`: measure how fast this machine is, and say what `auto` takes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def bench(
     from superfine.engines import open_engine
     from superfine.weights import find
 
+    chosen = open_engine(find(model), scale)  # first: an unknown model or scale is refused before anything is measured
     speeds, missing = measure_all(model, scale, available_engines(), size, repeat)
-    chosen = open_engine(find(model), scale)
     peaks = {
         each: matmul_rate(each) for each in sorted({s.precision for s in speeds if s.engine == "openvino"} - {"int8"})
     }

@@ -65,6 +65,7 @@ _Metrics = Annotated[
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
 _Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, gpu, gpu:1, cuda or mps.")]
 _Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
 _SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]
 _AllPrinted = Annotated[
@@ -120,6 +121,7 @@ def benchmark(
     bicubic: _Bicubic = True,
     engine: _Engine = "auto",
     precision: _Precision = "auto",
+    device: _Device = "auto",
     tile: _Tile = None,
     degrade: _Degrade = None,
     skip_broken: _SkipBroken = False,
@@ -165,6 +167,7 @@ def benchmark(
         metrics=listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
+        device=device,
         tile=tile,
         degradations=parse_degradations(",".join(degrade)) if degrade else (),
         skip_broken=skip_broken,
@@ -212,13 +215,13 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
         save(tables.csv_text(result), files.csv)
     if files.markdown is not None:
         save(tables.markdown(result, all_printed=all_printed), files.markdown)
-    shots = gallery.shots() if gallery else []
+    pictures = gallery.pictures() if gallery else []
     if files.html is not None:
-        save(html(result, shots, box=box, all_printed=all_printed), files.html)
+        save(html(result, pictures, box=box, all_printed=all_printed), files.html)
     if files.sheet is not None:
         from superfine.benchmark.pictures import stacked_sheet
 
-        stacked_sheet(shots, box, files.sheet)
+        stacked_sheet(pictures, box, files.sheet)
 
 
 def _show(result: Result, all_printed: bool) -> None:
@@ -233,7 +236,7 @@ def _show(result: Result, all_printed: bool) -> None:
     shown = tables.grids(result, all_printed=all_printed)
     for grid in shown:
         console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
-        for part in tables.fitted(grid, console.width):
+        for part in tables.split_to_width(grid, console.width):
             table = tables.rich_table(part)
             table.box = box.SIMPLE_HEAD if console.is_terminal else None
             console.print(table)

@@ -1,4 +1,4 @@
-"""`superfine complexity`: what networks cost by count, beside what their papers print."""
+"""`superfine complexity`: count what networks cost, beside what their papers print."""
 
 from __future__ import annotations
 

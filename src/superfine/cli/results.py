@@ -1,4 +1,4 @@
-"""`superfine results`: the results page and the README's table, from result files."""
+"""`superfine results`: write the results page and the README's table from result files."""
 
 from __future__ import annotations
 

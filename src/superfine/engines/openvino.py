@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from superfine.engines.graphs import (
@@ -22,6 +20,7 @@ from superfine.engines.graphs import (
     with_wide_end,
 )
 from superfine.engines.int8 import quantized, read_int8
+from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
@@ -38,17 +37,8 @@ _SHAPES_KEPT = 4
 _MEMORY = 896 * 2**20
 """Bytes of activations an engine plans for, two thirds for the part at LR size, one for the strip being enlarged."""
 
-_LIVE = {"esrgcnn": 10, "cfsrcnn": 26}
-"""network → feature maps alive at once at LR size, measured; CFSRCNN keeps f0 ... f16 for their sum."""
-
 _LIVE_ENLARGED = 2.4
 """The same at SR size, for all networks: a convolution's result, the shuffled one, and the strip's output."""
-
-
-@cache
-def core() -> ov.Core:
-    """The one OpenVINO runtime of the process; starting it loads the device plugins."""
-    return ov.Core()
 
 
 @dataclass
@@ -99,7 +89,7 @@ class OpenVINOEngine:
         if self.precision == "int8":
             graph = quantized(graph, read_int8(model.weights, scale))
         self._cut = _Cut.of(graph, self._wide)
-        self._plan(model.network, scale, model.halo[scale])
+        self._plan(model.feature_maps, scale, model.halo[scale])
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
@@ -108,7 +98,7 @@ class OpenVINOEngine:
         engine._choose(precision)
         engine._cut = _Cut.of(graph_of_network(network, scale), engine._wide)
         halo = -int(-network.receptive_radius(scale) // 1)
-        engine._plan(network.name, scale, halo)
+        engine._plan(network.feature_maps, scale, halo)
         return engine
 
     def _choose(self, precision: str) -> None:
@@ -117,10 +107,10 @@ class OpenVINOEngine:
         self._wide = choose_precision("auto") if precision == "int8" else self.precision
         self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
 
-    def _plan(self, network: str, scale: int, halo: int) -> None:
+    def _plan(self, feature_maps: int, scale: int, halo: int) -> None:
         self.scale, self.halo = scale, halo
         map_bytes = self._cut.channels * np.dtype(_FEATURES[self._wide][1]).itemsize
-        feature_bytes = map_bytes * _LIVE.get(network, 26)
+        feature_bytes = map_bytes * feature_maps
         self.window = int(_MEMORY * 2 / 3 / feature_bytes)
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
         self._strip_share = self._strip / self.window

@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.weights import network_file
 
 if TYPE_CHECKING:

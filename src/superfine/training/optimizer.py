@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from superfine.nets import Network
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.training.recipe import OptimizerSection
 
 END_LAYERS = ("head.", "tail.")

@@ -27,12 +27,6 @@ FITS = ("contain", "cover", "stretch")
 
 DEFAULT_SCALE = 4
 
-WORK: Mapping[str, Mapping[int, int]] = {
-    "esrgcnn": {2: 1354, 3: 1547, 4: 1965},
-    "cfsrcnn": {2: 2016, 3: 3315, 4: 5428},
-}
-"""network → scale → thousands of multiply-adds per LR pixel, to choose between passes of the same size."""
-
 
 class Size(TypedDict, total=False):
     """The sizes a picture can be brought to, as Upscaler takes them beside a scale: one of all but `fit`."""

@@ -25,7 +25,7 @@ from superfine.images.rows import Rows
 from superfine.upscaling.back_projection import Consistency, project_back
 from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMED, limit_memory, parse_memory, peak_of_plan, resident
-from superfine.upscaling.plan import DEFAULT_SCALE, WORK, Plan, Size, Target, make_target, plan_size
+from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
 from superfine.version import __version__
@@ -62,7 +62,7 @@ class Upscaler:
     can be pickled, for other processes.
 
     Args:
-        model: a shipped name ("esrgcnn", "cfsrcnn", "esrgcnn-x2") or the path of a weights file.
+        model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
         engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
         precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
@@ -243,7 +243,7 @@ class Upscaler:
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
-        work = None if self._model is None else WORK.get(self._model.network)
+        work = (self._model.multiply_adds or None) if self._model else None
         return plan_size(width, height, target, self.scales, work)
 
     def upscale_picture(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from superfine.errors import CheckpointError
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
+from superfine.nets import NETWORKS, NetworkConfig, network_of
+from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
-from superfine.weights.key_names import MEAN_KEYS, our_keys, upstream_keys
-
-Shapes = Mapping[str, Sequence[int]]
+from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
 
 _MOST = 4096
 """Largest width or depth believed."""
@@ -38,7 +34,7 @@ class Recognised:
     @property
     def network(self) -> str:
         """Key of nets.NETWORKS."""
-        return "esrgcnn" if isinstance(self.config, ESRGCNNConfig) else "cfsrcnn"
+        return network_of(self.config).name
 
     @property
     def fits(self) -> bool:
@@ -46,7 +42,7 @@ class Recognised:
 
     def complaint(self) -> str:
         """What does not fit, in one line; the first three of each kind."""
-        title = {"esrgcnn": "ESRGCNN", "cfsrcnn": "CFSRCNN"}[self.network]
+        title = network_of(self.config).__name__
         parts = [
             f"{kind} {listing(keys)}"
             for kind, keys in (
@@ -67,7 +63,7 @@ def recognise(shapes: Shapes) -> Recognised:
     best: Recognised | None = None
     best_hits = 0
     for config, names, parallel in _candidates(shapes):
-        table = (upstream_keys if names == "upstream" else our_keys)(config, parallel=parallel)
+        table = upstream_keys(config, parallel=parallel) if names == "upstream" else our_keys(config)
         hits = sum(key in shapes for key in table)
         if hits > best_hits:
             best, best_hits = _compare(shapes, config, names, table), hits
@@ -78,13 +74,6 @@ def recognise(shapes: Shapes) -> Recognised:
             f"(conv1_1.0.weight, b1.conv1_1.0.weight, ...) or CFSRCNN (conv1.0.weight, conv34_1.0.weight, ...)"
         )
     return best
-
-
-def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
-    """Our key → shape for a network of `config`; holds no memory, however large the network."""
-    with torch.device("meta"):
-        network = build(config)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
 def scales_text(scales: tuple[int, ...]) -> str:
@@ -105,7 +94,7 @@ def _printable(text: str) -> str:
 
 
 def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str, str]) -> Recognised:
-    wanted = expected_shapes(config)
+    wanted = shapes_of(config)
     misshapen = [
         f"{key} is {_size(shapes[key])}, wanted {_size(wanted[ours])}"
         for key, ours in table.items()
@@ -119,15 +108,14 @@ def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str,
 def _candidates(shapes: Shapes) -> Iterable[tuple[NetworkConfig, str, bool]]:
     for names in ("upstream", "superfine"):
         scales, parallel = _upstream_scales(shapes) if names == "upstream" else _our_scales(shapes)
-        esrgcnn = _esrgcnn_sizes(shapes) if names == "upstream" else _our_esrgcnn_sizes(shapes)
-        cfsrcnn = _cfsrcnn_sizes(shapes) if names == "upstream" else _our_cfsrcnn_sizes(shapes)
-        for kind, sizes in ((ESRGCNNConfig, esrgcnn), (CFSRCNNConfig, cfsrcnn)):
+        for network in NETWORKS.values():
+            sizes = network.sizes(shapes, published=names == "upstream")
             # Sizes that make no network, or one no machine holds (a forged file): compare with the paper's instead,
             # so that the report names the keys.
             try:
-                config: NetworkConfig = kind(scales=scales, **(sizes if max(sizes.values()) <= _MOST else {}))
+                config: NetworkConfig = network.Config(scales=scales, **(sizes if max(sizes.values()) <= _MOST else {}))
             except ValueError:
-                config = kind(scales=scales)
+                config = network.Config(scales=scales)
             yield config, names, parallel
 
 
@@ -138,61 +126,13 @@ def _upstream_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
         return parallel, True
     if any(key.startswith("upsample.up.body.2.") for key in shapes):
         return (4,), False
-    out, width = _shape(shapes, "upsample.up.body.0.weight")[:2]
+    out, width = kernel_shape(shapes, "upsample.up.body.0.weight")[:2]
     return ((3,) if width and out == 9 * width else (2,)), False
 
 
 def _our_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
     scales = tuple(s for s in SCALES if any(key.startswith(f"upsampler.branches.x{s}.") for key in shapes))
     return scales or SCALES, True
-
-
-def _esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width, refined = _shape(shapes, "b1.conv1_2.0.weight")[:2]
-    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"b(\d+)\.conv1_\d\.0\.weight")}
-
-
-def _our_esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width, refined = _shape(shapes, "blocks.0.conv2.weight")[:2]
-    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"blocks\.(\d+)\.conv\d\.weight")}
-
-
-def _cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width = _shape(shapes, "conv1.0.weight")[0]
-    # conv_{gather} is the only 3x3 convolution over two concatenated features, and the only one with sub-numbers
-    gathers = [
-        int(found.group(1))
-        for key in shapes
-        if (found := re.fullmatch(r"conv(\d+)\.0\.weight", key)) and tuple(shapes[key][1:]) == (2 * width, 3, 3)
-    ]
-    gather = gathers[0] if gathers else 34
-    last = max((int(n) for key in shapes for n in re.findall(r"^conv(\d+)\.0\.weight$", key)), default=gather + 7)
-    return {
-        "width": width,
-        "units": (gather - 2) // 2,
-        "enhance": last - gather - 2,
-        "refine": _count(shapes, rf"conv{gather}_(\d+)\.0\.weight"),
-    }
-
-
-def _our_cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    return {
-        "width": _shape(shapes, "head.weight")[0],
-        "units": _count(shapes, r"extract\.(\d+)\.weight"),
-        "enhance": _count(shapes, r"enhance\.(\d+)\.weight"),
-        "refine": _count(shapes, r"refine\.(\d+)\.weight"),
-    }
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    """How many different numbers stand at the pattern's group."""
-    return len({found.group(1) for key in shapes if (found := re.fullmatch(pattern, key))})
-
-
-def _shape(shapes: Shapes, key: str) -> tuple[int, ...]:
-    """A tensor's shape, four numbers; zeros where there is no such tensor or it is not a convolution's."""
-    shape = tuple(shapes.get(key, ()))
-    return shape if len(shape) == 4 else (0, 0, 0, 0)
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from superfine.atomic import replace_file
 from superfine.errors import CheckpointError
-from superfine.nets import NETWORKS, Network, NetworkConfig, build
+from superfine.nets import NETWORKS, Network, NetworkConfig, build, multiply_adds
 from superfine.nets.layers import RGB_MEAN
 from superfine.weights.detect import Recognised, listing, recognise
 from superfine.weights.header import FORMAT
@@ -70,8 +70,8 @@ def save(
 ) -> None:
     """Write `network` as a superfine safetensors file, whole or not at all.
 
-    `metadata` adds text fields to the header (training step, recipe, ...); "format", "network", "config" and "halo" are
-    taken. Raises CheckpointError if a value is not finite, does not fit into `dtype`, or the file cannot be written.
+    `metadata` adds text fields to the header (training step, recipe, ...); those that `header_of` writes are taken.
+    Raises CheckpointError if a value is not finite, does not fit into `dtype`, or the file cannot be written.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
@@ -107,6 +107,8 @@ def header_of(network: Network) -> dict[str, str]:
         "network": network.name,
         "config": json.dumps(asdict(network.config)),
         "halo": json.dumps({str(scale): halo(network, scale) for scale in network.config.scales}),
+        "multiply_adds": json.dumps({str(scale): multiply_adds(network, scale) for scale in network.config.scales}),
+        "feature_maps": str(network.feature_maps),
     }
 
 
@@ -121,7 +123,8 @@ def config_from_json(name: str, text: str) -> NetworkConfig:
         raise CheckpointError(f"its header names the network {name!r}: known are {', '.join(NETWORKS)}")
     try:
         fields = json.loads(text)
-        return NETWORKS[name].config(**fields | {"scales": tuple(fields["scales"])})
+        config: NetworkConfig = NETWORKS[name].Config(**fields | {"scales": tuple(fields["scales"])})
+        return config
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"its header's {name} configuration {text!r} is not one: {error}") from error
 
