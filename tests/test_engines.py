@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -19,8 +18,9 @@ from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.open import _has_kernels
-from superfine.engines.openvino import OpenVINOEngine, choose_precision, core, strips
+from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine
+from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, ModelError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.stitch import run_tiles, run_tiles_float
@@ -31,7 +31,7 @@ SMALL = {
     "small esrgcnn": ESRGCNNConfig(width=16, distilled=4, blocks=1),
     "small cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
 }
-HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 OPENVINO_PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BF16, reason="no bf16 here"))]
 SHIPPED = ("esrgcnn", "cfsrcnn")
 small_networks = pytest.mark.parametrize("name", SMALL)

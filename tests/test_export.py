@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 import torch
 
 from processes import assert_refused, one_clear_line, superfine
 from superfine.__main__ import main
 from superfine.engines import open_engine
+from superfine.engines.runtime import core
 from superfine.errors import CheckpointError, EngineError, ModelError
 from superfine.export import Exported, export
 from superfine.export.parity import check_parity
@@ -57,7 +57,7 @@ def test_the_folder_holds_weights_and_a_graph_a_scale_and_nothing_else(exported:
 def test_openvino_reads_graph_and_weights_for_any_batch_height_and_width(exported: Exported) -> None:
     network = network_file.load(exported.weights)
     for scale, path in exported.graphs.items():
-        graph = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        graph = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         for shape in ((1, 3, 5, 9), (3, 3, 16, 1), (1, 3, 40, 33)):
             lr = np.random.default_rng(1).random(shape, dtype=np.float32)
             with torch.no_grad():

@@ -84,10 +84,8 @@ def reason_for(chosen: Engine) -> str:
 
 def matmul_rate(precision: str, repeat: int = 5) -> float:
     """Measure the GFLOP/s of a large matrix product through OpenVINO: what this processor really reaches."""
-    import openvino as ov
-    from openvino import opset8 as ops
-
-    from superfine.engines.openvino import choose_precision, core
+    from superfine.engines.openvino import choose_precision
+    from superfine.engines.runtime import core, ops, ov
 
     rows, inner, columns = 2048, 1024, 1024
     left = ops.parameter([rows, inner], ov.Type.f32)

@@ -7,9 +7,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset8 as ops
-from openvino.utils.decorators import custom_preprocess_function
+
+from superfine.engines.runtime import convert_model, ops, ov
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -32,7 +31,7 @@ def graph_of_network(network: Network, scale: int) -> ov.Model:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the converter's, about torch.jit, not the user's
         example = torch.zeros(1, 3, 24, 24)
-        return ov.convert_model(AtScale().eval(), example_input=example, input=[ov.PartialShape([1, 3, -1, -1])])
+        return convert_model(AtScale().eval(), example_input=example, input=[ov.PartialShape([1, 3, -1, -1])])
 
 
 def split(graph: ov.Model) -> tuple[ov.Model, ov.Model, int]:
@@ -87,7 +86,7 @@ def with_uint8_output(graph: ov.Model) -> ov.Model:
     """
     build = ov.preprocess.PrePostProcessor(graph)
 
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
+    @ov.utils.decorators.custom_preprocess_function  # type: ignore[untyped-decorator]
     def quantize(output: ov.Output) -> Any:
         return ops.round(ops.multiply(ops.clamp(output, 0.0, 1.0), np.float32(255)), "half_to_even")
 
@@ -106,7 +105,7 @@ def with_wide_end(graph: ov.Model) -> ov.Model:
     """
     build = ov.preprocess.PrePostProcessor(graph)
 
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
+    @ov.utils.decorators.custom_preprocess_function  # type: ignore[untyped-decorator]
     def rounded(output: ov.Output) -> Any:
         steps = ops.round(ops.multiply(output, np.float32(_STEPS)), "half_to_even")
         return ops.multiply(steps, np.float32(1 / _STEPS))

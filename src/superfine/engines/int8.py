@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset8 as ops
 
 from superfine.atomic import sha256_of
+from superfine.engines.runtime import ops, ov
 from superfine.errors import EngineError
 
 FORMAT = "superfine-int8-3"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from superfine.engines.graphs import (
@@ -22,6 +20,7 @@ from superfine.engines.graphs import (
     with_wide_end,
 )
 from superfine.engines.int8 import quantized, read_int8
+from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
@@ -40,12 +39,6 @@ _MEMORY = 896 * 2**20
 
 _LIVE_ENLARGED = 2.4
 """The same at SR size, for all networks: a convolution's result, the shuffled one, and the strip's output."""
-
-
-@cache
-def core() -> ov.Core:
-    """The one OpenVINO runtime of the process; starting it loads the device plugins."""
-    return ov.Core()
 
 
 @dataclass

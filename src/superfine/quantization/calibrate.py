@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from superfine.engines.int8 import Narrow, convolutions, quantized, sources, weight_of
-from superfine.engines.openvino import core
+from superfine.engines.runtime import core, ov
 from superfine.errors import DataError
 from superfine.quantization.rounding import round_convolution
 
