@@ -17,6 +17,7 @@ from PIL import Image
 from box_filter import BoxFilter
 from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
+from superfine.cores import cores
 from superfine.errors import ImageError, PlanError
 from superfine.images import read, write
 from superfine.images.formats import png, png_rows, tiff_directory
@@ -262,6 +263,15 @@ def test_windows_and_bands_keep_to_the_limit_and_what_cannot_is_refused() -> Non
     assert spans == sorted(spans) and spans[0] < spans[1]
     with pytest.raises(PlanError, match=r"allow more, or write PNG or TIFF"):
         limit_memory(TiledUpscaler(Blur(4)), head, (20_000, 15_000), 2**29, 2**29)
+
+
+def test_a_processor_of_96_cores_takes_no_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(96), raising=False)
+    assert cores() == 96
+    head = Picture(np.empty((0, 2000, 3), np.uint8))
+    tiled = TiledUpscaler(Blur(2))
+    tiled.engine.pixel_bytes = 3000  # as CFSRCNN in OpenVINO
+    assert limit_memory(tiled, head, (2000, 2100), 250 * 2**20, 2**30) > 0
 
 
 def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

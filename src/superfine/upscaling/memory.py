@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superfine.cores import cores
 from superfine.errors import PlanError
+from superfine.images.formats.png import packing_threads
 from superfine.images.picture import Picture
 from superfine.upscaling.plan import Plan
 
@@ -24,8 +24,8 @@ _MARGIN = 0.92
 """Of a limit is planned for: an allocator's holes are not."""
 _OVERHEAD = 2**26
 """Bytes a network takes beside its activations once it is compiled: above all, weights in the processor's layout."""
-_PACKERS = 12 * 2**20
-"""Bytes a processor takes to filter and deflate."""
+_PACKER_BYTES = 12 * 2**20
+"""Bytes that a thread takes to filter and deflate."""
 _BANDS = 0.25
 """Share of what is free that rows may take, those read and those made; windows get the rest."""
 PILLOW = 4
@@ -91,7 +91,7 @@ def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], hel
     """
     width, height = size
     engine, scale = tiled.engine, tiled.scale
-    spare = int(limit * _MARGIN) - held - _OVERHEAD - _PACKERS * cores()
+    spare = int(limit * _MARGIN) - held - _OVERHEAD - _PACKER_BYTES * packing_threads()
     context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
     row = band_row(head, width, scale)
     rows = min(height, max(1, int((spare * _BANDS - context) // row)))

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 
+import numpy as np
+
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.bands import Band, BandedImage
 from superfine.images.files import write
@@ -40,6 +42,8 @@ class Outcome:
     after: Size = (0, 0)
     passes: tuple[int, ...] = ()
     consistency: tuple[Consistency, ...] = ()
+    changes: tuple[str, ...] = ()
+    """What of the source the result does not have, and what of the settings had no effect: "CMYK to sRGB"."""
 
 
 BatchProgress = Callable[[int, float], None]
@@ -116,6 +120,7 @@ class _Made:
     passes: tuple[int, ...]
     stamp: Stamp | None
     consistency: tuple[Consistency, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -169,9 +174,10 @@ def _enlarge(
             _check_format(job, after)
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
-                scroll, plan = found
-                head = _marked(scroll.head, upscaler, before, after, target, settings)
-                return _Made(before, after, replace(scroll, head=head), plan.passes, loaded.stamp)
+                image, plan = found
+                changes = _changes(image.head, job, settings)
+                head = _marked(image.head, upscaler, before, after, target, settings)
+                return _Made(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
@@ -181,9 +187,34 @@ def _enlarge(
         pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in made]
         consistency = tuple(pair for each in made for pair in each.consistency)
         frames = replace(source, pictures=pictures)
-        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency)
+        changes = _changes(pictures[0], job, settings)
+        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
+
+
+def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
+    """List what is converted on the way from a picture's file to its result's, and settings without effect."""
+    suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+    form = FORMATS[suffix]
+    changes = []
+    kind = "gray" if picture.is_gray else "RGB"
+    if picture.mode in ("P", "PA") and form.name != "GIF":
+        changes.append(f"palette to {kind}")
+    if picture.mode in ("CMYK", "LAB"):
+        changes.append(f"{picture.mode} to sRGB")
+    if picture.alpha is not None and not form.alpha:
+        changes.append("transparency to a white background")
+    if picture.pixels.dtype != np.uint8 and form.name in EIGHT_BITS:
+        changes.append("16 bits to 8")
+    if settings.quality is not None and form.name not in LOSSY:
+        changes.append(f"--quality has no effect on {form.name}")
+    return tuple(changes)
+
+
+LOSSY = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
+"""Formats that have a quality."""
+EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
@@ -269,7 +300,14 @@ def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal
         if inside or isinstance(error, MemoryError):
             return Outcome(job, _named(job, (*inside, error)[0]))
         return Outcome(job, error)
-    return Outcome(job, before=made.before, after=made.after, passes=made.passes, consistency=made.consistency)
+    return Outcome(
+        job,
+        before=made.before,
+        after=made.after,
+        passes=made.passes,
+        consistency=made.consistency,
+        changes=made.changes,
+    )
 
 
 def _noted(bands: Iterable[Band], errors: list[MemoryError | SuperfineError]) -> Iterator[Band]:

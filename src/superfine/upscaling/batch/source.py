@@ -14,6 +14,7 @@ from superfine.images.formats.frames import ANIMATED, PAGED, Frames, read_frames
 from superfine.images.rows import PictureRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.memory import gibibytes
+from superfine.upscaling.plan import Target
 from superfine.upscaling.upscaler import Upscaler
 
 BY_ROWS = 4_000_000
@@ -34,6 +35,18 @@ class Settings:
     """Whether a result says in itself what made it."""
     scale_dpi: bool = False
     """Whether the resolution grows with the picture, so that it prints at its old size."""
+
+
+def result_pixels(job: Job, upscaler: Upscaler, target: Target, settings: Settings) -> int:
+    """Return the pixels a job's result will have, from the header of its source; 0 if that cannot be had."""
+    if job.source is None:
+        return 0
+    try:
+        with open_header(job.source, settings.max_pixels) as image:
+            width, height = upscaler.plan(*image.size, target).output
+    except Exception:  # whoever reads the file says what is wrong with it
+        return 0
+    return width * height
 
 
 _UNPACKED = 7
