@@ -335,6 +335,7 @@ def test_strips_of_a_window_change_no_bit(name: str, scale: int, precision: str)
         used._strip = planned
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 4), st.integers(1, 60))
 def test_strips_cover_every_row_once_with_context(height: int, halo: int, extra: int) -> None:
     rows = min(height, 2 * halo + extra)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 12
+MAX_ITEMS_HERE = 12
 """Up to so many items are done in this process: starting others would take longer."""
 
 
@@ -31,7 +31,7 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers:
     thousands. Raises DataError if a process dies, and whatever `function` raises.
     """
     workers = workers or cores()
-    if workers == 1 or len(items) <= FEW:
+    if workers == 1 or len(items) <= MAX_ITEMS_HERE:
         yield from map(function, items)
         return
     # Imported here, because whoever only counts cores must not wait for these.
