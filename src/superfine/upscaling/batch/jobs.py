@@ -1,4 +1,4 @@
-"""Which pictures are meant, and where each result goes: paths only, no pixel is read here."""
+"""Find the pictures that a command line names, and a place for each result: paths only, no pixel is read here."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Found:
     source: Path
     place: Path
     named: bool = False
-    """Whether it was named itself, not found in a folder or by a glob."""
+    """True if it was named itself, not found in a folder or by a glob."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a command line asks for."""
+    """The pictures that a command line asks for."""
 
     jobs: list[Job]
     complaints: list[ImageError]
     """A line for every input that stands for no picture."""
     folder: Path | None = None
-    """Where the results go, if it is a folder."""
+    """The folder of the results, if they go into one."""
     left_out: list[Path] = field(default_factory=list)
     """Pictures found that are taken for results of an earlier run."""
 
@@ -115,7 +115,7 @@ def _sibling(inputs: Sequence[str], label: str) -> str:
 
 
 def expand(text: str, complaints: list[ImageError], without: Path | None = None) -> list[Found]:
-    """The pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
+    """Find the pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
 
     A file of that very name comes before a glob: `photo[1].png` is what browsers call a second download.
     complaints: gets a line for what cannot be looked into, or if nothing is found. without: a folder that is
@@ -202,7 +202,7 @@ def _from_stream(inputs: Sequence[str], out: str, format: str | None) -> list[Jo
 
 
 def _is_folder(out: str, several: bool) -> bool:
-    """Whether `out` means a folder: it is one, it ends like one, it has no suffix, or several pictures go there."""
+    """Say if `out` means a folder: it is one, it ends like one, it has no suffix, or several pictures go there."""
     path = Path(out)
     if not out:
         raise PlanError("the output is empty: name a file, a folder, or - for standard output")
@@ -214,7 +214,7 @@ def _is_folder(out: str, several: bool) -> bool:
 
 
 def _into_folder(found: Sequence[Found], out: Path, suffix: str, format: str | None) -> list[tuple[Found, Path]]:
-    """Every picture with the name of its result."""
+    """Pair every picture with the name of its result."""
     pairs = []
     for each in found:
         pairs.append((each, out / each.place.with_name(_result_name(each, suffix, format))))
@@ -257,7 +257,7 @@ def _without_results(
 
 
 def _beside(source: Path, target: Path) -> bool:
-    """Whether a result goes into its source's own folder."""
+    """Say if a result goes into its source's own folder."""
     try:
         return target.parent.samefile(source.parent)
     except OSError:
@@ -265,7 +265,7 @@ def _beside(source: Path, target: Path) -> bool:
 
 
 def _distinct(pairs: Sequence[tuple[Found, Path]], complaints: list[ImageError]) -> list[Job]:
-    """One job a target, a complaint for every further one."""
+    """Make one job for each target, and a complaint for every further one."""
     first: dict[Path, Job] = {}
     for each, target in pairs:
         if target in first:

@@ -1,4 +1,4 @@
-"""Jobs, one after the other, from file to file: what can fail fails alone, and before the network runs if possible."""
+"""Run jobs one after the other, from file to file: each fails alone, and before the network runs if possible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job; `error` and `skipped` exclude each other and everything after them."""
+    """The end of one job; `error` and `skipped` exclude each other and everything after them."""
 
     job: Job
     error: SuperfineError | None = None
@@ -58,7 +58,7 @@ def run_jobs(
     journal: Journal | None = None,
     progress: BatchProgress | None = None,
 ) -> Iterator[Outcome]:
-    """Does the jobs in order; an Outcome of each as it is settled.
+    """Run the jobs in order; yield an Outcome of each as it ends.
 
     The next picture is read, and the last result written, while the network runs: on a GPU that is most of
     the time there is. No SuperfineError leaves this function.
@@ -142,7 +142,7 @@ def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | N
 
 
 def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
-    """Whether the result is there already. Makes the folder it goes into; ImageError if it must not be written."""
+    """Say if the result is there already, and make its folder. Raises ImageError if it must not be written."""
     target, source = job.target, job.source
     if target is None:
         return False
@@ -218,7 +218,7 @@ EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
-    """The error with the picture's name in it."""
+    """Put the picture's name into the error."""
     name = str(job.source or "standard input")
     if isinstance(error, MemoryError):
         return ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale")
@@ -228,7 +228,7 @@ def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
 def _enlarge_frames(
     pictures: Sequence[Picture], upscaler: Upscaler, target: Target, report: Callable[[float], None]
 ) -> list[Upscaled]:
-    """Every frame; one that repeats the frame before costs nothing."""
+    """Enlarge every frame; one that repeats the frame before costs nothing."""
     made: list[Upscaled] = []
     beside = sum(
         bytes_of(picture, upscaler.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
@@ -248,7 +248,7 @@ def _enlarge_frames(
 def _marked(
     picture: Picture, upscaler: Upscaler, before: Size, after: Size, target: Target, settings: Settings
 ) -> Picture:
-    """The result with what the settings want it to say of itself."""
+    """Write into the result what the settings ask for: its resolution, and what made it."""
     across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
@@ -256,7 +256,7 @@ def _marked(
 
 
 def _check_format(job: Job, output: Size) -> None:
-    """Says no to a result its format cannot hold, before the network runs."""
+    """Refuse a result that its format cannot hold, before the network runs. Raises ImageError."""
     form = FORMATS.get(job.target.suffix.lower()) if job.target is not None else None
     if form is not None and max(output) > form.longest_side:
         raise ImageError(
@@ -266,7 +266,7 @@ def _check_format(job: Job, output: Size) -> None:
 
 
 def _put_out(whole: BytesIO) -> None:
-    """To standard output. A reader that left early is its own affair, and of the door of the command line."""
+    """Write to standard output. A reader that left early is for the command line to handle."""
     try:
         sys.stdout.buffer.write(whole.getbuffer())
         sys.stdout.buffer.flush()
@@ -311,7 +311,7 @@ def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal
 
 
 def _noted(bands: Iterable[Band], errors: list[MemoryError | SuperfineError]) -> Iterator[Band]:
-    """The bands; an error in making them is noted, for the writer takes it for its own."""
+    """Pass on the bands; note an error in computing them, which the writer takes for its own."""
     try:
         yield from bands
     except (MemoryError, SuperfineError) as error:
