@@ -27,8 +27,8 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
     # 48x48 pixels a run, and the arithmetic of ESRGCNN at x3. Everything is rounded, seconds to the millisecond.
     for seconds, megapixels, rate, *_ in measured.values():
         shortest, longest = max(float(seconds) - 0.0006, 1e-9), float(seconds) + 0.0006
-        for told, one_run, rounding in ((megapixels, 48 * 48 / 1e6, 0.006), (rate, 1547 * 512e-6, 0.6)):
-            assert one_run / longest - rounding <= float(told) <= one_run / shortest + rounding
+        for shown, one_run, rounding in ((megapixels, 48 * 48 / 1e6, 0.006), (rate, 1547 * 512e-6, 0.6)):
+            assert one_run / longest - rounding <= float(shown) <= one_run / shortest + rounding
     for precision in ("fp32",) if without else ("fp32", "bf16"):
         assert re.fullmatch(r"\d+%", measured["openvino", precision][3])  # of the peak measured beside it
     chosen = open_engine(find("esrgcnn"), 3)

@@ -17,7 +17,7 @@ from superfine.atomic import sha256_of
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
-from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, read_int8, sources
+from superfine.engines.int8 import Int8Convolution, convolutions, int8_path, quantized, read_int8, sources
 from superfine.engines.openvino import OpenVINOEngine
 from superfine.engines.runtime import core, ov
 from superfine.errors import DataError, EngineError, ModelError
@@ -81,7 +81,7 @@ def primitives(graph: ov.Model, hint: str = "f32") -> list[str]:
     ]
 
 
-def forms(calibration: Calibration) -> dict[str, Narrow]:
+def forms(calibration: Calibration) -> dict[str, Int8Convolution]:
     return {each.name: each.narrow for each in calibration.layers if each.narrow}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from superfine.cli import COMMANDS
-from superfine.cli.messages import complain
+from superfine.cli.messages import Interrupted, complain
 from superfine.errors import SuperfineError, install_command
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = error.name.partition(".")[0]
         complain(f"{arguments[0]} needs {package}, which is not installed: {install_command(extra)}")
         return 2
-    except KeyboardInterrupt:
-        code = 130
+    except (KeyboardInterrupt, Interrupted) as error:
+        complain(str(error) or "interrupted")
+        return 130
     except BrokenPipeError:
         # The reader of our output (`| head`) has left: nothing to say, and nobody to say it to.
         # Python flushes standard output once more on its way out, so it must lead somewhere.
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # what no room of the house foresaw: a disk, a permission, a name
         complain(f"{error.filename or 'cannot go on'}: {(error.strerror or str(error)).lower()}")
         return 2
-    if code == 130:  # typer's, or ours: a Ctrl-C
+    if code == 130:  # typer's, for a Ctrl-C before a command began
         complain("interrupted")
     return code
 
@@ -75,14 +76,12 @@ def _show_quickly(arguments: list[str]) -> int | None:
 
 def _run(arguments: list[str]) -> int:
     """Run a command and return its exit code. Raises what it raises."""
-    from typer.exceptions import Abort, TyperException
+    from typer.exceptions import TyperException
 
     from superfine.cli.app import create_app
 
     try:
         code = create_app()(arguments, prog_name="superfine", standalone_mode=False)
-    except Abort:
-        return 130
     except TyperException as error:
         complain(_usage(error))
         return 2

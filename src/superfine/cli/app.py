@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from superfine.cli import COMMANDS, help
+from superfine.cli.messages import Interrupted
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand
@@ -66,6 +67,13 @@ class Program(TyperGroup):
             near = get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command. A Ctrl-C becomes Interrupted, because typer would drop what it says."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(*error.args) from None
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the help of the program."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.messages import one_line
 from superfine.cli.progress import ProgressBar
+from superfine.cli.tables import show_table
 from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -225,25 +227,17 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
 
 
 def _show(result: Result, all_printed: bool) -> None:
-    from rich import box
-    from rich.console import Console
-
     from superfine.benchmark import tables
 
-    console = Console()
-    # A pipe has no width of its own; cells cut short there would be figures lost.
-    console = console if console.is_terminal else Console(width=400)
-    shown = tables.grids(result, all_printed=all_printed)
-    for grid in shown:
-        console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
-        for part in tables.split_to_width(grid, console.width):
-            table = tables.rich_table(part)
-            table.box = box.SIMPLE_HEAD if console.is_terminal else None
-            console.print(table)
-    if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
-        console.print(tables.LEGEND)
+    grids = tables.grids(result, all_printed=all_printed)
+    for grid in grids:
+        title = f"{tables.heading(grid.metrics)}, protocol {grid.title}"
+        show_table(("method", *grid.columns), grid.text_rows(), title=title)
+        print()
+    if any(cell.mark for grid in grids for _, cells in grid.ours for cell in cells):
+        print(tables.LEGEND)
     for line in tables.notes(result):
-        console.print(line, highlight=False, markup=False)
+        print(one_line(line))
 
 
 def _show_trust(result: Result, interval: bool, pair: tuple[str, str] | None) -> None:

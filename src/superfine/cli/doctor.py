@@ -10,7 +10,7 @@ import typer
 from superfine.cli.messages import one_line, size_of
 
 if TYPE_CHECKING:
-    from superfine.weights.doctor import Report
+    from superfine.weights.doctor import Examination
 
 
 def doctor(
@@ -47,7 +47,7 @@ def doctor(
     return 0 if report.healthy and not report.doubtful else 1
 
 
-def describe(report: Report, most: int | None = 10) -> list[str]:
+def describe(report: Examination, most: int | None = 10) -> list[str]:
     """Return the report in lines, of each kind of misfit at most `most` keys."""
     types = ", ".join(f"{count} {name}" for name, count in report.types.items())
     lines = [
@@ -80,7 +80,7 @@ def describe(report: Report, most: int | None = 10) -> list[str]:
     return [*lines, f"  verdict      {_verdict(report)}"]
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: Examination) -> str:
     if not report.healthy:
         return "cannot be used"
     if report.doubtful:
@@ -88,7 +88,7 @@ def _verdict(report: Report) -> str:
     return f"fits and works: superfine upscale -m {report.path} ..."
 
 
-def _misfits(report: Report) -> dict[str, list[str]]:
+def _misfits(report: Examination) -> dict[str, list[str]]:
     kinds = {"missing": report.missing, "unexpected": report.unexpected, "wrong shape": report.misshapen}
     return {title: keys for title, keys in kinds.items() if keys}
 
@@ -97,7 +97,7 @@ def _plain(value: object) -> str:
     return "/".join(f"x{each}" for each in value) if isinstance(value, tuple) else str(value)
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: Examination) -> str:
     import json
     from dataclasses import asdict
 

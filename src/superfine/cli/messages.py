@@ -6,6 +6,10 @@ import os
 import sys
 
 
+class Interrupted(Exception):
+    """A Ctrl-C, with a line about what is done and how to go on."""
+
+
 def complain(message: str) -> None:
     """Print one line on standard error, whatever a file's name holds (newlines, bytes that are no text)."""
     print(f"superfine: {one_line(message)}", file=sys.stderr, flush=True)

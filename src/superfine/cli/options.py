@@ -24,7 +24,10 @@ Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Pictures, folders, globs in quotes, or - for standard input."),
 ]
-Out = Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="A file, a folder, or - for standard output.")]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="OUT", help="A file, a folder, or - for standard output."),
+]
 Scale = Annotated[
     str | None,
     typer.Option("--scale", "-s", metavar="N", help="How many times as wide and high.", show_default="4"),

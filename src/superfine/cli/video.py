@@ -126,5 +126,4 @@ def _run(source: Path, out: Path, upscaler: Upscaler, target: Target, options: O
                 progress=lambda done, total: bar.count(done, total, f"frames  {source.name}"),
             )
         except KeyboardInterrupt:
-            bar.complain("what is done is kept: give the same command again to go on")
-            raise
+            raise KeyboardInterrupt("interrupted: what is done is kept; the same command goes on") from None

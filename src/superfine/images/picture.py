@@ -1,7 +1,7 @@
 """A picture in memory with its alpha and metadata, and conversion to and from PIL images."""
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,13 @@ class Picture:
     def is_gray(self) -> bool:
         """True for one channel beside alpha."""
         return int(self.pixels.shape[2]) == 1
+
+    def _repr_png_(self) -> bytes:
+        """Encode the picture in 8 bits, as a notebook shows it."""
+        alpha = None if self.alpha is None else as_uint8(self.alpha)
+        file = io.BytesIO()
+        to_pil(replace(self, pixels=as_uint8(self.pixels), alpha=alpha)).save(file, "PNG")
+        return file.getvalue()
 
 
 def from_pil(image: Image.Image) -> Picture:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.engines.int8 import Narrow, convolutions, quantized, sources, weight_of
+from superfine.engines.int8 import Int8Convolution, convolutions, quantized, sources, weight_of
 from superfine.engines.runtime import core, ov
 from superfine.errors import DataError
 from superfine.quantization.rounding import round_convolution
@@ -46,7 +46,7 @@ class Layer:
     """Luma PSNR of the result against float32's with this convolution alone in int8, dB; 0 if it always stays wide."""
     work: int
     """Multiply-adds per LR pixel."""
-    narrow: Narrow | None = None
+    narrow: Int8Convolution | None = None
     """How it runs in int8, if it was taken."""
 
 
@@ -139,13 +139,13 @@ class _Reference:
         self._exact = _run(self._graph, self._batch)
         self.operations = convolutions(self._graph)
 
-    def inputs(self, name: str, narrow: Mapping[str, Narrow]) -> NDArray[np.float32]:
+    def inputs(self, name: str, narrow: Mapping[str, Int8Convolution]) -> NDArray[np.float32]:
         """Compute the values a convolution reads, NCHW, with those of `narrow` in int8."""
         graph = quantized(self._graph, narrow)
         op = next(op for op in convolutions(graph) if op.get_friendly_name() == name)
         return _run(ov.Model([op.input_value(0)], graph.get_parameters()), self._batch)
 
-    def noise(self, narrow: Mapping[str, Narrow]) -> float:
+    def noise(self, narrow: Mapping[str, Int8Convolution]) -> float:
         """Measure the luma PSNR, in dB, of the result with those of `narrow` in int8 against float32's."""
         difference = _run(quantized(self._graph, narrow), self._batch) - self._exact
         error = float(np.mean(np.einsum("nchw,c->nhw", difference, _LUMA, optimize=True) ** 2, dtype=np.float64))
@@ -164,7 +164,7 @@ class _Reference:
 
 def _round(
     reference: _Reference, op: Any, highs: tuple[float, ...], exact: NDArray[np.float32], rounded: NDArray[np.float32]
-) -> Narrow:
+) -> Int8Convolution:
     """Round a convolution to int8, so that its result on `rounded` is as near as may be to its result on `exact`."""
     weight = weight_of(op)
     widths = [part.shape[1] for part in _parts(op, exact)]
@@ -175,7 +175,7 @@ def _round(
     picks = _picks(exact)
     target = _patches(exact, weight.shape[2], picks) @ weight.reshape(len(weight), -1).T
     found = round_convolution(weight * scale, target, _patches(levels, weight.shape[2], picks))
-    return Narrow(highs, signed, found.weight, found.step, found.bias)
+    return Int8Convolution(highs, signed, found.weight, found.step, found.bias)
 
 
 def _parts(op: Any, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:

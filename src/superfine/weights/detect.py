@@ -1,4 +1,4 @@
-"""Which network a state dict belongs to, from its keys and shapes alone."""
+"""Recognise the network of a state dict from its keys and shapes alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a state dict turned out to be."""
+    """The network that a state dict was found to be."""
 
     config: NetworkConfig
     names: str
-    """Whose key names it uses: "upstream" or "superfine"."""
+    """The key names it uses: "upstream" or "superfine"."""
     table: dict[str, str]
     """Its key → our key."""
     missing: list[str]
@@ -41,7 +41,7 @@ class Recognised:
         return not (self.missing or self.unexpected or self.misshapen)
 
     def complaint(self) -> str:
-        """What does not fit, in one line; the first three of each kind."""
+        """Say what does not fit, in one line; the first three of each kind."""
         title = network_of(self.config).__name__
         parts = [
             f"{kind} {listing(keys)}"
@@ -56,7 +56,7 @@ class Recognised:
 
 
 def recognise(shapes: Shapes) -> Recognised:
-    """The network whose keys `shapes` (key → shape) resembles most, and how well it fits.
+    """Find the network whose keys `shapes` (key → shape) resembles most, and how well it fits.
 
     Raises CheckpointError if it resembles neither network, or has no upsampler to tell the scale from.
     """
@@ -77,13 +77,13 @@ def recognise(shapes: Shapes) -> Recognised:
 
 
 def scales_text(scales: tuple[int, ...]) -> str:
-    """ "x2, x3 and x4" for (2, 3, 4)."""
+    """Write "x2, x3 and x4" for (2, 3, 4)."""
     names = [f"x{scale}" for scale in scales]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def listing(items: Sequence[str], most: int = 3) -> str:
-    """The first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
+    """List the first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
     shown = ", ".join(_printable(item) for item in items[:most])
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown
 
@@ -120,7 +120,7 @@ def _candidates(shapes: Shapes) -> Iterable[tuple[NetworkConfig, str, bool]]:
 
 
 def _upstream_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
-    """The scales an upstream file holds, and whether it names one branch each."""
+    """Find the scales an upstream file holds; and True if it names one branch for each."""
     parallel = tuple(s for s in SCALES if any(key.startswith(f"upsample.up{s}.") for key in shapes))
     if parallel:
         return parallel, True

@@ -1,4 +1,4 @@
-"""From what a user types after -m to the files an engine opens."""
+"""Find the files an engine opens for the model that a user names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Model:
 
 
 def find(name_or_path: str | Path) -> Model:
-    """The model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
+    """Find the model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
 
     Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
     CheckpointError for a file that is missing, damaged or foreign.
@@ -75,7 +75,7 @@ def verify(model: Model) -> None:
 
 
 def graph_path(weights: Path, scale: int) -> Path:
-    """Where the graph of a weights file lies: NAME.safetensors → NAME.x2.onnx, in the same folder."""
+    """Give the path of a weights file's graph: NAME.safetensors → NAME.x2.onnx, in the same folder."""
     return weights.with_name(f"{weights.stem}.x{scale}.onnx")
 
 

@@ -23,7 +23,7 @@ from superfine.weights.state_dict import StateFile, read_state
 
 
 def load(path: str | Path) -> Network:
-    """The network in a weights file, float32, on the CPU, in evaluation mode.
+    """Load the network in a weights file: float32, on the CPU, in evaluation mode.
 
     Reads our safetensors, and what the authors' programs write for both networks: PyTorch checkpoints of one scale or
     all, bare or wrapped, with or without `module.`, or safetensors. Network, scales, width and depth are detected.
@@ -88,7 +88,7 @@ def save(
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted and its values on a boundary of 64 bytes.
+    """Sort a safetensors file's metadata and put its values on a boundary of 64 bytes.
 
     The library writes metadata in random order: the same weights would have another SHA-256 each time.
     """
@@ -101,7 +101,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def header_of(network: Network) -> dict[str, str]:
-    """The header fields that say what a file is."""
+    """Give the header fields that say what a file is."""
     return {
         "format": FORMAT,
         "network": network.name,
@@ -113,12 +113,12 @@ def header_of(network: Network) -> dict[str, str]:
 
 
 def halo(network: Network, scale: int) -> int:
-    """Whole LR pixels of context a tile needs on each side for its result to be exact."""
+    """Count the whole LR pixels of context that a tile needs on each side for its result to be exact."""
     return ceil(network.receptive_radius(scale))
 
 
 def config_from_json(name: str, text: str) -> NetworkConfig:
-    """The configuration in a header. Raises CheckpointError if it is not one."""
+    """Read the configuration in a header. Raises CheckpointError if it is not one."""
     if name not in NETWORKS:
         raise CheckpointError(f"its header names the network {name!r}: known are {', '.join(NETWORKS)}")
     try:
@@ -130,7 +130,7 @@ def config_from_json(name: str, text: str) -> NetworkConfig:
 
 
 def check_values(file: StateFile, found: Recognised) -> None:
-    """Raises CheckpointError unless every tensor is floating point and finite, and the mean is the one we know."""
+    """Raise CheckpointError unless every tensor is floating point and finite, and the mean is the one we know."""
     for key in found.table:
         value = file.state[key]
         if not value.is_floating_point() or value.layout != torch.strided:
