@@ -82,8 +82,7 @@ source, target, model, scale, precision = sys.argv[1:]
 import numpy; step("import numpy")
 import superfine.cli.upscale, typer, rich.progress; step("import the command line")
 import superfine.images; step("import images (Pillow)")
-import openvino; step("import openvino")
-from superfine.engines.openvino import core
+from superfine.engines.runtime import core; step("import openvino")
 core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"); step("load the CPU plug-in")
 from superfine.weights import find
 found = find(model); step("find the weights")

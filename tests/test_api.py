@@ -22,7 +22,7 @@ from box_filter import BoxFilter
 from superfine import errors
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import EngineError, ImageError, ModelError, PlanError, SuperfineError
-from superfine.upscaling.upscaler import Options, Upscaler
+from superfine.upscaling.upscaler import UpscaleKeywords, Upscaler
 
 
 def nearest() -> Upscaler:
@@ -236,7 +236,7 @@ def test_the_function_takes_every_keyword_of_the_class() -> None:
     keywords = set(inspect.signature(superfine.upscale).parameters)
     of_class = inspect.signature(Upscaler).parameters.keys() | inspect.signature(Upscaler.__call__).parameters.keys()
     assert keywords == of_class - {"self"}
-    assert keywords == Options.__annotations__.keys() | {"image", "scale", "model"}
+    assert keywords == UpscaleKeywords.__annotations__.keys() | {"image", "scale", "model"}
 
 
 def test_the_models_are_listed_and_a_network_is_loaded_by_name() -> None:

@@ -80,6 +80,7 @@ def test_mistake_in_a_real_process_is_one_line_and_exit_code_2(work):
         (["Set5", "-s", "two"], ["no scale two"]),
         (["Set5", "-s", "4"], ["has no x4", "x2"]),
         (["Set5", "-s", "2", "-m", "nosuch"], ["nosuch"]),
+        (["Set5", "-s", "2", "--device", "abacus"], ["unknown device 'abacus'"]),
         (["Set5", "-s", "2", "-p", "best"], ["unknown protocol", "paper"]),
         (["Set5", "-s", "2", "-m", "bicubic", "--metric", "niqe"], ["unknown metric 'niqe'", "lpips"]),
         (["Set5", "-s", "2", "-m", "bicubic", "--json", "no/such/folder.json"], ["no folder no/such"]),

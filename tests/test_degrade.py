@@ -11,7 +11,7 @@ from superfine.__main__ import main
 from superfine.benchmark import Request, run, tables
 from superfine.benchmark.degrade import Degradation, degrade, name_of, parse_degradations
 from superfine.benchmark.explain import explain
-from superfine.benchmark.explain_steps import Laboratory, measure_steps
+from superfine.benchmark.explain_steps import SetupMeasurer, measure_steps
 from superfine.errors import DataError
 from superfine.images.resize import downscale
 
@@ -130,7 +130,7 @@ def test_explain_tells_a_degraded_result_from_a_clean_one_and_measures_it(folder
     assert [(each.name, each.before, each.after) for each in found.factors] == [
         ("degradation of LR", "none", "noise:12")
     ]
-    (step,) = measure_steps(found, Laboratory([folder]), ["psnr"])
+    (step,) = measure_steps(found, SetupMeasurer([folder]), ["psnr"])
     assert step.before["psnr"] == pytest.approx(clean.rows[0].figures["psnr"])
     assert step.after["psnr"] == pytest.approx(worse.rows[0].figures["psnr"])
 

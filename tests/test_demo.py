@@ -43,11 +43,11 @@ def test_the_demo_prints_both_measures_of_every_way_with_their_protocol(demo: tu
     _, printed = demo
     assert "protocol 'standard'" in printed
     for name in ("bicubic", "cfsrcnn", "esrgcnn"):
-        assert len(re.findall(rf"{name}\s*│\s*\d\d\.\d\d", printed)) == 3
+        assert len(re.findall(rf"{name} +\d\d\.\d\d", printed)) == 3
 
 
 def test_esrgcnn_beats_bicubic_at_every_scale(demo: tuple[Path, str]) -> None:
-    gains = [float(gain) for gain in re.findall(r"esrgcnn\s*│\s*[\d.]+\s*│\s*([+-][\d.]+)", demo[1])]
+    gains = [float(gain) for gain in re.findall(r"esrgcnn +[\d.]+ +([+-][\d.]+)", demo[1])]
     assert len(gains) == 3
     assert min(gains) > 0.5
 

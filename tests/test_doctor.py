@@ -24,7 +24,7 @@ def saved(content: Any, folder: Path) -> Path:
     return folder / "file.pth"
 
 
-@pytest.mark.parametrize("name", ["esrgcnn", "cfsrcnn", "esrgcnn-x2"])
+@pytest.mark.parametrize("name", ["esrgcnn", "cfsrcnn"])
 def test_shipped_weights_are_healthy_and_near_bicubic_or_above_on_a_smooth_picture(name: str) -> None:
     report = examine(find(name).weights)
     assert report.healthy and not report.doubtful and not report.remarks

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -19,8 +18,9 @@ from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.open import _has_kernels
-from superfine.engines.openvino import OpenVINOEngine, choose_precision, core, strips
-from superfine.engines.pytorch import PyTorchEngine
+from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
+from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
+from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, ModelError
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.stitch import run_tiles, run_tiles_float
@@ -31,7 +31,7 @@ SMALL = {
     "small esrgcnn": ESRGCNNConfig(width=16, distilled=4, blocks=1),
     "small cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
 }
-HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 OPENVINO_PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BF16, reason="no bf16 here"))]
 SHIPPED = ("esrgcnn", "cfsrcnn")
 small_networks = pytest.mark.parametrize("name", SMALL)
@@ -261,6 +261,36 @@ def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
     assert _has_kernels(SimpleNamespace(cuda=cuda)) is taken
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("dtype, most", [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+def test_the_copy_that_a_gpu_runs_in_half_precision_is_the_same_network(
+    name: str, dtype: torch.dtype, most: float
+) -> None:
+    """Computed on the CPU: the arithmetic is that of the copy, the speed is not."""
+    original = network(name)
+    twin = half_precision_copy(original, dtype)
+    x = torch.from_numpy(widen(photograph())[:, :, :24, :20].copy())
+    for scale in (2, 3, 4):
+        with torch.inference_mode():
+            assert (twin(x, scale) - original(x, scale)).abs().max() <= most
+    assert original.head.weight.dtype == torch.float32 and twin.head.weight.dtype == dtype
+    assert twin.tail.weight.dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision, most", [("fp32", 0), ("fp16", 1)])
+def test_a_recorded_window_is_the_window_computed_at_once(precision: str, most: int) -> None:
+    used = PyTorchEngine.of_network(build(SMALL["small esrgcnn"]).eval(), 2, precision, "cuda")
+    first = used.run_uint8(photograph())
+    turned = np.ascontiguousarray(photograph()[::-1])
+    recorded = [used.run_uint8(pixels) for pixels in (photograph(), turned, photograph())]
+    for again in (recorded[0], recorded[2]):
+        assert np.abs(again.astype(int) - first).max() <= most  # cuDNN may choose other kernels for a recording
+    assert np.array_equal(recorded[0], recorded[2]) and not np.array_equal(recorded[1], recorded[0])
+    used.release()
+    assert np.array_equal(used.run_uint8(photograph()), first)
+
+
 @pytest.mark.parametrize(
     "wrong, error, says",
     [
@@ -305,6 +335,7 @@ def test_strips_of_a_window_change_no_bit(name: str, scale: int, precision: str)
         used._strip = planned
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 4), st.integers(1, 60))
 def test_strips_cover_every_row_once_with_context(height: int, halo: int, extra: int) -> None:
     rows = min(height, 2 * halo + extra)

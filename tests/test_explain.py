@@ -9,7 +9,7 @@ from PIL import Image
 
 from superfine.benchmark import Request, run
 from superfine.benchmark.explain import explain
-from superfine.benchmark.explain_steps import Laboratory, measure_steps
+from superfine.benchmark.explain_steps import SetupMeasurer, measure_steps
 from superfine.errors import DataError, ModelError
 from superfine.images.resize import downscale, resize
 
@@ -94,8 +94,8 @@ def test_measured_steps_add_up_to_the_whole_difference(tmp_path):
     a = measured(write(tmp_path / "a" / "Set", gray=True), models=["bicubic"], protocols=["matlab"])
     b = measured(write(tmp_path / "b" / "Set", gray=True, spoil=4), models=["lanczos"], protocols=["rgb"])
     found = only(a, b)
-    laboratory = Laboratory([tmp_path / "a" / "Set", tmp_path / "b" / "Set"])
-    steps = list(measure_steps(found, laboratory, ["psnr", "ssim"]))
+    measurer = SetupMeasurer([tmp_path / "a" / "Set", tmp_path / "b" / "Set"])
+    steps = list(measure_steps(found, measurer, ["psnr", "ssim"]))
     assert [step.factor.name for step in steps] == names(found)
     assert names(found) == ["LR pictures", "model and weights", "colour", "gray pictures"]
     assert steps[0].before == pytest.approx(a.rows[0].figures) and steps[-1].after == pytest.approx(b.rows[0].figures)
@@ -126,11 +126,11 @@ def test_pictures_that_are_not_at_hand_are_named(tmp_path):
     folder = write(tmp_path / "Set")
     found = only(measured(folder), measured(folder, protocols=["rgb"]))
     with pytest.raises(DataError, match=r"original of img_1 .* is in none of the folders"):
-        list(measure_steps(found, Laboratory([write(tmp_path / "Other", seed=7)]), ["psnr"]))
+        list(measure_steps(found, SetupMeasurer([write(tmp_path / "Other", seed=7)]), ["psnr"]))
 
 
 def test_weights_that_are_not_at_hand_are_asked_for(tmp_path):
     result = measured(write(tmp_path / "Set"))
     lost = replace(only(result, result).start, model="best", weights="1" * 64)
     with pytest.raises(ModelError, match="111111111111… of best are not here; name their file with --weights"):
-        Laboratory([tmp_path / "Set"]).figures(lost, ["psnr"])
+        SetupMeasurer([tmp_path / "Set"]).figures(lost, ["psnr"])

@@ -158,3 +158,16 @@ def test_pixel_limit_holds_for_the_formats_of_the_extra(tmp_path: Path, suffix: 
         write(Picture(photograph(height, width)), tmp_path / f"a{suffix}")
         assert read(tmp_path / f"a{suffix}", max_pixels=height * width).width == width
         assert "--max-pixels" in refused(tmp_path / f"a{suffix}", max_pixels=height * width - 1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"optimize": True, "subsampling": 0}])
+def test_a_jpeg_without_its_end_marker_is_whole_and_says_so(tmp_path: Path, settings: dict[str, object]) -> None:
+    save(tmp_path / "a.jpg", Image.fromarray(photograph(90, 120)), quality=90, **settings)
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(data[:-2])
+    with pytest.warns(UserWarning, match="end marker"):
+        picture = read(tmp_path / "b.jpg")
+    np.testing.assert_array_equal(picture.pixels, read(tmp_path / "a.jpg").pixels)
+    for cut in (40, 400):
+        (tmp_path / "b.jpg").write_bytes(data[:-cut])
+        refused(tmp_path / "b.jpg")

@@ -13,6 +13,7 @@ from torch import Tensor
 from superfine.images import files
 from superfine.nets import CFSRCNN, ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
 from superfine.nets.layers import RGB_MEAN
+from superfine.nets.start import PAIRS
 from superfine.quality.protocols import PROTOCOLS, measure
 from superfine.training import init
 
@@ -27,7 +28,7 @@ def untrained(config: NetworkConfig, *, alone: bool) -> Network:
     init.interpolator(network, seed=3)
     if alone:
         with torch.no_grad():
-            network.tail.weight[:, init.PAIRS :] = 0
+            network.tail.weight[:, PAIRS:] = 0
     return network.eval()
 
 
@@ -88,7 +89,7 @@ def test_cfsrcnn_hands_its_features_on_through_the_whole_chain() -> None:
     assert isinstance(network, CFSRCNN)
     spread: list[float] = []
     for unit in network.extract:
-        unit.register_forward_hook(lambda _m, _i, out: spread.append(out[:, init.PAIRS :].std().item()))
+        unit.register_forward_hook(lambda _m, _i, out: spread.append(out[:, PAIRS:].std().item()))
     with torch.inference_mode():
         network.features(torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0)))
     assert len(spread) == 16

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from superfine.atomic import sha256_of
 from superfine.engines import open_engine
 from superfine.engines.base import widen
 from superfine.engines.graphs import graph_of_network
-from superfine.engines.int8 import Narrow, convolutions, int8_path, quantized, read_int8, sources
-from superfine.engines.openvino import OpenVINOEngine, core
+from superfine.engines.int8 import Int8Convolution, convolutions, int8_path, quantized, read_int8, sources
+from superfine.engines.openvino import OpenVINOEngine
+from superfine.engines.runtime import core, ov
 from superfine.errors import DataError, EngineError, ModelError
 from superfine.export import export
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
@@ -32,7 +32,7 @@ from superfine.weights import Model, find, network_file
 from superfine.weights.catalogue import FOLDER, list_models
 
 pytestmark = pytest.mark.skipif(
-    "INT8" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
+    "INT8" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no int8 here"
 )
 
 
@@ -81,7 +81,7 @@ def primitives(graph: ov.Model, hint: str = "f32") -> list[str]:
     ]
 
 
-def forms(calibration: Calibration) -> dict[str, Narrow]:
+def forms(calibration: Calibration) -> dict[str, Int8Convolution]:
     return {each.name: each.narrow for each in calibration.layers if each.narrow}
 
 

@@ -31,8 +31,8 @@ LAYERS = [
     "upscaling",
     "engines",
     "weights",
-    "nets",
     "nets.kernels",
+    "nets",
     "quality",
     "images",
     "cores",
@@ -124,7 +124,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_the_pure_rooms_do_no_input_or_output(name: str) -> None:
     place = PACKAGE / name
     doors = {"os", "io", "pathlib", "PIL", "shutil", "tempfile", "subprocess", "socket", "urllib"}
-    for path in [place] if place.is_file() else place.glob("*.py"):  # nets.kernels, below, may run a compiler
+    for path in [place] if place.is_file() else place.glob("*.py"):  # nets.kernels, above, may run a compiler
         tree = ast.parse(path.read_text())
         names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from superfine.images import Picture, read, write
-from superfine.images.metadata import update_exif, upright_xmp
+from superfine.images.metadata import current_xmp, update_exif
 
 MAKER_NOTE = b"NOTE" + bytes(range(60))
 THUMBNAIL = b"\xff\xd8" + b"secret old picture" * 3 + b"\xff\xd9"
@@ -99,8 +99,8 @@ def test_a_written_file_has_true_exif_and_no_old_thumbnail(tmp_path: Path, suffi
 
 
 def test_xmp_loses_its_own_copy_of_the_orientation() -> None:
-    assert upright_xmp(b'<a tiff:Orientation="6" b="6"/>') == b'<a tiff:Orientation="1" b="6"/>'
-    assert upright_xmp(b"<tiff:Orientation>8</tiff:Orientation>") == b"<tiff:Orientation>1</tiff:Orientation>"
+    assert current_xmp(b'<a tiff:Orientation="6" b="6"/>') == b'<a tiff:Orientation="1" b="6"/>'
+    assert current_xmp(b"<tiff:Orientation>8</tiff:Orientation>") == b"<tiff:Orientation>1</tiff:Orientation>"
 
 
 def test_exif_too_large_for_a_jpeg_is_left_out_there_only(tmp_path: Path) -> None:
@@ -135,3 +135,16 @@ def test_a_scaled_resolution_is_the_same_wherever_a_file_says_it(tmp_path: Path,
         assert abs(said[0x011A] - 600) < 0.01
         if "dpi" in image.info:
             assert abs(image.info["dpi"][0] - 600) < 0.01
+
+
+def test_xmp_loses_motion_photo_and_gain_map_and_keeps_the_rest() -> None:
+    xmp = (
+        b'<rdf:Description xmlns:GCamera="g" xmp:Rating="5" hdrgm:Version="1.0" GCamera:MotionPhoto="1"'
+        b" GCamera:MicroVideoOffset='9' GCamera:BurstID=\"7\"><Container:Directory><rdf:Seq><rdf:li>"
+        b'<Container:Item Item:Length="9"/></rdf:li></rdf:Seq></Container:Directory>'
+        b"<HDRGainMap:HDRGainMapVersion>65536</HDRGainMap:HDRGainMapVersion><dc:title>T</dc:title></rdf:Description>"
+    )
+    assert current_xmp(xmp) == (
+        b'<rdf:Description xmlns:GCamera="g" xmp:Rating="5" GCamera:BurstID="7">'
+        b"<dc:title>T</dc:title></rdf:Description>"
+    )

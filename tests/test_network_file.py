@@ -145,11 +145,6 @@ def test_safetensors_under_upstream_names_loads_whatever_its_ending(tmp_path: Pa
     assert network_file.load(tmp_path / "weights.bin").config == SMALL[0]
 
 
-def test_the_warm_start_loads(shared: Path) -> None:
-    network = network_file.load(shared / "warmstart" / "esrgcnn_x2x3x4.safetensors")
-    assert network.config == ESRGCNNConfig()
-
-
 # ---- what is written
 
 

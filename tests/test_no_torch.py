@@ -33,7 +33,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("model", ["esrgcnn", "cfsrcnn", "esrgcnn-x2"])
+@pytest.mark.parametrize("model", ["esrgcnn", "cfsrcnn"])
 def test_upscaling_on_a_cpu_imports_openvino_and_no_torch(photo: Path, tmp_path: Path, model: str) -> None:
     out = tmp_path / "large.png"
     modules = modules_after("upscale", str(photo), "-o", str(out), "-s", "2", "-m", model, "--engine", "openvino")

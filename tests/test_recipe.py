@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from superfine.errors import RecipeError
+from superfine.nets import NETWORKS
 from superfine.training.recipe import Recipe, parse_recipe, read_recipe
 from superfine.training.template import recipe_text
 
@@ -52,11 +53,8 @@ def message(raw: dict[str, Any]) -> str:
         ("network.name", "srcnn"),
         ("network.scales", [2, 5]),
         ("network.scales", 2),
-        ("network.width", 0),
         ("network.width", "64"),
-        ("network.blocks", 0),
-        ("network.units", 1),
-        ("network.refine", -1),
+        ("network.blocks", 1.5),
         ("data.folders", "photos"),
         ("data.patch", 0),
         ("data.patch", True),
@@ -112,7 +110,7 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 def test_a_section_without_its_required_field_names_it() -> None:
-    assert message({**WHOLE, "network": {"width": 32}}) == "my.toml: field network.name is missing"
+    assert message({**WHOLE, "network": {"scales": [2]}}) == "my.toml: field network.name is missing"
 
 
 def test_a_list_that_is_too_short_names_what_it_lacks() -> None:
@@ -142,7 +140,10 @@ def test_several_mistakes_are_one_line_that_counts_them() -> None:
         (changed("stage", [{"patch": 48}]), "field stage.0.until is missing"),
         (changed("network.scales", []), "scales must be an ascending choice"),
         (changed("network.scales", [3, 2]), "scales must be an ascending choice"),
-        (changed("network.distilled", 64), "0 < distilled < width"),
+        (changed("network.distilled", 64), "my.toml: network: ESRGCNN wants 0 < distilled < width"),
+        (changed("network.blocks", 0), "my.toml: network: ESRGCNN wants 0 < distilled < width and at least one block"),
+        (changed("network.units", 2), "unknown field network.units"),
+        (changed("network", {"name": "cfsrcnn", "units": 1}), "my.toml: network: CFSRCNN wants width >= 1, units >= 2"),
     ],
 )
 def test_fields_that_contradict_each_other_are_one_line(raw: dict[str, Any], says: str) -> None:
@@ -224,4 +225,7 @@ def test_every_field_says_what_it_is() -> None:
         for key, field in getattr(section.annotation, "model_fields", {name: section}).items()
         if not field.description
     ]
+    for network in NETWORKS:
+        section = parse_recipe(changed("network.name", network), source="test").network
+        silent += [f"network.{key}" for key, field in type(section).model_fields.items() if not field.description]
     assert silent == []

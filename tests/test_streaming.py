@@ -17,6 +17,7 @@ from PIL import Image
 from box_filter import BoxFilter
 from icc_files import SRGB, gamma, rgb_profile
 from superfine.__main__ import main
+from superfine.cores import cores
 from superfine.errors import ImageError, PlanError
 from superfine.images import read, write
 from superfine.images.formats import png, png_rows, tiff_directory
@@ -132,7 +133,7 @@ def test_a_file_made_by_rows_is_the_same_to_the_byte(
     write(full, tmp_path / name)
     made = []
     for least in (0, 10**9):
-        monkeypatch.setattr(sources, "BY_ROWS", least)
+        monkeypatch.setattr(sources, "MIN_PIXELS_BY_ROWS", least)
         done = outcome(tmp_path / name, tmp_path / target, note=True, scale_dpi=True)
         assert done.error is None and done.after == (62, 100)
         made.append((tmp_path / target).read_bytes())
@@ -141,7 +142,7 @@ def test_a_file_made_by_rows_is_the_same_to_the_byte(
 
 
 def test_what_is_no_single_pass_goes_whole_and_comes_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "MIN_PIXELS_BY_ROWS", 0)
     write(picture(40, "RGB"), tmp_path / "a.png")
     for wish, size in ((Target(scale=Fraction(3, 2)), (47, 60)), (Target(scale=Fraction(6)), (186, 240))):
         done = outcome(tmp_path / "a.png", tmp_path / "b.png", wish=wish)
@@ -190,7 +191,7 @@ def test_the_rest_of_a_picture_is_partitioned_without_reading_what_is_gone(
 
 
 def test_a_damaged_file_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "MIN_PIXELS_BY_ROWS", 0)
     source = tmp_path / "a.png"
     Image.fromarray(picture(300, "RGB").pixels).save(source, compress_level=0)
     data = bytearray(source.read_bytes())
@@ -205,7 +206,7 @@ def test_a_damaged_file_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "MIN_PIXELS_BY_ROWS", 0)
     write(picture(97, "RGB"), tmp_path / "a.png")
 
     def interrupted(number: int, share: float) -> None:
@@ -220,7 +221,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_memory_does_not_grow_with_the_height(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BY_ROWS", 0)
+    monkeypatch.setattr(sources, "MIN_PIXELS_BY_ROWS", 0)
     monkeypatch.setattr(png, "_SEGMENT_BYTES", 1 << 16)
     monkeypatch.setattr("superfine.images.formats.tiff._STRIP_BYTES", 1 << 16)
     monkeypatch.setattr(png_rows, "_BAND_BYTES", 1 << 16)
@@ -264,9 +265,18 @@ def test_windows_and_bands_keep_to_the_limit_and_what_cannot_is_refused() -> Non
         limit_memory(TiledUpscaler(Blur(4)), head, (20_000, 15_000), 2**29, 2**29)
 
 
+def test_a_processor_of_96_cores_takes_no_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(96), raising=False)
+    assert cores() == 96
+    head = Picture(np.empty((0, 2000, 3), np.uint8))
+    tiled = TiledUpscaler(Blur(2))
+    tiled.engine.pixel_bytes = 3000  # as CFSRCNN in OpenVINO
+    assert limit_memory(tiled, head, (2000, 2100), 250 * 2**20, 2**30) > 0
+
+
 def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     # A test process that has run all the others is larger than this test's limit.
-    monkeypatch.setattr("superfine.upscaling.upscaler.resident", lambda: 100_000_000)
+    monkeypatch.setattr("superfine.upscaling.upscaler.resident_memory", lambda: 100_000_000)
     whole = Picture(np.zeros((2000, 2000, 3), np.uint8))
     upscaler = Upscaler(engine="nearest", memory=400_000_000)
     with pytest.raises(PlanError, match="GiB is the limit"):

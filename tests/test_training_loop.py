@@ -145,20 +145,19 @@ def test_the_loss_is_a_number_from_the_first_step(pack: Pack, tmp_path: Path) ->
     assert [0 < report.loss < 1 for report in witness.steps] == [True] * 3
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_same_weights(pack: Pack, tmp_path: Path) -> None:
-    recipe = tiny(hardware={"save_every": 0}, schedule={"steps": 60})
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_weights(pack: Pack, tmp_path: Path) -> None:
+    recipe = tiny(hardware={"save_every": 0}, schedule={"steps": 40})
     Run(recipe, pack, tmp_path / "whole", resume=False).train()
     rng = np.random.default_rng(int(time.time()))
     command = [sys.executable, "-c", KILLED, recipe.model_dump_json(), str(pack.path), str(tmp_path / "killed")]
-    for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        for _ in range(int(rng.integers(5, 15))):
-            process.stdout.readline()
-        time.sleep(rng.random() * 0.02)  # somewhere inside a step or a save
-        process.kill()
-        process.wait()
-    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(int(rng.integers(5, 30))):
+        process.stdout.readline()
+    time.sleep(rng.random() * 0.02)  # somewhere inside a step or a save
+    process.kill()
+    process.wait()
+    Run(recipe, pack, tmp_path / "killed", resume=True).train()
     assert_same_weights(tmp_path / "whole" / "last.safetensors", tmp_path / "killed" / "last.safetensors")
 
 
@@ -196,7 +195,7 @@ def test_an_exploding_loss_goes_back_to_the_last_good_state_at_a_lower_rate_and_
     pack: Pack, tmp_path: Path
 ) -> None:
     witness = Witness()
-    recipe = tiny(optimizer={"rate": 0.9}, schedule={"steps": 300, "warmup": 900})
+    recipe = tiny(optimizer={"rate": 0.9}, schedule={"steps": 120, "warmup": 120})
     run = Run(recipe, pack, tmp_path, resume=False)
     try:
         run.train(witness)
@@ -382,41 +381,44 @@ run.team.leave()
 
 
 def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pack, tmp_path: Path) -> None:
-    def launch(folder: Path, recipe: Recipe, *launcher: str) -> None:
-        script = tmp_path / "team.py"
-        script.write_text(TEAM)
-        command = [sys.executable, *launcher, str(script), recipe.model_dump_json(), str(pack.path), str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr
-
-    short = {"schedule": {"steps": 4}}
+    script, short = tmp_path / "team.py", {"schedule": {"steps": 4}}
+    script.write_text(TEAM)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    launch(tmp_path / "two", tiny(**short), *torchrun)
-    launch(tmp_path / "one", tiny(**short, data={"batch": 8}))
-    one = torch.load(tmp_path / "one.0.grad", weights_only=True)
+    arguments = (tiny(**short).model_dump_json(), str(pack.path), str(tmp_path / "two"))
+    command = [sys.executable, *torchrun, str(script), *arguments]
+    team = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    alone = Run(tiny(**short, data={"batch": 8}), pack, tmp_path / "one", resume=False)
+    stage = alone.recipe.stages()[0]
+    for scale in (2, 3, 4):
+        alone.step.loss(stage, alone.step.samplers.of_size(12, 8).draw(scale, scale)).backward()
+    assert team.wait() == 0
     for rank in (0, 1):
         two = torch.load(tmp_path / f"two.{rank}.grad", weights_only=True)
-        for name, gradient in one.items():
-            assert torch.allclose(two[name], gradient, rtol=1e-5, atol=1e-5 * float(gradient.abs().max()))
+        for name, parameter in alone.state.network.named_parameters():
+            one = parameter.grad
+            assert one is not None
+            assert torch.allclose(two[name], one, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
     finished = json.loads(torch.load(tmp_path / "two" / "state.pt", weights_only=True)["counters"])
     assert finished["step"] == 4
 
 
-KEPT = """
-import resource, sys
+FAULTS = """
+import resource
 from superfine.training.processes import keep_heap
-kept, size = sys.argv[1] == "kept" and keep_heap(), 2**26
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        b"x" * size
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+size = 2**26
+usual, kept = faults(), keep_heap()
 b"x" * size
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    b"x" * size
-print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(kept, usual, faults())
 """
 
 
 def test_memory_stays_with_a_training_process() -> None:
-    kept, faults = subprocess.check_output([sys.executable, "-c", KEPT, "kept"], text=True).split()
+    kept, usual, faults = subprocess.check_output([sys.executable, "-c", FAULTS], text=True).split()
     if kept == "False":
         pytest.skip("not glibc")
-    _, usual = subprocess.check_output([sys.executable, "-c", KEPT, "as usual"], text=True).split()
     assert int(faults) < 100 < int(usual)

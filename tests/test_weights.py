@@ -22,7 +22,7 @@ from superfine.weights.catalogue import FOLDER
 from superfine.weights.header import read_header
 from upstream_files import read_golden
 
-SHIPPED = ["esrgcnn", "cfsrcnn", "esrgcnn-x2"]
+SHIPPED = ["esrgcnn", "cfsrcnn"]
 
 
 def saved(folder: Path, name: str = "mine.safetensors") -> Path:
@@ -108,8 +108,8 @@ def test_a_file_wins_over_nothing_but_a_shipped_name(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
-        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn, esrgcnn-x2"]),
+        ("esrgnn", ModelError, ["'esrgnn'", "did you mean esrgcnn?", "esrgcnn, cfsrcnn"]),
+        ("edsr", ModelError, ["'edsr'", "esrgcnn, cfsrcnn"]),
         ("", ModelError, ["no model ''"]),
         ("gone.pth", CheckpointError, ["gone.pth", "check the path"]),
         ("no/such", CheckpointError, ["no/such"]),

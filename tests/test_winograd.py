@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
-from superfine.nets.kernels import fused, winograd, winograd_build
+from superfine.nets.kernels import winograd, winograd_build
 from superfine.nets.kernels.winograd_build import Winograd
 from superfine.training.program import Program
 
@@ -146,8 +146,9 @@ def test_networks_learn_by_winograd_what_they_learn_without(config: NetworkConfi
 
     plain = gradients(loss, parameters)
     counting = Counting(functions()._library)
-    with winograd.using(counting):
-        ours = gradients(loss, parameters)
+    winograd.by_winograd(network, counting)
+    assert dict(network.named_parameters()) == parameters
+    ours = gradients(loss, parameters)
     assert counting.weights > 1
     assert len(plain) == len(ours) > 10
     for name, wanted in plain.items():
@@ -157,32 +158,15 @@ def test_networks_learn_by_winograd_what_they_learn_without(config: NetworkConfi
 
 
 @compiled
-def test_gradients_may_be_asked_for_after_the_forms_are_given_up() -> None:
-    torch.manual_seed(0)
-    weight, x = draw(16, 16, 3, 3).requires_grad_(), draw(1, 16, 5, 5)
-    with winograd.using(functions()):
-        out = winograd.conv(x, weight, None, relu=False)
-    (found,) = torch.autograd.grad(out.square().sum(), weight)
-    (wanted,) = torch.autograd.grad(F.conv2d(x, weight, padding=1).square().sum(), weight)
-    assert close(found, wanted)
-
-
-@compiled
-def test_only_training_in_float32_on_a_cpu_takes_these_forms() -> None:
-    x, weight = draw(1, 16, 5, 5), draw(16, 16, 3, 3)
-    assert not winograd.pays(x)
-    with winograd.using(functions()):
-        assert winograd.takes(x, weight) and fused.takes(x, weight)
-        assert not winograd.takes(x, weight[:, :8]) and not winograd.takes(x, weight[:, :, :1, :1])
-        assert not winograd.pays(x.double()) and not winograd.pays(x.bfloat16()) and not winograd.pays(x.to("meta"))
-        with torch.no_grad():
-            assert not winograd.pays(x)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert not winograd.pays(x)
-        with winograd.using(None):
-            assert not winograd.pays(x)
-        assert winograd.pays(x)
-    assert not winograd.pays(x)
+def test_only_convolutions_of_3x3_with_channels_in_whole_groups_have_a_form() -> None:
+    weight = draw(16, 16, 3, 3)
+    assert winograd.supports(weight)
+    assert not winograd.supports(weight[:, :8]) and not winograd.supports(weight[:, :, :1, :1])
+    network = build(CFSRCNNConfig(width=16, units=2))
+    winograd.by_winograd(network, functions())
+    kinds = {name: type(module).__name__ for name, module in network.named_modules()}
+    assert (kinds["head"], kinds["compress.1"], kinds["tail"]) == ("Conv", "Conv", "WideConv2d")
+    assert (kinds["extract.1"], kinds["upsampler"]) == ("WinogradConv", "WinogradUpsampler")
 
 
 @compiled
@@ -192,7 +176,7 @@ def test_a_program_in_float32_trains_by_winograd_and_one_in_bf16_does_not(monkey
     lr = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     for bf16 in (True, False):
         program = Program(build(ESRGCNNConfig((2,), blocks=1)), torch.device("cpu"), bf16=bf16, compile=False)
-        assert program.warm_up(lambda: None) == ""
+        assert program.note == ""
         program(lr, 2).sum().backward()
         assert (counting.weights == 0) == bf16
 
@@ -201,7 +185,7 @@ def test_a_program_says_why_it_trains_slowly(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(winograd_build, "load", lambda: (None, "there is no C++ compiler"))
     network = build(ESRGCNNConfig((2,), blocks=1))
     program = Program(network, torch.device("cpu"), bf16=False, compile=False)
-    note = program.warm_up(lambda: None)
+    note = program.note
     assert note.startswith("convolutions are PyTorch's") and note.endswith("there is no C++ compiler")
     program(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 2).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

@@ -29,12 +29,13 @@ from superfine.version import __version__
 
 if TYPE_CHECKING:
     from superfine.images import Picture, read, write
-    from superfine.upscaling import Upscaler, upscale
+    from superfine.upscaling import Upscaler, compare, upscale
     from superfine.weights import list_models, load_network
 
 _MODULES = {
     "Picture": "superfine.images",
     "Upscaler": "superfine.upscaling",
+    "compare": "superfine.upscaling",
     "list_models": "superfine.weights",
     "load_network": "superfine.weights",
     "read": "superfine.images",
@@ -56,6 +57,7 @@ __all__ = [
     "Upscaler",
     "VideoError",
     "__version__",
+    "compare",
     "list_models",
     "load_network",
     "read",

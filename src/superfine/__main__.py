@@ -10,32 +10,40 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from typer.exceptions import Abort, TyperException
+from superfine.cli import COMMANDS
+from superfine.cli.messages import Interrupted, complain
+from superfine.errors import SuperfineError, install_command
 
-from superfine.cli import create_app, names_wanted
-from superfine.cli.messages import complain
-from superfine.errors import SuperfineError
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Obeys `arguments` (those of the process if None) and gives its exit code."""
+    """Obey `arguments` (those of the process if None) and return the exit code."""
     if arguments is None:  # the process is ours
         signal.signal(signal.SIGTERM, _leave)
         arguments = sys.argv[1:]
     arguments = list(arguments)
     try:
-        app = create_app(names_wanted(arguments))
-        code = app(arguments or ["--help"], prog_name="superfine", standalone_mode=False)
+        code = _show_quickly(arguments)
+        if code is None:
+            code = _run(arguments)
         sys.stdout.flush()
     except SuperfineError as error:
         complain(str(error))
         return 2
-    except TyperException as error:
-        complain(_usage(error))
+    except ModuleNotFoundError as error:
+        extra = COMMANDS[arguments[0]].extra if arguments and arguments[0] in COMMANDS else ""
+        if not extra or not error.name or error.name.startswith("superfine"):
+            raise
+        package = error.name.partition(".")[0]
+        complain(f"{arguments[0]} needs {package}, which is not installed: {install_command(extra)}")
         return 2
-    except (KeyboardInterrupt, Abort):
-        code = 130
+    except (KeyboardInterrupt, Interrupted) as error:
+        complain(str(error) or "interrupted")
+        return 130
     except BrokenPipeError:
         # The reader of our output (`| head`) has left: nothing to say, and nobody to say it to.
         # Python flushes standard output once more on its way out, so it must lead somewhere.
@@ -44,21 +52,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # what no room of the house foresaw: a disk, a permission, a name
         complain(f"{error.filename or 'cannot go on'}: {(error.strerror or str(error)).lower()}")
         return 2
-    if code == 130:  # typer's, or ours: a Ctrl-C
+    if code == 130:  # typer's, for a Ctrl-C before a command began
         complain("interrupted")
+    return code
+
+
+def _show_quickly(arguments: list[str]) -> int | None:
+    """Answer what needs no command, without importing typer; None if there is more to do."""
+    if "_SUPERFINE_COMPLETE" in os.environ:  # the shell asks what could come next
+        return None
+    if not arguments or arguments[0] in ("-h", "--help"):
+        from superfine.cli.help import program_help
+
+        print(program_help(), end="")
+        return 0
+    if arguments == ["--version"]:
+        from superfine.version import __version__
+
+        print(f"superfine {__version__}")
+        return 0
+    return None
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command and return its exit code. Raises what it raises."""
+    from typer.exceptions import TyperException
+
+    from superfine.cli.app import create_app
+
+    try:
+        code = create_app()(arguments, prog_name="superfine", standalone_mode=False)
+    except TyperException as error:
+        complain(_usage(error))
+        return 2
     return code if isinstance(code, int) else 0
 
 
 def _leave(number: int, frame: object) -> None:
-    """What is half-written is taken away on the way out, which the system's own way to end a process does not do."""
+    """End the process so that half-written files are removed on the way, which the default handler does not do."""
     sys.exit(128 + number)
 
 
 def _usage(error: TyperException) -> str:
+    """Return a mistake on the command line as one line that ends with the help to look at."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "superfine"
-    return f"{message}. Try '{command} --help'."
+    return f"{message}{'' if message.endswith('?') else '.'} Try '{command} --help'."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that appear under their names whole, or not at all: a crash, a full disk or a Ctrl-C leaves the old one.
+"""Write files whole or not at all: a crash, a full disk or a Ctrl-C leaves the old one.
 
 Results of `superfine upscale` go through `images.files`, which also follows links and guards against odd targets.
 """
@@ -15,7 +15,7 @@ from typing import IO
 
 @contextmanager
 def whole_file(path: Path, *, flush: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file, written beside `path`, that takes its name when the block ends well and vanishes when it does not.
+    """Open a binary file beside `path` that takes its name when the block ends well, and vanishes when it does not.
 
     Args:
         path: its folder must be there.
@@ -37,12 +37,12 @@ def whole_file(path: Path, *, flush: bool = False) -> Iterator[IO[bytes]]:
 
 
 def replace_file(path: Path, data: bytes | memoryview) -> None:
-    """Write beside, flush to the disk, then take the name in one step. Raises OSError, and leaves nothing behind."""
+    """Write `data` beside `path`, flush it to the disk, then take the name. A failure leaves nothing: OSError."""
     with whole_file(path, flush=True) as file:
         file.write(data)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal: under a millisecond a megabyte. Raises OSError if it cannot be read."""
+    """Compute the SHA-256 of a file, in hexadecimal: under a millisecond a megabyte. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""How many cores this process may use, and work on them: many items in several processes, results in order."""
+"""Count the cores this process may use, and spread work over them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 12
-"""Up to so many items are done here: starting processes would take longer."""
+MAX_ITEMS_HERE = 12
+"""Up to so many items are done in this process: starting others would take longer."""
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Count the cores this process may use: the affinity mask, not the machine, decides."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None) -> Iterator[Result]:
-    """`function(item)` of every item, in order, `workers` (None: one a core) at a time.
+    """Yield `function(item)` of every item, in order, computed in `workers` processes (None: one a core).
 
-    Never more than a few results ahead of the reader: a decoded picture is large, and a folder holds
+    They are never more than a few results ahead of the reader: a decoded picture is large, and a folder holds
     thousands. Raises DataError if a process dies, and whatever `function` raises.
     """
     workers = workers or cores()
-    if workers == 1 or len(items) <= FEW:
+    if workers == 1 or len(items) <= MAX_ITEMS_HERE:
         yield from map(function, items)
         return
-    # Here, because whoever only asks for the number of cores must not wait for these.
+    # Imported here, because whoever only counts cores must not wait for these.
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context

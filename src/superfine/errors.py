@@ -1,4 +1,4 @@
-"""Every error superfine raises on purpose.
+"""The errors that superfine raises on purpose.
 
     SuperfineError
     ├── ImageError        a picture that cannot be read or written

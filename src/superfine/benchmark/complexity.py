@@ -49,14 +49,14 @@ def count(model: Model, scale: int, height: int, width: int) -> Cost:
     Raises:
         ModelError: a scale the model does not have, or a model without a graph.
     """
-    import openvino as ov
+    from superfine.engines.runtime import core
 
     if scale not in model.scales:
         have = ", ".join(f"x{each}" for each in model.scales)
         raise ModelError(f"{model.name} has no x{scale}; it has {have}")
     if scale not in model.graphs:
         raise ModelError(f"{model.name} has no graph for x{scale} to count; make one with superfine export")
-    graph = ov.Core().read_model(model.graphs[scale])
+    graph = core().read_model(model.graphs[scale])
     graph.reshape([1, 3, height, width])
     parameters = multiply_adds = activations = 0
     for node in graph.get_ordered_ops():

@@ -164,7 +164,7 @@ def _factors(start: Setup, end: Setup) -> tuple[list[Factor], list[str]]:
         differ("degradation of LR", *texts, False, pictures=end.pictures, degraded=end.degraded)
     else:
         same.append("pictures")
-        texts = f"{start.lr_origin} {_short(lr_a)}", f"{end.lr_origin} {_short(lr_b)}"
+        texts = f"{start.lr_origin} {_fingerprint(lr_a)}", f"{end.lr_origin} {_fingerprint(lr_b)}"
         differ("LR pictures", *texts, lr_a == lr_b, pictures=end.pictures, lr_origin=end.lr_origin)
     before, after = (f"{each.model} {each.weights[:12]}".strip() for each in (start, end))
     alike = start.weights == end.weights and (bool(start.weights) or start.model == end.model)
@@ -187,7 +187,7 @@ def _hashes(setup: Setup, which: str) -> dict[str, str]:
     return {picture.name: getattr(picture, which) for picture in setup.pictures}
 
 
-def _short(hashes: Mapping[str, str]) -> str:
+def _fingerprint(hashes: Mapping[str, str]) -> str:
     """Write a few letters that stand for many hashes, so that a reader sees them differ."""
     return format(sum(int(digest[:8], 16) for digest in hashes.values()) & 0xFFFFFFFF, "08x")
 

@@ -33,7 +33,7 @@ class Step:
     after: dict[str, float]
 
 
-class Pixels:
+class PictureIndex:
     """Pictures of some folders, found by the hash of their pixels.
 
     Args:
@@ -64,30 +64,29 @@ class Pixels:
         return sets.Pair(picture.name, self._found[picture.hr], self._found[picture.lr], picture.gray)
 
 
-class Laboratory:
-    """A place to measure setups again; each picture is enlarged once for all setups that measure it differently."""
+class SetupMeasurer:
+    """Measures setups again, and enlarges each picture once for all setups that measure it differently."""
 
     def __init__(self, folders: Sequence[Path], weights: Sequence[str] = ()) -> None:
         self._folders, self._weights = folders, weights
-        self._pixels: dict[tuple[int, str], Pixels] = {}
+        self._indexes: dict[tuple[int, str], PictureIndex] = {}
         self._enlarged: dict[tuple[Any, ...], NDArray[Any]] = {}
 
     def figures(self, setup: Setup, metrics: Sequence[str]) -> dict[str, float]:
         """Measure the mean of each metric; raise DataError, ModelError or EngineError for what is not at hand here."""
         data = setup.scale, setup.degraded
-        if data not in self._pixels:
-            self._pixels[data] = Pixels(self._folders, *data)
-        pixels = self._pixels[data]
-        each_figures = []
-        key = (setup.scale, setup.model, setup.weights, setup.engine, setup.precision)
-        for pair in [pixels.pair(picture) for picture in setup.pictures]:
-            each = (*key, sets.pixel_hash(pair.lr))
-            if each not in self._enlarged:
-                method = self._method(setup)
-                self._enlarged |= {
-                    (*key, sets.pixel_hash(p.lr)): method(p.lr) for p in map(pixels.pair, setup.pictures)
-                }
-            each_figures.append(figures_of(self._enlarged[each], pair, setup.scale, setup.protocol, metrics))
+        if data not in self._indexes:
+            self._indexes[data] = PictureIndex(self._folders, *data)
+        pairs = [self._indexes[data].pair(picture) for picture in setup.pictures]
+        how = (setup.scale, setup.model, setup.weights, setup.engine, setup.precision)
+        keys = [(*how, sets.pixel_hash(pair.lr)) for pair in pairs]
+        if missing := {key: pair.lr for key, pair in zip(keys, pairs, strict=True) if key not in self._enlarged}:
+            method = self._method(setup)
+            self._enlarged |= {key: method(lr) for key, lr in missing.items()}
+        each_figures = [
+            figures_of(self._enlarged[key], pair, setup.scale, setup.protocol, metrics)
+            for key, pair in zip(keys, pairs, strict=True)
+        ]
         return {name: float(np.mean([figures[name] for figures in each_figures])) for name in metrics}
 
     def _method(self, setup: Setup) -> Any:
@@ -105,11 +104,11 @@ class Laboratory:
         )
 
 
-def measure_steps(explained: Explained, laboratory: Laboratory, metrics: Sequence[str]) -> Iterator[Step]:
+def measure_steps(explained: Explained, measurer: SetupMeasurer, metrics: Sequence[str]) -> Iterator[Step]:
     """Measure each factor, in order; the first step begins at the first row, the last ends at the second."""
-    before = laboratory.figures(explained.start, metrics)
+    before = measurer.figures(explained.start, metrics)
     for factor in explained.factors:
-        after = laboratory.figures(factor.change, metrics)
+        after = measurer.figures(factor.change, metrics)
         yield Step(factor, before, after)
         before = after
 
@@ -118,10 +117,10 @@ Write = Callable[[str], object]
 """Called with each line of text."""
 
 
-def write_explanation(explained: Explained, laboratory: Laboratory | None, write: Write) -> bool:
+def write_explanation(explained: Explained, measurer: SetupMeasurer | None, write: Write) -> bool:
     """Write one comparison, a line at a time; return False where a step could not be measured here.
 
-    Without a laboratory differences are named and not measured.
+    Without a measurer differences are named and not measured.
     """
     one, other = explained.first, explained.second
     metrics = [name for name in one.figures if name in other.figures]
@@ -129,11 +128,11 @@ def write_explanation(explained: Explained, laboratory: Laboratory | None, write
     for name in metrics:
         write(f"  {name}: {_change(one.figures[name], other.figures[name], name)}")
     complete = True
-    if laboratory is None:
+    if measurer is None:
         for factor in explained.factors:
             write(f"  differs: {factor.name}: {factor.before} → {factor.after}")
     elif explained.factors:
-        complete = _write_steps(explained, laboratory, metrics, write)
+        complete = _write_steps(explained, measurer, metrics, write)
     if not explained.factors:
         equal = all(_close(one.figures[name], other.figures[name]) for name in metrics)
         write("  nothing differs" if equal else "  nothing recorded differs; compare the versions and machines")
@@ -142,10 +141,10 @@ def write_explanation(explained: Explained, laboratory: Laboratory | None, write
     return complete
 
 
-def _write_steps(explained: Explained, laboratory: Laboratory, metrics: list[str], write: Write) -> bool:
+def _write_steps(explained: Explained, measurer: SetupMeasurer, metrics: list[str], write: Write) -> bool:
     done, last = 0, dict[str, float]()
     try:
-        for step in measure_steps(explained, laboratory, metrics):
+        for step in measure_steps(explained, measurer, metrics):
             if not done:
                 _write_gaps("the first, measured again here", explained.first.figures, step.before, metrics, write)
             worth = ", ".join(f"{name} {_change(step.before[name], step.after[name], name)}" for name in metrics)

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.atomic import sha256_of
+from superfine.engines import Engine, open_engine
 from superfine.images.resize import resize
+from superfine.upscaling import TiledUpscaler
+from superfine.weights import Model, find
 
 INTERPOLATIONS = ("bicubic", "lanczos", "nearest")
 
@@ -62,24 +66,11 @@ class Interpolation:
 class NetworkMethod:
     """A network run in tiles, exactly as users get it, except that its output is not rounded yet."""
 
-    def __init__(self, model: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None):
-        from superfine.atomic import sha256_of
-        from superfine.engines import open_engine
-        from superfine.upscaling import TiledUpscaler
-        from superfine.weights import find
-
-        found = find(model)
-        opened = open_engine(found, scale, engine, precision)
-        self._tiled = TiledUpscaler(opened, tile)
-        self.info = MethodInfo(
-            name=found.name,
-            kind="network",
-            network=found.network,
-            weights_sha256=sha256_of(found.weights),
-            engine=opened.name,
-            precision=opened.precision,
-            device=opened.device,
-        )
+    def __init__(self, model: Model, engine: Engine, tile: int | None = None) -> None:
+        self._tiled = TiledUpscaler(engine, tile)
+        digest = sha256_of(model.weights)
+        about = engine.name, engine.precision, engine.device
+        self.info = MethodInfo(model.name, "network", model.network, digest, *about)
 
     def __call__(self, lr: NDArray[np.uint8]) -> NDArray[Any]:
         return self._tiled.upscale_float(lr)
@@ -90,7 +81,12 @@ class NetworkMethod:
 
 
 def open_method(
-    name: str, scale: int, engine: str = "auto", precision: str = "auto", tile: int | None = None
+    name: str,
+    scale: int,
+    engine: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    device: str = "auto",
 ) -> Method:
     """Open the method called `name`: one of INTERPOLATIONS, a shipped model, or a weights file.
 
@@ -99,7 +95,8 @@ def open_method(
     """
     if name in INTERPOLATIONS:
         return Interpolation(name, scale)
-    return NetworkMethod(name, scale, engine, precision, tile)
+    model = find(name)
+    return NetworkMethod(model, open_engine(model, scale, engine, precision, device), tile)
 
 
 def run_timed(method: Method, lr: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:

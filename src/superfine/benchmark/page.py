@@ -13,28 +13,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superfine.benchmark import tables
-from superfine.benchmark.pictures import Box, Shot, crop_sheet, where_methods_differ
+from superfine.benchmark.pictures import Box, ComparedPicture, crop_sheet, where_methods_differ
 from superfine.benchmark.result import Result
 from superfine.quality.metrics import psnr
 
 _CLASSES = {tables.BETTER: "better", tables.WORSE: "worse"}
 
 
-def html(result: Result, shots: Sequence[Shot] = (), *, box: Box | None = None, all_printed: bool = False) -> str:
+def html(
+    result: Result, pictures: Sequence[ComparedPicture] = (), *, box: Box | None = None, all_printed: bool = False
+) -> str:
     """Compose the page.
 
     Args:
         result: what was measured.
-        shots: pictures to show, each with a crop sheet and a slider.
+        pictures: pictures to show, each with a crop sheet and a slider.
         box: what the sheets crop, HR pixels; None takes the place where the methods differ most.
         all_printed: every method the papers print, beside ours.
     """
     parts = [_facts(result)]
     parts += [_grid(grid) for grid in tables.grids(result, all_printed=all_printed)]
     parts.append(f"<p>{escape(tables.LEGEND)}.</p>")
-    if shots:
+    if pictures:
         parts.append("<h2>Pictures</h2>")
-        parts += [_shot(shot, box or where_methods_differ(shot)) for shot in shots]
+        parts += [_comparison(compared, box or where_methods_differ(compared)) for compared in pictures]
     parts.append("<h2>Each picture</h2>" + _each(result))
     frame = (resources.files("superfine.benchmark") / "page.html").read_text(encoding="utf-8")
     return frame.replace("<!-- body -->", "\n".join(parts))
@@ -84,7 +86,7 @@ def _each(result: Result) -> str:
         _row(
             [
                 *((text, "") for text in (picture.name, f"{row.set} x{row.scale}", row.model, row.protocol)),
-                *((tables.number(metric, picture.figures[metric]), "") for metric in metrics),
+                *((tables.format_figure(metric, picture.figures[metric]), "") for metric in metrics),
             ]
         )
         for row in result.rows
@@ -93,7 +95,7 @@ def _each(result: Result) -> str:
     return _table(["picture", "set", "method", "protocol", *metrics], rows)
 
 
-def _data(picture: NDArray[np.uint8] | Image.Image) -> str:
+def _data_address(picture: NDArray[np.uint8] | Image.Image) -> str:
     """Write a picture as a data: address, losslessly."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     out = io.BytesIO()
@@ -101,14 +103,14 @@ def _data(picture: NDArray[np.uint8] | Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def _shot(shot: Shot, box: Box) -> str:
-    title = escape(f"{shot.name} ({shot.set} x{shot.scale})")
-    sheet = f'<img class="sheet" alt="crops of {title}" src="{_data(crop_sheet(shot, box, errors=True))}">'
-    sources = {**shot.enlarged, "original": shot.hr}
+def _comparison(compared: ComparedPicture, box: Box) -> str:
+    title = escape(f"{compared.name} ({compared.set} x{compared.scale})")
+    sheet = f'<img class="sheet" alt="crops of {title}" src="{_data_address(crop_sheet(compared, box, errors=True))}">'
+    sources = {**compared.enlarged, "original": compared.hr}
     names = list(sources)
-    stored = "".join(f'<img data-name="{escape(name)}" src="{_data(sources[name])}">' for name in names)
-    best = max(shot.enlarged, key=lambda name: psnr(shot.enlarged[name], shot.hr))
-    left, right = _select(shot, names, best), _select(shot, names, names[0])
+    stored = "".join(f'<img data-name="{escape(name)}" src="{_data_address(sources[name])}">' for name in names)
+    best = max(compared.enlarged, key=lambda name: psnr(compared.enlarged[name], compared.hr))
+    left, right = _select(compared, names, best), _select(compared, names, names[0])
     slider = (
         '<div class="slider"><img alt=""><div class="over"><img alt=""></div>'
         '<input type="range" min="0" max="100" value="50" aria-label="how much of the left picture to show"></div>'
@@ -117,10 +119,10 @@ def _shot(shot: Shot, box: Box) -> str:
     return f'{sheet}<figure class="compare">{caption}{slider}<template>{stored}</template></figure>'
 
 
-def _select(shot: Shot, names: Sequence[str], chosen: str) -> str:
+def _select(compared: ComparedPicture, names: Sequence[str], chosen: str) -> str:
     options = []
     for name in names:
-        figures = f" ({shot.captions[name]})" if name in shot.captions else ""
+        figures = f" ({compared.captions[name]})" if name in compared.captions else ""
         mark = " selected" if name == chosen else ""
         options.append(f'<option value="{escape(name)}"{mark}>{escape(name + figures)}</option>')
     return f"<select>{''.join(options)}</select>"

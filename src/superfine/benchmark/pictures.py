@@ -49,7 +49,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Shot:
+class ComparedPicture:
     """One picture and the results of every method, all (H, W, 3) uint8 of one size."""
 
     set: str
@@ -77,15 +77,15 @@ def _window_sums(plane: NDArray[np.float64], height: int, width: int) -> NDArray
     )
 
 
-def where_methods_differ(shot: Shot, side: int = 64) -> Box:
+def where_methods_differ(compared: ComparedPicture, side: int = 64) -> Box:
     """Find the square window in which the methods' squared errors lie furthest apart.
 
     Args:
-        shot: two methods or more; with one, its largest error is taken.
+        compared: two methods or more; with one, its largest error is taken.
         side: of the window, HR pixels; less in a smaller picture.
     """
-    truth = rgb_to_y(shot.hr)
-    errors = np.stack([(rgb_to_y(picture) - truth) ** 2 for picture in shot.enlarged.values()])
+    truth = rgb_to_y(compared.hr)
+    errors = np.stack([(rgb_to_y(picture) - truth) ** 2 for picture in compared.enlarged.values()])
     height, width = min(side, truth.shape[0]), min(side, truth.shape[1])
     sums = np.stack([_window_sums(error, height, width) for error in errors])
     spread = sums.max(axis=0) - sums.min(axis=0) if len(sums) > 1 else sums[0]
@@ -111,11 +111,11 @@ def _caption(draw: ImageDraw.ImageDraw, x: int, y: int, width: int, lines: list[
         draw.text((x + indent, y + number * int(size * 1.25)), line, fill=_INK, font=font)
 
 
-def crop_sheet(shot: Shot, box: Box, *, zoom: int | None = None, errors: bool = False) -> Image.Image:
+def crop_sheet(compared: ComparedPicture, box: Box, *, zoom: int | None = None, errors: bool = False) -> Image.Image:
     """Draw the original with a marked box, then that box of the original and of every method, figures underneath.
 
     Args:
-        shot: the pictures.
+        compared: the pictures.
         box: what to crop, HR pixels.
         zoom: how many times to repeat each pixel of a crop; None makes crops about 192 pixels high.
         errors: a second row with the error map of each crop.
@@ -123,42 +123,43 @@ def crop_sheet(shot: Shot, box: Box, *, zoom: int | None = None, errors: bool = 
     Raises:
         DataError: a box that does not lie in the picture.
     """
-    height, width = shot.hr.shape[:2]
+    height, width = compared.hr.shape[:2]
     if not box.inside(height, width):
         place = f"{box.left},{box.top},{box.width},{box.height}"
-        raise DataError(f"the box {place} does not lie inside {shot.name}, which has {width}x{height} pixels")
+        raise DataError(f"the box {place} does not lie inside {compared.name}, which has {width}x{height} pixels")
     zoom = zoom or max(1, round(192 / box.height))
     size = 14
-    panels = [("original", box.of(shot.hr))] + [(name, box.of(picture)) for name, picture in shot.enlarged.items()]
+    sources = {"original": compared.hr, **compared.enlarged}
+    panels = [(name, box.of(picture)) for name, picture in sources.items()]
     cell_w, cell_h, text_h = box.width * zoom, box.height * zoom, int(size * 1.25 * 2) + 4
     columns = len(panels)
     rows = 2 if errors else 1
     right_w = columns * cell_w + (columns - 1) * _GAP
     body_h = rows * (cell_h + text_h) + (rows - 1) * _GAP
-    whole = _marked(shot.hr, box)
+    whole = _marked(compared.hr, box)
     whole.thumbnail((max(body_h * 2, 160), max(body_h - text_h, 160)), Image.Resampling.LANCZOS)
     sheet_h = max(body_h, whole.height + text_h) + 2 * _GAP
     sheet = Image.new("RGB", (whole.width + right_w + 3 * _GAP, sheet_h), _PAPER)
     draw = ImageDraw.Draw(sheet)
     sheet.paste(whole, (_GAP, _GAP))
-    title = [f"{shot.name} ({shot.set} x{shot.scale})"]
+    title = [f"{compared.name} ({compared.set} x{compared.scale})"]
     _caption(draw, _GAP, whole.height + _GAP + 2, whole.width, title, size)
     for number, (name, crop) in enumerate(panels):
         x, y = whole.width + 2 * _GAP + number * (cell_w + _GAP), _GAP
         sheet.paste(_enlarged(crop, zoom), (x, y))
-        _caption(draw, x, y + cell_h + 2, cell_w, [name, shot.captions.get(name, "")], size)
+        _caption(draw, x, y + cell_h + 2, cell_w, [name, compared.captions.get(name, "")], size)
         if errors and number:
             y += cell_h + text_h + _GAP
-            sheet.paste(_enlarged(error_map(crop, box.of(shot.hr)), zoom), (x, y))
+            sheet.paste(_enlarged(error_map(crop, box.of(compared.hr)), zoom), (x, y))
             _caption(draw, x, y + cell_h + 2, cell_w, [f"error, white = {_FULL_ERROR:.0f}"], size)
     return sheet
 
 
-def stacked_sheet(shots: Sequence[Shot], box: Box | None, path: Path) -> None:
+def stacked_sheet(pictures: Sequence[ComparedPicture], box: Box | None, path: Path) -> None:
     """Write the crop sheets of several pictures, one below the other, error maps included, as one file.
 
     Args:
-        shots: one or more.
+        pictures: one or more.
         box: what to crop; None takes the place where the methods differ most, in each picture for itself.
         path: its suffix names the format.
 
@@ -166,7 +167,7 @@ def stacked_sheet(shots: Sequence[Shot], box: Box | None, path: Path) -> None:
         DataError: a box outside a picture.
         ImageError: a file that cannot be written.
     """
-    sheets = [crop_sheet(shot, box or where_methods_differ(shot), errors=True) for shot in shots]
+    sheets = [crop_sheet(compared, box or where_methods_differ(compared), errors=True) for compared in pictures]
     whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), _PAPER)
     top = 0
     for sheet in sheets:
@@ -202,7 +203,7 @@ class Gallery:
         self, protocol: Protocol, names: Sequence[str] = (), most: int = 4, folder: Path | None = None
     ) -> None:
         self.protocol, self.names, self.most, self.folder = protocol, tuple(names), most, folder
-        self._kept: dict[tuple[str, int], list[tuple[float, Shot]]] = {}
+        self._kept: dict[tuple[str, int], list[tuple[float, ComparedPicture]]] = {}
 
     def keep(self, set: str, scale: int, pair: Pair, enlarged: dict[str, NDArray[Any]]) -> None:
         """Take in one picture and the results of every method (method → picture)."""
@@ -217,17 +218,17 @@ class Gallery:
         levels = [min(each["psnr"], 100.0) for each in figures.values()]
         hr = np.ascontiguousarray(pair.hr)
         kept = self._kept.setdefault((set, scale), [])
-        kept.append((max(levels) - min(levels), Shot(set, scale, pair.name, hr, pictures, captions)))
+        kept.append((max(levels) - min(levels), ComparedPicture(set, scale, pair.name, hr, pictures, captions)))
         kept.sort(key=lambda each: -each[0])
         if not self.names:
             del kept[self.most :]
 
-    def shots(self) -> list[Shot]:
+    def pictures(self) -> list[ComparedPicture]:
         """List the pictures kept, set by set; raise DataError for a picture asked for that no set holds."""
-        shots = [shot for kept in self._kept.values() for _, shot in kept]
-        if missing := [name for name in self.names if name not in {shot.name for shot in shots}]:
+        pictures = [compared for kept in self._kept.values() for _, compared in kept]
+        if missing := [name for name in self.names if name not in {compared.name for compared in pictures}]:
             raise DataError(f"no measured set holds a picture called {missing[0]}")
-        return shots
+        return pictures
 
 
 def open_gallery(request: Request, names: Sequence[str], folder: Path | None) -> Gallery:

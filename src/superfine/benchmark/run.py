@@ -36,6 +36,7 @@ class Request:
     metrics: Sequence[str] = ("psnr", "ssim")  # keys of METRICS, DISTANCES, or "consistency"
     engine: str = "auto"
     precision: str = "auto"
+    device: str = "auto"
     tile: int | None = None
     degradations: Sequence[Degradation] = ()  # applied to every LR picture, in order
     skip_broken: bool = False  # measure without a picture that cannot be used, and say so
@@ -53,7 +54,7 @@ def run(request: Request, on_picture: OnPicture | None = None) -> Result:
     protocols = [protocol_named(name) for name in request.protocols]
     _open_metrics(request.metrics)
     chosen = [sets.find_set(folder, scale) for folder in sets.expand(request.folders) for scale in request.scales]
-    _refuse_twins(chosen)
+    _refuse_same_names(chosen)
     total = sum(len(each.cases) for each in chosen) * len(request.models)
     rows: list[Row] = []
     records: list[SetRecord] = []
@@ -86,7 +87,8 @@ def run(request: Request, on_picture: OnPicture | None = None) -> Result:
 
 def _open_methods(request: Request, scale: int) -> list[Method]:
     """Open the methods asked for, each under its own name: two files of one stem are named by their paths."""
-    methods = [open_method(name, scale, request.engine, request.precision, request.tile) for name in request.models]
+    how = request.engine, request.precision, request.tile, request.device
+    methods = [open_method(name, scale, *how) for name in request.models]
     names = [method.info.name for method in methods]
     for given, method in zip(request.models, methods, strict=True):
         if names.count(method.info.name) > 1:
@@ -94,7 +96,7 @@ def _open_methods(request: Request, scale: int) -> list[Method]:
     return methods
 
 
-def _refuse_twins(chosen: Iterable[sets.BenchmarkSet]) -> None:
+def _refuse_same_names(chosen: Iterable[sets.BenchmarkSet]) -> None:
     seen: dict[tuple[str, int], Path] = {}
     for each in chosen:
         other = seen.setdefault((each.name, each.scale), each.folder)

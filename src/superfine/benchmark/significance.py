@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.benchmark.result import Result, Row
-from superfine.benchmark.tables import number
+from superfine.benchmark.tables import format_figure
 from superfine.errors import DataError
 from superfine.quality.protocols import LOWER_IS_BETTER
 
@@ -126,8 +126,8 @@ def intervals(result: Result) -> Iterator[str]:
                 yield f"{_where(row)}, {row.model}: no interval for {metric}; it needs finite figures of two pictures"
                 continue
             found = bootstrap(values)
-            low, high = number(metric, found.low), number(metric, found.high)
-            yield f"{_where(row)}, {row.model}: {metric} {number(metric, found.mean)}, 95 % of [{low}, {high}]"
+            low, high = format_figure(metric, found.low), format_figure(metric, found.high)
+            yield f"{_where(row)}, {row.model}: {metric} {format_figure(metric, found.mean)}, 95 % of [{low}, {high}]"
 
 
 def comparison(result: Result, first: str, second: str) -> Iterator[str]:

@@ -10,9 +10,9 @@ from time import perf_counter
 
 import numpy as np
 
+from superfine.benchmark.complexity import count
 from superfine.engines import Engine
 from superfine.errors import EngineError
-from superfine.upscaling.plan import WORK
 from superfine.upscaling.upscaler import Upscaler
 from superfine.weights import find
 
@@ -54,7 +54,9 @@ def measure_speed(
     model, upscaler = find(name), Upscaler(name, device=device, engine=engine, precision=precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
-    work = WORK.get(model.network, {}).get(scale, 0) * 2000 * side * side
+    # Counted on the graph, where there is one: files of older versions do not say their work.
+    counted = count(model, scale, side, side).multiply_adds if scale in model.graphs else 0
+    work = 2 * (counted or model.multiply_adds.get(scale, 0) * side * side)
     used = upscaler.engine
     pixels = (side * scale) ** 2
     return Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
@@ -85,10 +87,8 @@ def reason_for(chosen: Engine) -> str:
 
 def matmul_rate(precision: str, repeat: int = 5) -> float:
     """Measure the GFLOP/s of a large matrix product through OpenVINO: what this processor really reaches."""
-    import openvino as ov
-    from openvino import opset8 as ops
-
-    from superfine.engines.openvino import choose_precision, core
+    from superfine.engines.openvino import choose_precision
+    from superfine.engines.runtime import core, ops, ov
 
     rows, inner, columns = 2048, 1024, 1024
     left = ops.parameter([rows, inner], ov.Type.f32)

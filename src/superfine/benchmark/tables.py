@@ -7,16 +7,12 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from superfine.benchmark import published
 from superfine.benchmark.degrade import parse_degradations
 from superfine.benchmark.methods import INTERPOLATIONS
 from superfine.benchmark.result import Result, Row
 from superfine.quality.protocols import LOWER_IS_BETTER
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 BETTER, WORSE, SAME = "▲", "▼", "="
 
@@ -44,8 +40,12 @@ class Grid:
     ours: tuple[tuple[str, tuple[Cell, ...]], ...]
     printed: tuple[tuple[str, tuple[Cell, ...]], ...]  # the papers' rows; only under their own protocol
 
+    def text_rows(self) -> list[list[str]]:
+        """Write every row as text, ours first: the method's name, then its cells with their marks."""
+        return [[name, *(f"{c.text} {c.mark}".strip() for c in cells)] for name, cells in (*self.ours, *self.printed)]
 
-def number(metric: str, value: float) -> str:
+
+def format_figure(metric: str, value: float) -> str:
     """Format a figure with the digits it is usually given."""
     return "inf" if math.isinf(value) else f"{value:.{DIGITS.get(metric, 4)}f}"
 
@@ -123,7 +123,7 @@ def _our_cell(result: Result, row: Row | None, metrics: Sequence[str]) -> Cell:
     if row is None:
         return Cell("–")
     return Cell(
-        " / ".join(number(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
+        " / ".join(format_figure(name, row.figures[name]) if name in row.figures else "–" for name in metrics),
         _mark(result, row),
     )
 
@@ -133,46 +133,7 @@ def _printed_cell(method: str, set: str, scale: int, metrics: Sequence[str]) -> 
     if found is None:
         return Cell("–")
     values = {"psnr": found.psnr, "ssim": found.ssim}
-    return Cell(" / ".join(number(name, values[name]) if name in values else "–" for name in metrics))
-
-
-def fitted(grid: Grid, width: int) -> list[Grid]:
-    """Split a grid into parts that each fit a terminal of `width` characters, a few columns a part."""
-    rows = (*grid.ours, *grid.printed)
-    room = width - 4 - max(len(name) for name, _ in rows)
-    ends, used = [], 0
-    for number, column in enumerate(grid.columns):
-        cells = [f"{cells[number].text} {cells[number].mark}".strip() for _, cells in rows]
-        needed = max(len(column), *map(len, cells)) + 3
-        if used and used + needed > room:
-            ends.append(number)
-            used = 0
-        used += needed
-    parts = []
-    for start, end in zip([0, *ends], [*ends, len(grid.columns)], strict=True):
-        ours = tuple((name, cells[start:end]) for name, cells in grid.ours)
-        printed = tuple((name, cells[start:end]) for name, cells in grid.printed)
-        parts.append(Grid(grid.title, grid.metrics, grid.columns[start:end], ours, printed))
-    return parts
-
-
-def rich_table(grid: Grid) -> Table:
-    """Draw a table for a terminal: better in green, worse in red."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column("method", no_wrap=True)
-    for column in grid.columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    styles = {BETTER: "green", WORSE: "red"}
-    for name, cells in grid.ours:
-        table.add_row(name, *(Text(f"{c.text} {c.mark}".strip(), style=styles.get(c.mark, "")) for c in cells))
-    if grid.printed:
-        table.add_section()
-    for name, cells in grid.printed:
-        table.add_row(name, *(Text(cell.text, style="dim") for cell in cells))
-    return table
+    return Cell(" / ".join(format_figure(name, values[name]) if name in values else "–" for name in metrics))
 
 
 def markdown(result: Result, *, all_printed: bool = False) -> str:
@@ -182,8 +143,7 @@ def markdown(result: Result, *, all_printed: bool = False) -> str:
         lines = [f"**{heading(grid.metrics)}**, protocol `{grid.title}`", ""]
         lines.append(f"| method | {' | '.join(grid.columns)} |")
         lines.append(f"|---|{'---:|' * len(grid.columns)}")
-        for name, cells in (*grid.ours, *grid.printed):
-            lines.append(f"| {name} | {' | '.join(f'{c.text} {c.mark}'.strip() for c in cells)} |")
+        lines += [f"| {' | '.join(row)} |" for row in grid.text_rows()]
         if any(cell.mark for _, cells in grid.ours for cell in cells):
             lines += ["", f"{LEGEND}."]
         parts.append("\n".join(lines))

@@ -1,81 +1,57 @@
-"""The command line: one file a command, each read only when it is asked for.
+"""The command line: one file a command, each imported only when it is called for.
 
-`superfine upscale` must not pay for what `superfine train` needs, so the table below holds names, not
-functions. A new command is a file in this folder and a line in the table.
+`superfine upscale` must not pay for what `superfine train` needs, so the table below holds names, not functions. A new
+command is a file in this folder and a line in the table.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
 from time import perf_counter
-from typing import Annotated
-
-import typer
+from typing import NamedTuple
 
 BEGUN = perf_counter()
-"""When this process began its work, but for a few hundredths of a second."""
+"""The time when this process began, but for a few hundredths of a second."""
 
-COMMANDS: dict[str, str] = {
-    "upscale": "superfine.cli.upscale:upscale",
-    "demo": "superfine.cli.demo:demo",
-    "models": "superfine.cli.models:models",
-    "benchmark": "superfine.cli.benchmark:benchmark",
-    "pack": "superfine.cli.pack:pack",
-    "recipe": "superfine.cli.recipe:recipe",
-    "train": "superfine.cli.train:train",
-    "report": "superfine.cli.report:report",
-    "data": "superfine.cli.data:data",
-    "export": "superfine.cli.export:export",
-    "quantize": "superfine.cli.quantize:quantize",
-    "doctor": "superfine.cli.doctor:doctor",
-    "inspect": "superfine.cli.inspect:inspect",
-    "video": "superfine.cli.video:video",
-    "explain": "superfine.cli.explain:explain",
-    "complexity": "superfine.cli.complexity:complexity",
-    "bench": "superfine.cli.bench:bench",
-    "results": "superfine.cli.results:results",
+PICTURES, MEASURING, TRAINING, MODELS = "Pictures", "Measuring", "Training", "Making models"
+"""Groups of commands, in the order in which the help shows them."""
+
+
+class Command(NamedTuple):
+    """A line of the table of commands."""
+
+    group: str
+    summary: str
+    """One line for the list of commands; the docstring of its function begins with it."""
+    extra: str = ""
+    """The optional dependency of pyproject.toml that holds all it needs; empty where the base install does."""
+    target: str = ""
+    """Module and function, "module:function", where they do not bear the command's name."""
+
+
+COMMANDS: dict[str, Command] = {
+    "upscale": Command(PICTURES, "Make pictures larger: 4 times, or any size you name."),
+    "video": Command(PICTURES, "Make a video larger: twice, or any size you name.", "video"),
+    "inspect": Command(PICTURES, "Show what a picture file holds, and what made it."),
+    "models": Command(PICTURES, "List the networks that come along."),
+    "demo": Command(PICTURES, "Show what both networks do to a real photograph."),
+    "benchmark": Command(MEASURING, "Measure models on sets of pictures, bicubic beside them."),
+    "explain": Command(MEASURING, "Explain why two results of a benchmark differ."),
+    "complexity": Command(MEASURING, "Count a network's parameters and operations."),
+    "bench": Command(MEASURING, "Measure how fast this machine is, engine by engine."),
+    "data": Command(MEASURING, "Fetch, list and check data sets; make LR pictures."),
+    "results": Command(MEASURING, "Write the page of results from files of results."),
+    "recipe": Command(TRAINING, "Write a commented recipe to start from.", "train"),
+    "train": Command(TRAINING, "Train a network on your own pictures.", "train"),
+    "pack": Command(TRAINING, "Pack training pictures into one file."),
+    "report": Command(TRAINING, "Write the report of a training run.", "train"),
+    "doctor": Command(MODELS, "Examine a weights file: what is in it, what fits.", "torch"),
+    "export": Command(MODELS, "Turn a checkpoint into weights and ONNX graphs.", "export"),
+    "quantize": Command(MODELS, "Round a network's convolutions to eight bits.", "torch"),
 }
-"""command → "module:function", or "module:app" where the command has commands of its own (a typer.Typer)."""
+"""command → its line. The keys are also the names of the modules in this folder."""
 
-HELP = """Fast, exact super-resolution with CFSRCNN and ESRGCNN: pictures 2, 3 or 4 times as large.
-
-    superfine upscale photo.jpg -o photo-x4.png
-
-Every command explains itself: superfine COMMAND --help."""
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from superfine.version import __version__
-
-        print(f"superfine {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
-
-
-def create_app(names: Sequence[str]) -> typer.Typer:
-    """A typer app that knows the commands `names`, keys of COMMANDS, and imports no other."""
-    app = typer.Typer(name="superfine", add_completion=False, rich_markup_mode="markdown")
-    app.callback(help=HELP)(_root)
-    for name in names:
-        module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
-    return app
-
-
-def names_wanted(arguments: Sequence[str]) -> list[str]:
-    """The commands to import so as to obey `arguments`: the one it names, or all (for help, or a typing error)."""
-    first = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return [first] if first in COMMANDS else list(COMMANDS)
+EXAMPLES = (
+    ("superfine upscale photo.jpg", "4 times as large, into photo-x4.jpg"),
+    ("superfine upscale holiday/ -s 2", "a folder, twice as large, into holiday-x2"),
+    ("superfine demo", "what both networks do to a photograph"),
+)

@@ -1,4 +1,4 @@
-"""`superfine benchmark`: measure models on sets of pictures, under named protocols."""
+"""`superfine benchmark`: measures models on sets of pictures, under named protocols."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.messages import one_line
+from superfine.cli.progress import ProgressBar
+from superfine.cli.tables import show_table
 from superfine.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ _Metrics = Annotated[
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
 _Precision = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, gpu, gpu:1, cuda or mps.")]
 _Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
 _SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]
 _AllPrinted = Annotated[
@@ -119,6 +123,7 @@ def benchmark(
     bicubic: _Bicubic = True,
     engine: _Engine = "auto",
     precision: _Precision = "auto",
+    device: _Device = "auto",
     tile: _Tile = None,
     degrade: _Degrade = None,
     skip_broken: _SkipBroken = False,
@@ -134,7 +139,7 @@ def benchmark(
     interval: _Interval = False,
     compare: _Compare = None,
 ) -> None:
-    """Measure models on sets of pictures, with bicubic beside them.
+    """Measure models on sets of pictures, bicubic beside them.
 
     - superfine benchmark Set5 -m esrgcnn -s 2
     - superfine benchmark Set5 Set14 -m esrgcnn,cfsrcnn -s 2,3,4 -p paper,standard --json all.json --html all.html
@@ -164,6 +169,7 @@ def benchmark(
         metrics=listed(metric, "psnr,ssim"),
         engine=engine,
         precision=precision,
+        device=device,
         tile=tile,
         degradations=parse_degradations(",".join(degrade)) if degrade else (),
         skip_broken=skip_broken,
@@ -195,16 +201,10 @@ def scale_of(text: str) -> int:
 
 
 def _run(request: Request) -> Result:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from superfine.benchmark import run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("opening models", total=None)
-        return run(request, lambda done, total, what: bar.update(task, completed=done, total=total, description=what))
+    with ProgressBar() as bar:
+        return run(request, bar.count)
 
 
 def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | None, all_printed: bool) -> None:
@@ -217,32 +217,27 @@ def _write(result: Result, files: _Files, gallery: Gallery | None, box: Box | No
         save(tables.csv_text(result), files.csv)
     if files.markdown is not None:
         save(tables.markdown(result, all_printed=all_printed), files.markdown)
-    shots = gallery.shots() if gallery else []
+    pictures = gallery.pictures() if gallery else []
     if files.html is not None:
-        save(html(result, shots, box=box, all_printed=all_printed), files.html)
+        save(html(result, pictures, box=box, all_printed=all_printed), files.html)
     if files.sheet is not None:
         from superfine.benchmark.pictures import stacked_sheet
 
-        stacked_sheet(shots, box, files.sheet)
+        stacked_sheet(pictures, box, files.sheet)
 
 
 def _show(result: Result, all_printed: bool) -> None:
-    from rich.console import Console
-
     from superfine.benchmark import tables
 
-    console = Console()
-    # A pipe has no width of its own; cells cut short there would be figures lost.
-    console = console if console.is_terminal else Console(width=400)
-    shown = tables.grids(result, all_printed=all_printed)
-    for grid in shown:
-        console.print(f"{tables.heading(grid.metrics)}, protocol {grid.title}", highlight=False)
-        for part in tables.fitted(grid, console.width):
-            console.print(tables.rich_table(part))
-    if any(cell.mark for grid in shown for _, cells in grid.ours for cell in cells):
-        console.print(tables.LEGEND)
+    grids = tables.grids(result, all_printed=all_printed)
+    for grid in grids:
+        title = f"{tables.heading(grid.metrics)}, protocol {grid.title}"
+        show_table(("method", *grid.columns), grid.text_rows(), title=title)
+        print()
+    if any(cell.mark for grid in grids for _, cells in grid.ours for cell in cells):
+        print(tables.LEGEND)
     for line in tables.notes(result):
-        console.print(line, highlight=False, markup=False)
+        print(one_line(line))
 
 
 def _show_trust(result: Result, interval: bool, pair: tuple[str, str] | None) -> None:

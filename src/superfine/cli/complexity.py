@@ -1,4 +1,4 @@
-"""`superfine complexity`: what networks cost by count, beside what their papers print."""
+"""`superfine complexity`: count what networks cost, beside what their papers print."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from superfine.cli.benchmark import listed, scale_of
+from superfine.cli.tables import show_table
 
 
 def complexity(
@@ -22,15 +23,12 @@ def complexity(
     ] = "1280x720",
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the counts as JSON.")] = None,
 ) -> None:
-    """Count the parameters, multiply-adds, activations and receptive field of networks.
+    """Count a network's parameters and operations.
 
     - superfine complexity esrgcnn cfsrcnn -s 2,3,4
 
     How long they take here: superfine bench.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from superfine.benchmark import check_writable, save
     from superfine.benchmark.complexity import compare_with_paper, count, parse_size, to_json
     from superfine.weights import find
@@ -40,14 +38,19 @@ def complexity(
     names, scales = listed(models, "esrgcnn,cfsrcnn"), [scale_of(text) for text in listed(scale, "2")]
     costs = [count(find(name), s, -(-height // s), -(-width // s)) for name in names for s in scales]
     title = f"multiply-adds and activations for an HR picture of {width}x{height}"
-    table = Table(title=title, title_justify="left")
-    for head in ("model", "scale", "parameters", "multiply-adds", "activations", "receptive field, LR pixels"):
-        table.add_column(head, justify="left" if head == "model" else "right")
-    for each in costs:
-        counts = (f"{each.parameters:,}", f"{each.multiply_adds / 1e9:,.2f} G", f"{each.activations / 1e6:,.1f} M")
-        table.add_row(each.model, f"x{each.scale}", *counts, f"{each.context} each side")
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    rows = [
+        (
+            each.model,
+            f"x{each.scale}",
+            f"{each.parameters:,}",
+            f"{each.multiply_adds / 1e9:,.2f} G",
+            f"{each.activations / 1e6:,.1f} M",
+            f"{each.context} each side",
+        )
+        for each in costs
+    ]
+    headings = ("model", "scale", "parameters", "multiply-adds", "activations", "receptive field, LR pixels")
+    show_table(headings, rows, title=title)
     for cost in costs:
         for line in compare_with_paper(cost):
             print(line)

@@ -1,4 +1,4 @@
-"""`superfine data`: fetch, list and check public data sets, and make small pictures for training."""
+"""`superfine data`: fetches, lists and checks public data sets, and makes LR pictures."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.app import Command, Group
+from superfine.cli.messages import size_of
+from superfine.cli.progress import ProgressBar
 from superfine.errors import DataError
 
 if TYPE_CHECKING:
     from superfine.datasets import DataSet
 
 data = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Fetch, list and check data sets; make small pictures from large ones.",
+    cls=Group,
+    add_completion=False,
+    invoke_without_command=True,
+    help="Fetch, list and check data sets; make LR pictures.",
 )
+
+
+@data.callback()
+def show_help(context: typer.Context) -> None:
+    """Print the help where no command is named."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
 
 _Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder that data sets lie in.")]
 _Catalogue = Annotated[Path | None, typer.Option(help="A catalogue of your own (TOML), for other addresses.")]
 
 
-@data.command("list")
+@data.command("list", cls=Command)
 def list_sets(out: _Folder = Path("data"), catalogue: _Catalogue = None) -> None:
     """Show the data sets that can be fetched, where they live, and on what terms."""
     from superfine import datasets
@@ -41,7 +53,7 @@ def list_sets(out: _Folder = Path("data"), catalogue: _Catalogue = None) -> None
             typer.echo(f"  {file.part}: {file.url}{size}{asked}")
 
 
-@data.command()
+@data.command(cls=Command)
 def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="As superfine data list shows them.")],
     out: _Folder = Path("data"),
@@ -65,24 +77,18 @@ def fetch(
 
 
 def _fetch_with_bar(each: DataSet, out: Path, parts: list[str], keep_archives: bool) -> Path:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
     from superfine import datasets
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    console = Console(stderr=True)
-    shown = console.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task(each.name, total=None)
+    with ProgressBar() as bar:
 
         def show(name: str, done: int, total: int | None) -> None:
-            bar.update(task, description=name, completed=done, total=total)
+            of = f" of {size_of(total)}" if total else ""
+            bar.update(done / total if total else 0.0, f"{size_of(done)}{of}  {name}")
 
         return datasets.fetch(each, out, parts, keep_archives=keep_archives, progress=show)
 
 
-@data.command()
+@data.command(cls=Command)
 def verify(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of one data set each.")],
     catalogue: _Catalogue = None,
@@ -100,7 +106,7 @@ def verify(
         raise DataError(f"{bad} checks failed; fetch the data set again into an empty folder")
 
 
-@data.command()
+@data.command(cls=Command)
 def prepare(
     folder: Annotated[Path, typer.Argument(help="A folder of large pictures.")],
     more: Annotated[list[str] | None, typer.Argument(metavar=" ", hidden=True)] = None,
@@ -113,29 +119,26 @@ def prepare(
     workers: Annotated[int | None, typer.Option(min=1, help="Pictures at a time; otherwise one a core.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make those again that are there.")] = False,
 ) -> None:
-    """Make the small pictures of a folder, by the bicubic that published figures rest on, in DIV2K's layout.
+    """Make the LR pictures of a folder, in DIV2K's layout.
 
     - superfine data prepare DIV2K_train_HR --scales 2 3 4
-    """
-    from rich.console import Console
-    from rich.progress import Progress
 
+    By MATLAB's bicubic, on which published figures rest.
+    """
     from superfine import datasets
 
     # `--scales 2 3 4` reaches us as an option with 2, and 3 and 4 as arguments after the folder.
     texts = [part for value in [*(scales or ["2,3,4"]), *(more or [])] for part in value.split(",") if part.strip()]
     if wrong := [text for text in texts if text.strip() not in ("2", "3", "4")]:
         raise DataError(f"no scale {wrong[0]}; choose from 2, 3 and 4")
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("pictures", total=None)
+    with ProgressBar() as bar:
         done = datasets.prepare(
             folder,
             sorted({int(text) for text in texts}),
             out,
             workers=workers,
             overwrite=overwrite,
-            progress=lambda count, total: bar.update(task, completed=count, total=total),
+            progress=lambda count, total: bar.count(count, total, "pictures"),
         )
     kept = f", {done.kept} were there" if done.kept else ""
     typer.echo(f"{done.written} pictures written into {done.folder}{kept}")

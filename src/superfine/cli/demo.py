@@ -1,4 +1,4 @@
-"""`superfine demo`: a photograph made small and large again, by bicubic and by both networks."""
+"""`superfine demo`: makes a photograph small and large again, by bicubic and by both networks."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superfine.cli.messages import one_line
+from superfine.cli.tables import show_table
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.table import Table
 
     from superfine.demo import Comparison
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures; made if it is not there.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("demo"),
     photograph: Annotated[
-        Path | None, typer.Argument(help="Your own picture instead of the one that comes along.", show_default=False)
+        Path | None, typer.Argument(help="Your own picture, instead of the one that comes along.", show_default=False)
     ] = None,
 ) -> None:
     """Show what both networks do to a real photograph.
 
     The photograph is made 2, 3 and 4 times smaller, enlarged again by bicubic, CFSRCNN and ESRGCNN, and
     compared with itself: a table here, the pictures and a sheet to look at (comparison.png) in the folder.
-    """
-    from rich.console import Console
 
+    - superfine demo
+    - superfine demo my-photo.jpg
+    """
     from superfine.demo import PHOTOGRAPH, PHOTOGRAPH_BY, PHOTOGRAPH_CROP, compare, draw_sheet
     from superfine.images.files import from_pil
 
     source = photograph or PHOTOGRAPH
-    console = Console()
     folder = _folder(out)
     original = _rgb(source)
     _save(original, folder / "original.png")
@@ -44,14 +44,15 @@ def demo(
         _save(comparison.lr, folder / f"x{comparison.scale}-lr.png")
         for contender in comparison.contenders:
             _save(contender.pixels, folder / f"x{comparison.scale}-{contender.name}.png")
-        console.print(f"x{comparison.scale} done ({comparison.engine})", style="dim")
+        print(f"x{comparison.scale} done ({comparison.engine})", flush=True)
     if photograph is None:
         sheet = draw_sheet(comparisons, PHOTOGRAPH_BY, PHOTOGRAPH_CROP)
     else:
         sheet = draw_sheet(comparisons, f"Photograph: {source.name}")
     _save(from_pil(sheet).pixels, folder / "comparison.png")
-    console.print(_table(comparisons))
-    console.print(f"Now look at {folder / 'comparison.png'}", soft_wrap=True)
+    _show(comparisons)
+    print(one_line(f"\nLook at {folder / 'comparison.png'}."))
+    print("Then try a picture of your own:\n\n  superfine upscale photo.jpg\n\nIt is written beside it: photo-x4.jpg.")
 
 
 def _folder(out: Path) -> Path:
@@ -65,7 +66,7 @@ def _folder(out: Path) -> Path:
 
 
 def _rgb(path: Path) -> NDArray[np.uint8]:
-    """A picture file as HWC uint8 RGB, transparency left aside."""
+    """Read a picture file as HWC uint8 RGB, without its transparency."""
     import numpy as np
 
     from superfine.images.depth import as_uint8
@@ -81,28 +82,24 @@ def _save(pixels: NDArray[np.uint8], path: Path) -> None:
     write(Picture(pixels), path)
 
 
-def _table(comparisons: list[Comparison]) -> Table:
-    from rich.table import Table
-
+def _show(comparisons: list[Comparison]) -> None:
     from superfine.demo import PROTOCOL
 
-    table = Table(title=f"PSNR and SSIM against the original, protocol '{PROTOCOL}'", title_justify="left")
-    table.add_column("scale")
-    table.add_column("enlarged by")
-    for heading in ("PSNR, dB", "over bicubic", "SSIM", "over bicubic", "seconds"):
-        table.add_column(heading, justify="right")
+    rows = []
     for comparison in comparisons:
         base = comparison.contenders[0]
         for contender in comparison.contenders:
             first = contender is base
-            table.add_row(
-                f"x{comparison.scale}" if first else "",
-                contender.name,
-                f"{contender.psnr:.2f}",
-                "" if first else f"{contender.psnr - base.psnr:+.2f}",
-                f"{contender.ssim:.4f}",
-                "" if first else f"{contender.ssim - base.ssim:+.4f}",
-                f"{contender.seconds:.2f}",
+            rows.append(
+                (
+                    f"x{comparison.scale}",
+                    contender.name,
+                    f"{contender.psnr:.2f}",
+                    "" if first else f"{contender.psnr - base.psnr:+.2f}",
+                    f"{contender.ssim:.4f}",
+                    "" if first else f"{contender.ssim - base.ssim:+.4f}",
+                    f"{contender.seconds:.2f}",
+                )
             )
-        table.add_section()
-    return table
+    headings = ("scale", "enlarged by", "PSNR, dB", "over bicubic", "SSIM", "over bicubic", "seconds")
+    show_table(headings, rows, title=f"\nPSNR and SSIM against the original, protocol '{PROTOCOL}'")

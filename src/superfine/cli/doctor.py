@@ -1,4 +1,4 @@
-"""`superfine doctor`: what is in a weights file, and why it does or does not work."""
+"""`superfine doctor`: examines a weights file and says whether it works, and if not, why."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superfine.cli.messages import one_line, size_of
-from superfine.errors import ModelError
 
 if TYPE_CHECKING:
-    from superfine.weights.doctor import Report
+    from superfine.weights.doctor import Examination
 
 
 def doctor(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name superfine models lists.")
+        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name of superfine models.")
     ],
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not the first ten.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not ten.")] = False,
 ) -> int:
-    """Say what is in a weights file, what of it fits CFSRCNN or ESRGCNN, and what does not.
+    """Examine a weights file: what is in it, what fits.
 
     - superfine doctor downloads/best_model.pth
 
-    Opens no file in a way that could run a stranger's code. A file that fits is tried on a small picture, with bicubic
-    beside it. Exit code 0 if it can be used, 1 if it cannot, 2 if it cannot be read. Needs superfine\\[torch].
+    Lists what fits CFSRCNN or ESRGCNN and what does not, and tries the network on a small picture, bicubic beside it.
+    No code in the file is run. Exit code 0 if it is fit for use, 1 if it is not (untrained weights are not), 2 if it
+    cannot be read.
     """
-    try:
-        from superfine.weights.doctor import examine
-    except ModuleNotFoundError as error:
-        raise ModelError(f"doctor needs {error.name}: pip install 'superfine[torch]'") from error
     from superfine.weights import list_models, verify
     from superfine.weights.catalogue import FOLDER
+    from superfine.weights.doctor import examine
 
     shipped = next((entry for entry in list_models() if entry.name == model), None)
     report = examine(FOLDER / shipped.weights if shipped else Path(model).expanduser())
@@ -47,11 +44,11 @@ def doctor(
         verify(find(model))
         if not json:
             print("  shipped      its SHA-256 and its graphs' are the catalogue's")
-    return 0 if report.healthy else 1
+    return 0 if report.healthy and not report.doubtful else 1
 
 
-def describe(report: Report, most: int | None = 10) -> list[str]:
-    """The report in lines, keys that do not fit cut to `most` of a kind."""
+def describe(report: Examination, most: int | None = 10) -> list[str]:
+    """Return the report in lines, of each kind of misfit at most `most` keys."""
     types = ", ".join(f"{count} {name}" for name, count in report.types.items())
     lines = [
         str(report.path),
@@ -83,7 +80,7 @@ def describe(report: Report, most: int | None = 10) -> list[str]:
     return [*lines, f"  verdict      {_verdict(report)}"]
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: Examination) -> str:
     if not report.healthy:
         return "cannot be used"
     if report.doubtful:
@@ -91,7 +88,7 @@ def _verdict(report: Report) -> str:
     return f"fits and works: superfine upscale -m {report.path} ..."
 
 
-def _misfits(report: Report) -> dict[str, list[str]]:
+def _misfits(report: Examination) -> dict[str, list[str]]:
     kinds = {"missing": report.missing, "unexpected": report.unexpected, "wrong shape": report.misshapen}
     return {title: keys for title, keys in kinds.items() if keys}
 
@@ -100,7 +97,7 @@ def _plain(value: object) -> str:
     return "/".join(f"x{each}" for each in value) if isinstance(value, tuple) else str(value)
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: Examination) -> str:
     import json
     from dataclasses import asdict
 

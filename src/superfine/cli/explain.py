@@ -1,4 +1,4 @@
-"""`superfine explain`: why two results of `superfine benchmark --json` differ."""
+"""`superfine explain`: say why two results of `superfine benchmark --json` differ."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def explain(
     set: Annotated[str | None, typer.Option("--set", help="Only this set.")] = None,
     scale: Annotated[int | None, typer.Option("-s", "--scale", help="Only this scale.")] = None,
 ) -> None:
-    """Say why two results differ: pictures, LR, weights, engine, precision, rounding, colour, gray pictures, border.
-
-    With --data, one result is turned into the other a factor at a time and each step is measured.
+    """Explain why two results of a benchmark differ.
 
     - superfine explain paper.json standard.json --data Set5
+
+    Compares pictures, LR, weights, engine, precision, rounding, colour, gray pictures and border. With --data, one
+    result is turned into the other a factor at a time, and each step is measured.
     """
     from superfine.benchmark import load
     from superfine.benchmark.explain import explain
-    from superfine.benchmark.explain_steps import Laboratory, write_explanation
+    from superfine.benchmark.explain_steps import SetupMeasurer, write_explanation
 
     a, b = load(first), load(second)
     for folder in data or []:
@@ -41,18 +42,18 @@ def explain(
     for name in weights or []:
         if not Path(name).is_file():
             raise ModelError(f"no weights file {name}")
-    laboratory = Laboratory(data, weights or []) if data else None
+    measurer = SetupMeasurer(data, weights or []) if data else None
     comparable = explain(a, b)
     chosen = [each for each in comparable if set in (None, each.first.set) and scale in (None, each.first.scale)]
     if not chosen:
         have = ", ".join(dict.fromkeys(f"{each.first.set} x{each.first.scale}" for each in comparable))
         raise DataError(f"the two results share nothing of that set and scale; they share {have}")
-    complete = [write_explanation(each, laboratory, typer.echo) for each in chosen]
+    complete = [write_explanation(each, measurer, typer.echo) for each in chosen]
     if a.versions != b.versions:
         typer.echo(f"Versions: {_differing(a.versions, b.versions)}")
     if a.machine != b.machine:
         typer.echo(f"Machines: {_differing(a.machine, b.machine)}")
-    if laboratory is None:
+    if measurer is None:
         typer.echo("Give the pictures with --data to measure what each difference is worth.")
     if not all(complete):
         raise typer.Exit(1)

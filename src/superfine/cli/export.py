@@ -1,4 +1,4 @@
-"""`superfine export`: a checkpoint becomes weights and graphs that need no PyTorch."""
+"""`superfine export`: turns a checkpoint into weights and graphs that need no PyTorch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from superfine.weights import DTYPES
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name superfine models lists.")
+        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name of superfine models.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go; made if need be.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the files.")],
     scale: Annotated[
         list[int] | None, typer.Option("--scale", "-s", metavar="2|3|4", help="Only this scale; may be repeated.")
     ] = None,
@@ -24,22 +24,20 @@ def export(
     dtype: Annotated[str, typer.Option(metavar="fp16|fp32", help="How the weights are stored.")] = "fp16",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")] = False,
 ) -> None:
-    """Turn a checkpoint into NAME.safetensors, and one ONNX graph a scale that reads its numbers from it.
+    """Turn a checkpoint into weights and ONNX graphs.
 
     - superfine export run/best.pth -o models/
     - superfine upscale photo.jpg -m models/best.safetensors -o photo-x4.png
 
-    The graphs take pictures of any height and width, and any number at once. Each is compared with the PyTorch
-    network in OpenVINO (and ONNX Runtime, where it is installed) before it appears. Needs superfine\\[export].
+    Writes NAME.safetensors, and for every scale a graph that reads its numbers from it. The graphs take pictures of any
+    height and width, and any number at once. Each is compared with the PyTorch network in OpenVINO (and in ONNX
+    Runtime, where it is installed) before it appears.
     """
     if dtype not in DTYPES:
         raise ModelError(f"weights are stored as fp16 or fp32, not {dtype!r}")
-    try:
-        import torch
+    import torch
 
-        from superfine.export import export as write
-    except ModuleNotFoundError as error:
-        raise ModelError(f"export needs {error.name}: pip install 'superfine[export]'") from error
+    from superfine.export import export as write
     from superfine.weights import find
 
     source = find(model)

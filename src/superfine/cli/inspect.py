@@ -1,4 +1,4 @@
-"""`superfine inspect`: what a picture file holds, and who upscaled it."""
+"""`superfine inspect`: shows what a picture file holds, and what made it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ def inspect(
         int | None, typer.Option(min=1, metavar="N", help="Refuse pictures of more pixels.", show_default="400 million")
     ] = None,
 ) -> int:
-    """Say what a picture holds: size, depth, colour profile, EXIF, and the note `upscale --note` leaves.
+    """Show what a picture file holds, and what made it.
 
-    superfine inspect photo-x4.png
+    - superfine inspect photo-x4.png
+
+    Size, depth, colour profile, EXIF, and the note that superfine upscale --note leaves.
     """
     from superfine.cli.quiet import hush_codecs
     from superfine.errors import ImageError
@@ -31,17 +33,17 @@ def inspect(
     failed = 0
     for number, name in enumerate(pictures):
         try:
-            told = describe(name, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
+            found = describe(name, max_pixels=max_pixels or DEFAULT_MAX_PIXELS)
         except ImageError as error:
             failed += 1
             complain(str(error))
             continue
         if as_json:
-            sys.stdout.write(json.dumps(told) + "\n")
+            sys.stdout.write(json.dumps(found) + "\n")
             continue
         if number:
             print()
-        for key, value in told.items():
+        for key, value in found.items():
             lines = value.items() if isinstance(value, dict) else [("", value)]
             for inner, each in lines:
                 shown = " x ".join(map(str, each)) if isinstance(each, list) else each

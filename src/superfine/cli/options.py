@@ -1,4 +1,4 @@
-"""Options that several commands share, or that one has many of: their names, what they take and what they say."""
+"""The options that several commands share, and those of `superfine upscale`: name, kind, help and place in the help."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-SIZE, FILES, COMPUTING = "Another size, exact to the pixel", "Files", "Computing"
-"""Panels of the help."""
+SIZE, FILES, ADVANCED = "Size of the result (instead of --scale)", "Files", "Advanced"
+"""Headings of the help."""
 
 
 def option(panel: str, name: str, metavar: str, help: str, **more: Any) -> Any:
+    """Return an option that takes a value, under the heading `panel`."""
     return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel, **more)
 
 
 def flag(panel: str, name: str, help: str) -> Any:
+    """Return an option that takes none, under the heading `panel`."""
     return typer.Option(name, help=help, rich_help_panel=panel)
 
 
@@ -23,77 +25,57 @@ Inputs = Annotated[
     typer.Argument(metavar="INPUT...", help="Pictures, folders, globs in quotes, or - for standard input."),
 ]
 Out = Annotated[
-    str,
-    typer.Option(
-        "--out", "-o", metavar="OUT", help="A file for one picture, a folder for several, - for standard output."
-    ),
+    str | None,
+    typer.Option("--out", "-o", metavar="OUT", help="A file, a folder, or - for standard output."),
 ]
 Scale = Annotated[
     str | None,
     typer.Option("--scale", "-s", metavar="N", help="How many times as wide and high.", show_default="4"),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, its pixels, memory and time; write nothing.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show sizes, memory and time; write nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="A name superfine models lists, or the path of a weights file."),
+    typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, or a weights file."),
 ]
 
 # Sizes: see upscaling.plan.make_target.
-Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "So wide.", min=1)]
-Height = Annotated[int | None, option(SIZE, "--height", "PIXELS", "So high.", min=1)]
-LongEdge = Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer side.", min=1)]
-ShortEdge = Annotated[int | None, option(SIZE, "--short-edge", "PIXELS", "The shorter side.", min=1)]
+Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "Width; the height in proportion.", min=1)]
+Height = Annotated[int | None, option(SIZE, "--height", "PIXELS", "Height; the width in proportion.", min=1)]
+LongEdge = Annotated[int | None, option(SIZE, "--long-edge", "PIXELS", "The longer of both.", min=1)]
+ShortEdge = Annotated[int | None, option(SIZE, "--short-edge", "PIXELS", "The shorter of both.", min=1)]
 Megapixels = Annotated[str | None, option(SIZE, "--megapixels", "N", "So many million pixels.")]
 Box = Annotated[str | None, option(SIZE, "--size", "WxH", "A box in pixels; see --fit.")]
-Paper = Annotated[str | None, option(SIZE, "--print", "30x40cm@300dpi", "A box on paper (mm, cm, in).")]
-Fit = Annotated[str, option(SIZE, "--fit", "HOW", "contain (inside the box), cover (fill it and cut) or stretch.")]
+Paper = Annotated[str | None, option(SIZE, "--print", "WxHcm@DPIdpi", "A box on paper: 30x40cm@300dpi (or mm, in).")]
+Fit = Annotated[str, option(SIZE, "--fit", "HOW", "In a box: contain, cover (cut) or stretch.")]
 
-Suffix = Annotated[str, option(FILES, "--suffix", "TEXT", "Put behind every name in a folder, such as -x4.")]
-Format = Annotated[str | None, option(FILES, "--format", "NAME", "png, jpg, webp, tif ... instead of the source's.")]
+Suffix = Annotated[str, option(FILES, "--suffix", "TEXT", "Text behind every name in a folder: -x4.")]
+Format = Annotated[str | None, option(FILES, "--format", "NAME", "png, jpg, webp, tif, ...", show_default="source's")]
 Quality = Annotated[
     int | None,
-    option(FILES, "--quality", "N", "Of JPEG and WebP; WebP is lossless at 100.", min=1, max=100, show_default="95"),
+    option(FILES, "--quality", "N", "Of JPEG, WebP, AVIF: 1 to 100.", min=1, max=100, show_default="95"),
 ]
-Dpi = Annotated[
-    str, option(FILES, "--dpi", "HOW", "keep the resolution a file names, or scale it: the same size on paper.")
-]
-AddNote = Annotated[bool, flag(FILES, "--note", "Put into the result what made it; `superfine inspect` reads it.")]
-Overwrite = Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist already.")]
-SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist already.")]
-Resume = Annotated[bool, flag(FILES, "--resume", "Go on with a batch that was interrupted.")]
-MaxPixels = Annotated[
-    int | None,
-    option(
-        FILES, "--max-pixels", "N", "Refuse larger pictures before unpacking them.", min=1, show_default="400000000"
-    ),
-]
+Overwrite = Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist.")]
+SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist as they are.")]
+Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
-Engine = Annotated[str, option(COMPUTING, "--engine", "NAME", "auto, openvino, pytorch, or nearest (repeats pixels).")]
-Device = Annotated[str, option(COMPUTING, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda or mps.")]
-Precision = Annotated[
-    str, option(COMPUTING, "--precision", "NAME", "auto (bf16 where the processor has it), fp32, bf16, fp16 or int8.")
-]
+Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
+Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps.")]
+Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,
-    option(
-        COMPUTING,
-        "--tile",
-        "PIXELS",
-        "Smaller needs less memory; the result is the same.",
-        min=1,
-        show_default="chosen",
-    ),
+    option(ADVANCED, "--tile", "PIXELS", "Side of a tile: less memory, same result.", min=1, show_default="chosen"),
 ]
-Memory = Annotated[
-    str | None, option(COMPUTING, "--memory", "SIZE", "Keep below so much, such as 2GiB, or say what is missing.")
+Memory = Annotated[str | None, option(ADVANCED, "--memory", "SIZE", "Memory to stay below, such as 2GiB.")]
+MaxPixels = Annotated[
+    int | None,
+    option(ADVANCED, "--max-pixels", "N", "Refuse larger pictures.", min=1, show_default="400000000"),
 ]
-Alpha = Annotated[str, option(COMPUTING, "--alpha", "HOW", "Transparency grows by network or bicubic.")]
-Tta = Annotated[bool, flag(COMPUTING, "--tta", "Mean of 8 turned runs: a little better, 8 times the work.")]
-BackProjection = Annotated[
-    bool, flag(COMPUTING, "--back-projection", "Make the result, downscaled, give the input back.")
-]
+Tta = Annotated[bool, flag(ADVANCED, "--tta", "Mean of 8 turned runs: a little better, 8 times slower.")]
+BackProjection = Annotated[bool, flag(ADVANCED, "--back-projection", "Match the input exactly when made small again.")]
+Alpha = Annotated[str, option(ADVANCED, "--alpha", "HOW", "Enlarge transparency by network or bicubic.")]
+Dpi = Annotated[str, option(ADVANCED, "--dpi", "HOW", "Resolution in the file: keep, or scale with the size.")]
+AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what made it; see superfine inspect.")]
 
 
 def sizes_named(**sizes: Any) -> dict[str, Any]:

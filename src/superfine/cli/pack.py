@@ -1,4 +1,4 @@
-"""`superfine pack`: training pictures into one file, whole and fast to read, or small enough to carry."""
+"""`superfine pack`: packs training pictures into one file, fast to read, or small enough to carry."""
 
 from __future__ import annotations
 
@@ -39,20 +39,18 @@ def pack(
     exclude: Annotated[list[str] | None, typer.Option(help="A file name to leave out.")] = None,
     smallest: Annotated[int, typer.Option(help="Leave out pictures with a side under this, in pixels.")] = 128,
     workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Pack training pictures into one file.
 
-    Training opens such a pack in an instant; without one, **superfine train** packs a recipe's folders by itself. So
-    a pack of one's own pays for keeping, or, with a limit, for carrying data to another machine:
+    - superfine pack photos -o photos.pack
+    - superfine pack photos --limit 55MiB -o photos.zip
+    - superfine train recipe.toml --pack photos.zip
 
-        superfine pack photos -o photos.pack
-        superfine pack photos --limit 55MiB -o photos.zip
-        superfine train recipe.toml --pack photos.zip
-
-    Pictures that cannot be used are named, left out and counted. With a limit, nothing but the pictures themselves
-    travels (LR pictures and extra downscales are made there), at the highest quality that fits, and what that quality
-    costs is printed.
+    Training opens a pack in an instant; superfine train packs a recipe's folders by itself where there is none. With a
+    limit it is small enough to carry to another machine. Pictures that cannot be used are named, left out and counted.
+    With a limit, nothing but the pictures themselves travels (LR pictures and extra downscales are made there), at the
+    highest quality that fits, and what that quality costs is printed.
     """
     from rich.console import Console
 

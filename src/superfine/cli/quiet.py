@@ -2,20 +2,22 @@
 
 import ctypes
 import logging
+import sys
 import warnings
 
 from PIL import _imaging
 
 
 def hush_codecs() -> None:
-    """Silence what Pillow, libtiff and tifffile would print about odd or damaged files.
+    """Silence what Pillow and libtiff would print about odd or damaged files.
 
     It holds for the whole process, so a program calls it once, at its start, and a library never does:
     `files.read` names in one ImageError what matters of it.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    for name in ("PIL", "tifffile"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    # A warning of our own (a JPEG without its end marker) is one line, like everything this program says.
+    warnings.showwarning = lambda message, *_, **__: print(f"superfine: {message}", file=sys.stderr)
     try:
         # libtiff inside Pillow prints by itself unless told not to; Pillow has no switch for it.
         libtiff = ctypes.CDLL(_imaging.__file__)

@@ -1,4 +1,4 @@
-"""`superfine recipe`: a commented recipe to start from."""
+"""`superfine recipe`: writes a commented recipe to start from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import typer
 
 
 def recipe(
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="What to call it: the run's name, and its folder's.")
-    ] = "my-recipe",
+    name: Annotated[str, typer.Argument(help="Name of the run, and of its folder.")] = "my-recipe",
     network: Annotated[str, typer.Option("-n", "--network", help="esrgcnn or cfsrcnn.")] = "esrgcnn",
     data: Annotated[list[str] | None, typer.Option(help="A folder of pictures to train on. Several: repeat.")] = None,
     validate: Annotated[str | None, typer.Option(help="A folder of pictures to validate on, not to train on.")] = None,
@@ -22,21 +20,21 @@ def recipe(
     source: Annotated[
         Path | None, typer.Option("--from", help="Comment this recipe instead; other options are not used.")
     ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A file to write; otherwise it is printed.")] = None,
 ) -> None:
-    """Print a recipe with every field, its meaning, unit and default.
+    """Write a commented recipe to start from.
 
-    Write it to a file, change what you like, and train with it:
+    - superfine recipe my-photos --data photos --validate others -o my-photos.toml
+    - superfine train my-photos.toml
 
-        superfine recipe my-photos --data photos --validate others > my-photos.toml
-        superfine train my-photos.toml
-
-    Only the name, the network's name, the folders and the length must be given; a field left out has its default.
+    It names every field with its meaning, unit and default: change what you like, and train with it. Only the name, the
+    network's name, the folders and the length must be given; a field left out has its default.
     """
     from superfine.training.recipe import parse_recipe, read_recipe
     from superfine.training.template import recipe_text
 
     if source is not None:
-        print(recipe_text(read_recipe(source)), end="")
+        _write(recipe_text(read_recipe(source)), out)
         return
     raw: dict[str, Any] = {
         "name": name,
@@ -48,4 +46,21 @@ def recipe(
     }
     if start is not None:
         raw["start"] = {"kind": "checkpoint", "checkpoint": start}
-    print(recipe_text(parse_recipe(raw, source="superfine recipe")), end="")
+    _write(recipe_text(parse_recipe(raw, source="superfine recipe")), out)
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Write the recipe into a new file, or onto standard output. Raises RecipeError."""
+    from superfine.errors import RecipeError
+
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RecipeError(f"{out} is there already: name another file, or remove it first") from None
+    except OSError as error:
+        raise RecipeError(f"cannot write {out}: {(error.strerror or str(error)).lower()}") from None
+    print(out)

@@ -1,4 +1,4 @@
-"""`superfine report`: a run's report, written again or before its end."""
+"""`superfine report`: writes a run's report again, or before its end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import typer
 
 
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.")]) -> None:
-    """Write the report of a training run: curves, crops against bicubic, figures, recipe, data and machine.
+    """Write the report of a training run.
 
-    It is one HTML file that needs nothing else. **superfine train** writes it at the end; this writes it again, or
-    before the end:
+    - superfine report runs/my-photos
 
-        superfine report runs/my-photos
-
-    The newest best weights are the ones shown.
+    One HTML file with curves, crops against bicubic, figures, recipe, data and machine. superfine train writes it at
+    the end; this command writes it again, or before the end, with the best weights so far.
     """
     from superfine.training.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""`superfine results`: the results page and the README's table, from result files."""
+"""`superfine results`: write the results page and the README's table from result files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ def results(
     readme: Annotated[Path | None, typer.Option(help="A file with the markers of the results table.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if anything would change.")] = False,
 ) -> None:
-    """Write the results page, and the table between the markers of a README, from results kept as JSON.
+    """Write the page of results from files of results.
 
     - superfine results --readme README.md
+
+    Also the table between the markers of a README.
     """
     from superfine.benchmark.results_page import write_pages
 

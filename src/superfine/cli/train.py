@@ -42,11 +42,11 @@ def train(
 
     Write a recipe, train with it, use what came out:
 
-        superfine recipe my-photos --data photos --validate other-photos --minutes 30 > my-photos.toml
+        superfine recipe my-photos --data photos --validate other-photos --minutes 30 -o my-photos.toml
         superfine train my-photos.toml
         superfine upscale small.jpg -o large.png -m runs/my-photos/best.safetensors
 
-    The first run packs the pictures once; later runs find the pack. The folder **runs/my-photos** receives the best
+    The first run packs the pictures once; later runs find the pack. The folder runs/my-photos receives the best
     weights so far (best.safetensors), the latest (last.safetensors), the state to go on from (state.pt), what the run
     was and where it ran (run.json, recipe.toml), and at the end a report to look at (report.html).
 
@@ -64,7 +64,7 @@ def train(
 
     From the shipped weights instead of from nothing, which needs far less time:
 
-        superfine recipe finer --data photos --start esrgcnn > finer.toml
+        superfine recipe finer --data photos --start esrgcnn -o finer.toml
 
     On four GPUs of one machine:
 

@@ -1,9 +1,10 @@
-"""`superfine upscale`: the options and what they mean. The work is in upscaling/, how it shows in upscale_output.py."""
+"""`superfine upscale`: reads the options. The work is done in upscaling/batch, and shown by upscale_output.py."""
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superfine.cli import options
 from superfine.cli.messages import complain
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 def upscale(
     inputs: options.Inputs,
-    out: options.Out,
+    out: options.Out = None,
     model: options.Model = "esrgcnn",
     scale: options.Scale = None,
     dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
     width: options.Width = None,
     height: options.Height = None,
     long_edge: options.LongEdge = None,
@@ -50,13 +52,13 @@ def upscale(
 ) -> int:
     """Make pictures larger: 4 times, or any size you name.
 
-    - superfine upscale photo.jpg -o photo-x4.png
-    - superfine upscale holiday/ -o large/ -s 2
-    - superfine upscale 'scans/*.tif' -o large/ -m cfsrcnn --long-edge 3000
+    - superfine upscale photo.jpg
+    - superfine upscale holiday/ -s 2
+    - superfine upscale 'scans/*.tif' -o large/ --long-edge 3000
 
-    Colour profile, EXIF, resolution and transparency come along. Nothing is overwritten unless you say so,
-    and a result appears under its name only when it is whole. A picture that fails is named on standard
-    error and the rest is done: exit code 1 if some failed, 2 if all did.
+    Without -o the result lies beside the original: photo-x4.jpg, or the folder holiday-x2. Colour profile, EXIF and
+    transparency come along. Nothing is overwritten. A picture that fails is named and the rest is done: exit code 1 if
+    some failed, 2 if all did.
     """
     from superfine.cli.quiet import hush_codecs
     from superfine.images.files import DEFAULT_MAX_PIXELS
@@ -74,7 +76,8 @@ def upscale(
     wanted = None if format is None else "." + format.lower().lstrip(".")
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi))
-    batch = plan_batch(inputs, out, suffix=suffix, format=wanted)
+    refuse_terminal(inputs, out)
+    batch = plan_batch(inputs, out, suffix=suffix, format=wanted, label=label_of(sizes or {"scale": DEFAULT_SCALE}))
     for complaint in [*batch.complaints, *results_left_out(batch)]:
         complain(str(complaint))
     if not batch.jobs:
@@ -93,34 +96,60 @@ def upscale(
     if dry_run:
         failed = estimate(batch, upscaler, target, settings)
     else:
-        failed = run(batch, upscaler, target, settings, requested, resume=resume)
+        failed = run(batch, upscaler, target, settings, requested, resume=resume, quiet=quiet)
     if failed == len(batch.jobs):
         return 2
     return 1 if failed or batch.complaints else 0
 
 
 def estimate(batch: Batch, upscaler: Upscaler, target: Target, settings: Settings) -> int:
-    """How many pictures would fail."""
+    """Show what the pictures would cost; return how many would fail."""
     from superfine.cli.upscale_output import show_estimates
 
     return show_estimates(batch.jobs, upscaler, target, settings)
 
 
 def run(
-    batch: Batch, upscaler: Upscaler, target: Target, settings: Settings, requested: dict[str, str], *, resume: bool
+    batch: Batch,
+    upscaler: Upscaler,
+    target: Target,
+    settings: Settings,
+    requested: dict[str, str],
+    *,
+    resume: bool,
+    quiet: bool,
 ) -> int:
-    """How many pictures failed. requested: everything that decides the results, for the journal."""
+    """Make the pictures; return how many failed. requested: everything that decides the results, for the journal."""
     from superfine.cli.upscale_output import show_run
 
     journal = open_journal(batch, requested, resume=resume, restart=settings.overwrite or settings.skip_existing)
-    failed = show_run(batch.jobs, upscaler, target, settings, journal)
+    failed = show_run(batch.jobs, upscaler, target, settings, journal, quiet=quiet)
     if journal is not None:  # a run that does not get here is to be resumed
         journal.finish()
     return failed
 
 
+def label_of(sizes: dict[str, Any]) -> str:
+    """Return what names of results end in where --out does not name them: -x4, -3000w, -3840x2160."""
+    ((name, size),) = sizes.items()
+    forms = {
+        "scale": "x{}", "width": "{}w", "height": "{}h", "long_edge": "long{}", "short_edge": "short{}",
+        "megapixels": "{}mp",
+    }  # fmt: skip
+    text = str(size).partition("@")[0].replace("/", "-")  # of 30x40cm@300dpi, and of a scale of 3/2
+    return "-" + forms.get(name, "{}").format(text)
+
+
+def refuse_terminal(inputs: list[str], out: str | None) -> None:
+    """Raise PlanError where a picture would be written onto the terminal."""
+    from superfine.errors import PlanError
+
+    if (out == "-" or (out is None and "-" in inputs)) and sys.stdout.isatty():
+        raise PlanError("a picture is nothing to print on a terminal: name a file with --out, or redirect with >")
+
+
 def is_scaled(dpi: str) -> bool:
-    """What --dpi says. Raises PlanError."""
+    """Return True for --dpi scale. Raises PlanError."""
     from superfine.errors import PlanError
 
     if dpi not in ("keep", "scale"):
@@ -129,7 +158,7 @@ def is_scaled(dpi: str) -> bool:
 
 
 def results_left_out(batch: Batch) -> list[str]:
-    """A line about pictures that are taken for results; none if there are none."""
+    """Return a line about pictures that are taken for results; none if there are none."""
     names, count = ", ".join(path.name for path in batch.left_out[:3]), len(batch.left_out)
     if not count:
         return []
@@ -138,19 +167,19 @@ def results_left_out(batch: Batch) -> list[str]:
 
 
 def first_scale(upscaler: Upscaler, target: Target) -> int:
-    """A scale that will be needed, or one of those there are if that depends on the pictures."""
+    """Return a scale that will be needed, or one of those there are if that depends on the pictures."""
     whole = target.scale if target.scale is not None else Fraction(0)
     return int(whole) if whole in upscaler.scales else upscaler.scales[0]
 
 
 def open_journal(batch: Batch, settings: dict[str, str], *, resume: bool, restart: bool) -> Journal | None:
-    """The journal of a batch that goes into a folder, half-written files of an earlier run swept away."""
+    """Open the journal of a batch that goes into a folder; remove the half-written files of an earlier run."""
     from superfine.errors import PlanError
     from superfine.upscaling.batch.journal import Journal
 
     if batch.folder is None:
         if resume:
-            raise PlanError("--resume goes on with a batch: its results are in a folder, and OUT is not one")
+            raise PlanError("--resume goes on with a batch whose results go into a folder; use --skip-existing here")
         return None
     journal = Journal(batch.folder, settings, resume=resume, restart=restart)
     if resume:

@@ -1,18 +1,19 @@
-"""How `superfine upscale` shows what it does: a bar while it runs, a line or a table when it is done."""
+"""Shows what `superfine upscale` does: a bar while it runs, a line when it is done, a table for a dry run."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from superfine.cli import BEGUN
 from superfine.cli.messages import complain, one_line, size_of, time_of
+from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
     from superfine.upscaling.batch.run import Outcome
@@ -22,61 +23,87 @@ if TYPE_CHECKING:
 
 
 def show_run(
-    jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings, journal: Journal | None
+    jobs: Sequence[Job],
+    upscaler: Upscaler,
+    target: Target,
+    settings: Settings,
+    journal: Journal | None,
+    *,
+    quiet: bool = False,
 ) -> int:
-    """Does the jobs and shows how far they are; how many failed."""
+    """Do the jobs and show how far they are; return how many failed."""
     from superfine.upscaling.batch.run import run_jobs
 
     started = perf_counter()
     outcomes: list[Outcome] = []
-    with _bar() as bar:
-        task = bar.add_task("", total=len(jobs))
-
-        def progress(number: int, share: float) -> None:
-            bar.update(task, completed=number + share, description=_name(jobs[number]))
-
-        for outcome in run_jobs(jobs, upscaler, target, settings, journal, progress):
-            outcomes.append(outcome)
-            if outcome.error is not None:
-                complain(str(outcome.error))  # rich puts it above the bar
-    _sum_up(outcomes, perf_counter() - started, upscaler)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    with ProgressBar(quiet=quiet) as bar:
+        meter = _Meter(bar, jobs, upscaler, target, settings)
+        try:
+            for outcome in run_jobs(jobs, upscaler, target, settings, journal, meter.show):
+                outcomes.append(outcome)
+                meter.settle(outcome)
+                if outcome.error is not None:
+                    bar.complain(str(outcome.error))
+        except KeyboardInterrupt:
+            if len(jobs) == 1:
+                raise
+            again = "--skip-existing" if journal is None else "--resume"
+            done = sum(outcome.error is None for outcome in outcomes)
+            raise KeyboardInterrupt(
+                f"interrupted: {done} of {len(jobs)} pictures are done; the same command with {again} does the rest"
+            ) from None
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    if not quiet:
+        _sum_up(outcomes, perf_counter() - started)
     if failed and len(jobs) > 1:
-        _show_failures(failed, len(jobs))
-    return len(failed)
+        complain(f"{failed} of {len(jobs)} pictures failed")
+    return failed
 
 
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+class _Meter:
+    """Counts the pixels of a batch's results: how many are done, how fast, and how long the rest will take."""
 
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
+    MOST = 2000
+    """Pictures. Of a larger batch every one counts as much: opening all files would take long on slow disks."""
+
+    def __init__(
+        self, bar: ProgressBar, jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings
+    ) -> None:
+        from superfine.upscaling.batch.source import result_pixels
+
+        self.bar, self.jobs = bar, jobs
+        peek = not bar.quiet and len(jobs) <= self.MOST
+        self.pixels = [result_pixels(job, upscaler, target, settings) if peek else 0 for job in jobs]
+        known = [pixels for pixels in self.pixels if pixels]
+        mean = sum(known) // len(known) if known else 1
+        self.pixels = [pixels or mean for pixels in self.pixels]
+        self.counted = bool(known)
+        self.before = [0, *accumulate(self.pixels)]
+        self.total, self.skipped, self.begun = self.before[-1], 0, perf_counter()
+        self._places = {id(job): number for number, job in enumerate(jobs)}
+
+    def settle(self, outcome: Outcome) -> None:
+        """Note that a job is over. What was there already, or failed, does not count for the rate."""
+        if outcome.skipped or outcome.error is not None:
+            self.skipped += self.pixels[self._places[id(outcome.job)]]
+
+    def show(self, number: int, share: float) -> None:
+        """Show that `share` of the job `number` is done."""
+        done = self.before[number] + self.pixels[number] * share
+        rate = max(done - self.skipped, 0) / max(perf_counter() - self.begun, 1e-9)
+        parts = [f"{number + 1} of {len(self.jobs)}"] if len(self.jobs) > 1 else []
+        if rate and self.counted:
+            parts.append(f"{rate / 1e6:.2f} MP/s")
+        left = (self.total - done) / rate if rate else None
+        self.bar.update(done / self.total, "  ".join([*parts, _name(self.jobs[number])]), left=left)
 
 
 def _name(job: Job) -> str:
     return one_line(job.source.name if job.source is not None else "standard input")
 
 
-def _sum_up(outcomes: Sequence[Outcome], seconds: float, upscaler: Upscaler) -> None:
-    """One line: what was made, how fast, by what."""
+def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Print one line: what was made, how large, how fast; and one more if something was converted."""
     made = [outcome for outcome in outcomes if outcome.error is None and not outcome.skipped]
     skipped = sum(outcome.skipped for outcome in outcomes)
     parts = []
@@ -91,27 +118,18 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float, upscaler: Upscaler) -> 
         parts.append(f"{skipped} there already")
     if not parts:
         return
-    how = upscaler.describe(scale for outcome in made for scale in outcome.passes)
-    line = f"{', '.join(parts)} in {time_of(seconds)} ({how})"
+    line = f"{', '.join(parts)} in {time_of(seconds)}"
     agreements = [each for outcome in made for each in outcome.consistency]
     if agreements:
         before, after = (min(getattr(each, when) for each in agreements) for when in ("before", "after"))
         line += f"; agreement with the input {before:.1f} dB before back-projection, {after:.1f} dB after"
     streamed = any(outcome.job.target is None for outcome in outcomes)
     print(one_line(line), file=sys.stderr if streamed else sys.stdout)
-
-
-def _show_failures(failed: Sequence[Outcome], jobs: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"{len(failed)} of {jobs} pictures failed", title_justify="left")
-    table.add_column("picture", overflow="fold")
-    table.add_column("why", overflow="fold")
-    for outcome in failed:
-        table.add_row(Text(one_line(outcome.job.source or "standard input")), Text(one_line(outcome.error)))
-    Console(stderr=True).print(table)
+    changes = Counter(change for outcome in made for change in outcome.changes)
+    if changes:
+        several = len(made) > 1
+        told = [f"{change} ({count} of {len(made)})" if several else change for change, count in changes.items()]
+        print(one_line(f"converted: {'; '.join(told)}"), file=sys.stderr)
 
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:

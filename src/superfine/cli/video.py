@@ -1,8 +1,7 @@
-"""`superfine video`: every frame larger, everything else as it was."""
+"""`superfine video`: makes every frame larger and keeps everything else as it was."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superfine.cli import options as shared
-from superfine.cli.messages import complain, one_line, time_of
+from superfine.cli.messages import one_line, time_of
+from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from superfine.upscaling.plan import Target
     from superfine.upscaling.upscaler import Upscaler
     from superfine.video import Options, Summary
+
+ENCODING = "Encoding"
 
 
 def video(
@@ -38,33 +40,33 @@ def video(
     fit: shared.Fit = "contain",
     codec: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="h264, hevc, av1, vp9, prores or ffv1 (lossless).", show_default="chosen"),
+        shared.option(
+            ENCODING, "--codec", "NAME", "h264, hevc, av1, vp9, prores, ffv1 (lossless).", show_default="auto"
+        ),
     ] = None,
     quality: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Constant quality: 0 is best, 18 or so invisible.", show_default="codec's"),
+        shared.option(ENCODING, "--quality", "N", "0 is best, 18 looks perfect.", show_default="codec's"),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="WORD", help="The encoder's own: slow, fast, ...; a number for av1, vp9.")
+        str | None,
+        shared.option(ENCODING, "--preset", "WORD", "Of the encoder: slow, fast, ...; a number for av1, vp9."),
     ] = None,
     pixel_format: Annotated[
         str | None,
-        typer.Option("--pixel-format", metavar="NAME", help="FFmpeg's name: yuv420p, ...", show_default="input's"),
+        shared.option(ENCODING, "--pixel-format", "NAME", "FFmpeg's name: yuv420p, ...", show_default="input's"),
     ] = None,
     deinterlace: Annotated[
-        bool | None, typer.Option("--deinterlace/--no-deinterlace", help="What to do with interlaced frames.")
+        bool | None,
+        typer.Option("--deinterlace/--no-deinterlace", help="For interlaced frames.", rich_help_panel=ENCODING),
     ] = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Leave out streams the output cannot hold.")] = False,
+    drop: Annotated[bool, shared.flag(ENCODING, "--drop", "Leave out streams that OUT cannot hold.")] = False,
     device: shared.Device = "auto",
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, openvino, onnxruntime, pytorch or nearest (repeats pixels).")
-    ] = "auto",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16, fp16 or int8.")] = "auto",
-    tile: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pixels of a tile: less memory.", show_default="chosen")
-    ] = None,
+    engine: shared.Engine = "auto",
+    precision: shared.Precision = "auto",
+    tile: shared.Tile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Do not go on with an interrupted run.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, even after an interrupted run.")] = False,
 ) -> None:
     """Make a video larger: twice, or any size you name.
 
@@ -74,7 +76,7 @@ def video(
 
     Audio, subtitles, chapters and tags are copied; time stamps, bit depth, colour range and matrix, and HDR tags stay.
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
-    again. Needs superfine\\[video].
+    again.
     """
     from superfine.upscaling.plan import make_target
     from superfine.upscaling.upscaler import Upscaler
@@ -93,7 +95,7 @@ def video(
 
 
 def _report(out: Path, summary: Summary, seconds: float) -> None:
-    """What was made, and in `seconds`: two lines."""
+    """Print what was made, and in how many seconds."""
     done = summary.frames - summary.resumed
     notes = [f"{summary.resumed} frames were there from an earlier run"] if summary.resumed else []
     notes += [f"{summary.repeated} repeated the one before"] if summary.repeated else []
@@ -108,23 +110,10 @@ def _report(out: Path, summary: Summary, seconds: float) -> None:
 
 
 def _run(source: Path, out: Path, upscaler: Upscaler, target: Target, options: Options, overwrite: bool) -> Summary:
-    """upscale_video with a bar on standard error, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Run upscale_video with its progress shown."""
     from superfine.video import upscale_video
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task(one_line(source.name), total=None)
+    with ProgressBar() as bar:
         try:
             return upscale_video(
                 source,
@@ -134,9 +123,7 @@ def _run(source: Path, out: Path, upscaler: Upscaler, target: Target, options: O
                 target=target,
                 identity=upscaler.digest,
                 overwrite=overwrite,
-                progress=lambda done, total: bar.update(task, completed=done, total=total or None),
+                progress=lambda done, total: bar.count(done, total, f"frames  {source.name}"),
             )
         except KeyboardInterrupt:
-            bar.stop()
-            complain("interrupted; what is done is kept: give the same command again to go on")
-            raise
+            raise KeyboardInterrupt("interrupted: what is done is kept; the same command goes on") from None

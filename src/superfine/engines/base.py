@@ -53,7 +53,7 @@ class Engine(Protocol):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine failed for want of memory: Python's own error, or what the runtimes say in RuntimeErrors."""
+    """Say if an engine failed for want of memory: Python's own error, or a RuntimeError of a runtime that says so."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
@@ -62,7 +62,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def widen(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """HWC uint8 0..255 → NCHW float32 0..1, (1, 3, h, w).
+    """Turn HWC uint8 0..255 into NCHW float32 0..1, (1, 3, h, w).
 
     By the reciprocal, as graph compilers divide: it is within one step in the last place of the quotient.
     """
@@ -70,6 +70,6 @@ def widen(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def round_to_uint8(sr: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """NCHW float32, about 0..1, (1, 3, h, w) → HWC uint8 0..255, clamped and rounded half to even."""
+    """Turn NCHW float32, about 0..1, (1, 3, h, w) into HWC uint8 0..255, clamped and rounded half to even."""
     levels: NDArray[np.float32] = np.clip(sr[0].transpose(1, 2, 0), 0, 1) * np.float32(255)
     return np.rint(levels).astype(np.uint8)

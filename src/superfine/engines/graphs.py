@@ -1,4 +1,4 @@
-"""What is done to a network's OpenVINO graph before it is compiled: cut in two, its ends typed. Pure graph work."""
+"""Prepare a network's OpenVINO graph for compiling: cut it in two, type its ends. Pure graph work."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset8 as ops
-from openvino.utils.decorators import custom_preprocess_function
+
+from superfine.engines.runtime import convert_model, ops, ov
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -18,7 +17,7 @@ _STEPS = 2**20
 
 
 def graph_of_network(network: Network, scale: int) -> ov.Model:
-    """A PyTorch network as an OpenVINO graph, (1, 3, ?, ?) → (1, 3, ?, ?) float32."""
+    """Convert a PyTorch network into an OpenVINO graph, (1, 3, ?, ?) → (1, 3, ?, ?) float32."""
     import torch
 
     class AtScale(torch.nn.Module):
@@ -32,11 +31,11 @@ def graph_of_network(network: Network, scale: int) -> ov.Model:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the converter's, about torch.jit, not the user's
         example = torch.zeros(1, 3, 24, 24)
-        return ov.convert_model(AtScale().eval(), example_input=example, input=[ov.PartialShape([1, 3, -1, -1])])
+        return convert_model(AtScale().eval(), example_input=example, input=[ov.PartialShape([1, 3, -1, -1])])
 
 
 def split(graph: ov.Model) -> tuple[ov.Model, ov.Model, int]:
-    """(features, reconstruction, halo): the graph cut in front of its first upsampling convolution.
+    """Cut the graph in front of its first upsampling convolution: (features, reconstruction, halo).
 
     `features` works at LR size, `reconstruction` takes its result to SR size; `halo` is how many LR
     pixels of context to each side the second needs. What the SR size costs in memory then no longer
@@ -60,7 +59,7 @@ def split(graph: ov.Model) -> tuple[ov.Model, ov.Model, int]:
 
 
 def with_layout(graph: ov.Model, *, input: ov.Type | None = None, output: ov.Type | None = None) -> ov.Model:
-    """The graph with NHWC tensors of a type in place of NCHW float32, at either end or both."""
+    """Give the graph NHWC tensors of a type in place of NCHW float32, at either end or both."""
     build = ov.preprocess.PrePostProcessor(graph)
     if input is not None:
         build.input().tensor().set_element_type(input).set_layout(ov.Layout("NHWC"))
@@ -72,7 +71,7 @@ def with_layout(graph: ov.Model, *, input: ov.Type | None = None, output: ov.Typ
 
 
 def with_uint8_input(graph: ov.Model) -> ov.Model:
-    """The graph with NHWC uint8 0..255 in place of NCHW float 0..1: widened, then divided by 255."""
+    """Let the graph read NHWC uint8 0..255 in place of NCHW float 0..1: widened, then divided by 255."""
     build = ov.preprocess.PrePostProcessor(graph)
     build.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     build.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
@@ -81,13 +80,13 @@ def with_uint8_input(graph: ov.Model) -> ov.Model:
 
 
 def with_uint8_output(graph: ov.Model) -> ov.Model:
-    """The graph with NHWC uint8 0..255 in place of NCHW float: clamped to 0..1, · 255, rounded half to even.
+    """Let the graph write NHWC uint8 0..255 in place of NCHW float: clamped to 0..1, · 255, rounded half to even.
 
     The clamp comes first so that the factor is not folded into the weights, where it would change their rounding.
     """
     build = ov.preprocess.PrePostProcessor(graph)
 
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
+    @ov.utils.decorators.custom_preprocess_function  # type: ignore[untyped-decorator]
     def quantize(output: ov.Output) -> Any:
         return ops.round(ops.multiply(ops.clamp(output, 0.0, 1.0), np.float32(255)), "half_to_even")
 
@@ -97,8 +96,8 @@ def with_uint8_output(graph: ov.Model) -> ov.Model:
     return build.build()
 
 
-def with_wide_end(graph: ov.Model) -> ov.Model:
-    """The graph with its result rounded to steps of 2^-20, which keeps that result in float32 under a bf16 hint.
+def with_float32_end(graph: ov.Model) -> ov.Model:
+    """Round the graph's result to steps of 2^-20, which keeps that result in float32 under a bf16 hint.
 
     The plugin lets a last convolution write bf16 even where the graph ends in float32: eight bits for the
     picture itself, noise at 59 dB. It does not where a rounding is fused into the convolution, and one as
@@ -106,7 +105,7 @@ def with_wide_end(graph: ov.Model) -> ov.Model:
     """
     build = ov.preprocess.PrePostProcessor(graph)
 
-    @custom_preprocess_function  # type: ignore[untyped-decorator]
+    @ov.utils.decorators.custom_preprocess_function  # type: ignore[untyped-decorator]
     def rounded(output: ov.Output) -> Any:
         steps = ops.round(ops.multiply(output, np.float32(_STEPS)), "half_to_even")
         return ops.multiply(steps, np.float32(1 / _STEPS))
@@ -116,7 +115,7 @@ def with_wide_end(graph: ov.Model) -> ov.Model:
 
 
 def _first_upsampling(sized: ov.Model) -> str:
-    """Name of the convolution in front of the first change of size: up from the first larger tensor."""
+    """Find the name of the convolution in front of the first change of size: up from the first larger tensor."""
     for op in sized.get_ordered_ops():
         shape = op.output(0).get_shape() if op.get_output_size() else []
         if len(shape) == 4 and shape[2] > 32:
@@ -127,7 +126,7 @@ def _first_upsampling(sized: ov.Model) -> str:
 
 
 def _radius(sized: ov.Model, first: str) -> Fraction:
-    """LR pixels to each side that the part from `first` on sees: half a kernel, at the size it works at."""
+    """Count the LR pixels to each side that the part from `first` on sees: half a kernel, at the size it works at."""
     total, reached = Fraction(0), False
     for op in sized.get_ordered_ops():
         reached = reached or op.get_friendly_name() == first
@@ -138,7 +137,7 @@ def _radius(sized: ov.Model, first: str) -> Fraction:
 
 
 def _first_read(graph: ov.Model, name: str) -> Any:
-    """What the named convolution reads: in front of the levels that int8 takes of it, which are its own affair."""
+    """Find the input that the named convolution reads, in front of the levels that int8 makes of it."""
     read = next(op for op in graph.get_ordered_ops() if op.get_friendly_name() == name).input(0)
     source = read.get_source_output().get_node()
     return source.input(0) if source.get_type_name() == "FakeQuantize" else read

@@ -1,4 +1,4 @@
-"""An engine without weights: every pixel repeated. Real, exact, and fast enough to test everything around engines."""
+"""An engine without weights that repeats every pixel: exact, and fast enough to test everything around engines."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class ONNXRuntimeEngine:
         return round_to_uint8(self.run(widen(tile)))
 
     def limit(self, window: int) -> None:
-        """Windows of at most so many LR pixels from now on."""
+        """Keep to windows of at most so many LR pixels from now on."""
         self.window = window
         self.release()
 

@@ -1,4 +1,4 @@
-"""The choice of an engine, and the door that opens it."""
+"""Choose an engine and open it."""
 
 from __future__ import annotations
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from superfine.engines.graphs import (
     graph_of_network,
     split,
+    with_float32_end,
     with_layout,
     with_uint8_input,
     with_uint8_output,
-    with_wide_end,
 )
 from superfine.engines.int8 import quantized, read_int8
+from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
@@ -38,21 +37,12 @@ _SHAPES_KEPT = 4
 _MEMORY = 896 * 2**20
 """Bytes of activations an engine plans for, two thirds for the part at LR size, one for the strip being enlarged."""
 
-_LIVE = {"esrgcnn": 10, "cfsrcnn": 26}
-"""network → feature maps alive at once at LR size, measured; CFSRCNN keeps f0 ... f16 for their sum."""
-
 _LIVE_ENLARGED = 2.4
-"""The same at SR size, for all networks: a convolution's result, the shuffled one, and the strip's output."""
-
-
-@cache
-def core() -> ov.Core:
-    """The one OpenVINO runtime of the process; starting it loads the device plugins."""
-    return ov.Core()
+"""Feature maps alive at once at SR size, for all networks: a convolution's result, the shuffled one, and the output."""
 
 
 @dataclass
-class _Ready:
+class _CompiledWindow:
     """Both parts compiled for one window: the first for all of it, the second for a strip of its rows."""
 
     features: Any
@@ -64,8 +54,8 @@ class _Ready:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """A network's graph in two parts, and what must be known of them before a window is compiled."""
+class _SplitGraph:
+    """A network's graph in two parts, with the numbers that a window is compiled by."""
 
     features: ov.Model
     reconstruction: ov.Model
@@ -73,10 +63,10 @@ class _Cut:
     strip_halo: int
 
     @classmethod
-    def of(cls, graph: ov.Model, wide: str) -> _Cut:
+    def of(cls, graph: ov.Model, wide: str) -> _SplitGraph:
         features, reconstruction, halo = split(graph)
         if wide != "fp32":
-            reconstruction = with_wide_end(reconstruction)
+            reconstruction = with_float32_end(reconstruction)
         return cls(features, reconstruction, int(features.output(0).get_partial_shape()[1].get_length()), halo)
 
 
@@ -98,34 +88,34 @@ class OpenVINOEngine:
         graph = _graph_of_model(model, scale)
         if self.precision == "int8":
             graph = quantized(graph, read_int8(model.weights, scale))
-        self._cut = _Cut.of(graph, self._wide)
-        self._plan(model.network, scale, model.halo[scale])
+        self._graph = _SplitGraph.of(graph, self._float_precision)
+        self._plan(model.feature_maps, scale, model.halo[scale])
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
-        """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
+        """Make an engine of a PyTorch network in memory; its numbers are copied."""
         engine = cls.__new__(cls)
         engine._choose(precision)
-        engine._cut = _Cut.of(graph_of_network(network, scale), engine._wide)
+        engine._graph = _SplitGraph.of(graph_of_network(network, scale), engine._float_precision)
         halo = -int(-network.receptive_radius(scale) // 1)
-        engine._plan(network.name, scale, halo)
+        engine._plan(network.feature_maps, scale, halo)
         return engine
 
     def _choose(self, precision: str) -> None:
         self.precision = choose_precision(precision)
         # int8 is for some convolutions; the others, and all sums, take the best wide type there is.
-        self._wide = choose_precision("auto") if precision == "int8" else self.precision
-        self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._wide], "PERFORMANCE_HINT": "LATENCY"}
+        self._float_precision = choose_precision("auto") if precision == "int8" else self.precision
+        self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._float_precision], "PERFORMANCE_HINT": "LATENCY"}
 
-    def _plan(self, network: str, scale: int, halo: int) -> None:
+    def _plan(self, feature_maps: int, scale: int, halo: int) -> None:
         self.scale, self.halo = scale, halo
-        map_bytes = self._cut.channels * np.dtype(_FEATURES[self._wide][1]).itemsize
-        feature_bytes = map_bytes * _LIVE.get(network, 26)
+        map_bytes = self._graph.channels * np.dtype(_FEATURES[self._float_precision][1]).itemsize
+        feature_bytes = map_bytes * feature_maps
         self.window = int(_MEMORY * 2 / 3 / feature_bytes)
         self._strip = int(_MEMORY / 3 / (map_bytes * _LIVE_ENLARGED * scale**2))
         self._strip_share = self._strip / self.window
         self.pixel_bytes = int(feature_bytes * 3 / 2)
-        self._ready: OrderedDict[tuple[bool, int, int], _Ready] = OrderedDict()
+        self._compiled_windows: OrderedDict[tuple[bool, int, int], _CompiledWindow] = OrderedDict()
         self._lock = threading.Lock()
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -143,7 +133,7 @@ class OpenVINOEngine:
         return out
 
     def limit(self, window: int) -> None:
-        """Windows of at most so many LR pixels from now on, and strips in proportion."""
+        """Keep to windows of at most so many LR pixels from now on, and strips in proportion."""
         if window != self.window:
             self.window, self._strip = window, int(window * self._strip_share)
             self.release()
@@ -151,16 +141,16 @@ class OpenVINOEngine:
     def release(self) -> None:
         """Drop every compiled shape, and with it the memory of its activations."""
         with self._lock:
-            self._ready.clear()
+            self._compiled_windows.clear()
 
     def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
         with self._lock:
             self._infer(self._compiled(uint8, height, width), tile, out, uint8, height)
 
-    def _infer(self, ready: _Ready, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int) -> None:
+    def _infer(self, ready: _CompiledWindow, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int) -> None:
         ready.features.infer([tile], share_inputs=True)
-        kind = _FEATURES[self._wide][0]
-        for read, first, last in strips(height, ready.rows, self._cut.strip_halo):
+        kind = _FEATURES[self._float_precision][0]
+        for read, first, last in strips(height, ready.rows, self._graph.strip_halo):
             part = ready.middle[read : read + ready.rows]
             ready.reconstruction.set_input_tensor(ov.Tensor(part, ov.Shape([1, *part.shape]), kind))
             ready.reconstruction.infer()
@@ -172,34 +162,34 @@ class OpenVINOEngine:
             else:
                 out[0, :, into] = sr[:, keep]
 
-    def _compiled(self, uint8: bool, height: int, width: int) -> _Ready:
+    def _compiled(self, uint8: bool, height: int, width: int) -> _CompiledWindow:
         key = (uint8, height, width)
-        if key not in self._ready:
+        if key not in self._compiled_windows:
             self._make_room(height * width)
-            self._ready[key] = self._compile(uint8, height, width)
-        self._ready.move_to_end(key)
-        return self._ready[key]
+            self._compiled_windows[key] = self._compile(uint8, height, width)
+        self._compiled_windows.move_to_end(key)
+        return self._compiled_windows[key]
 
     def _make_room(self, pixels: int) -> None:
         """Drop the shapes longest unused, so that all together stay within the memory planned for one window."""
-        while self._ready:
-            held = sum(height * width for _, height, width in self._ready)
-            if len(self._ready) < _SHAPES_KEPT and held + pixels <= self.window:
+        while self._compiled_windows:
+            held = sum(height * width for _, height, width in self._compiled_windows)
+            if len(self._compiled_windows) < _SHAPES_KEPT and held + pixels <= self.window:
                 return
-            self._ready.popitem(last=False)
+            self._compiled_windows.popitem(last=False)
 
-    def _compile(self, uint8: bool, height: int, width: int) -> _Ready:
-        kind, memory = _FEATURES[self._wide]
-        rows = min(height, max(2 * self._cut.strip_halo + 1, self._strip // width))
+    def _compile(self, uint8: bool, height: int, width: int) -> _CompiledWindow:
+        kind, memory = _FEATURES[self._float_precision]
+        rows = min(height, max(2 * self._graph.strip_halo + 1, self._strip // width))
         models = self._compile_parts(uint8, height, width, rows)
         features, reconstruction = (model.create_infer_request() for model in models)
-        middle = np.empty((height, width, self._cut.channels), memory)
+        middle = np.empty((height, width, self._graph.channels), memory)
         features.set_output_tensor(ov.Tensor(middle, ov.Shape([1, *middle.shape]), kind))
-        return _Ready(features, reconstruction, middle, rows)
+        return _CompiledWindow(features, reconstruction, middle, rows)
 
     def _compile_parts(self, uint8: bool, height: int, width: int, rows: int) -> list[ov.CompiledModel]:
-        """The features of a whole window, and the reconstruction of a strip of `rows` of its rows."""
-        kind, cut = _FEATURES[self._wide][0], self._cut
+        """Compile the features of a whole window, and the reconstruction of a strip of `rows` of its rows."""
+        kind, cut = _FEATURES[self._float_precision][0], self._graph
         features = cut.features.clone()
         features.reshape([1, 3, height, width])
         features = with_layout(features, output=kind)
@@ -211,7 +201,7 @@ class OpenVINOEngine:
 
 
 def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
-    """(first row read, first row kept, end of the rows kept) of strips of `rows` rows that cover `height`.
+    """List (first row read, first row kept, end of the rows kept) of strips of `rows` rows that cover `height`.
 
     All strips have one size and lie inside; what each keeps is `halo` rows from its ends, except at the
     window's own.
@@ -225,7 +215,7 @@ def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
 
 
 def choose_precision(precision: str) -> str:
-    """ "auto" → bf16 where the CPU computes in it, otherwise fp32. Raises EngineError for one it lacks."""
+    """Take for "auto" bf16 where the CPU computes in it, otherwise fp32. Raises EngineError for one it lacks."""
     able = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
         # The plugin lists BF16 wherever it can run it; its own default says where it is worth while.

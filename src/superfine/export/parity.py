@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 from numpy.typing import NDArray
 
+from superfine.engines.runtime import core
 from superfine.errors import EngineError
 from superfine.nets import Network
 
@@ -49,7 +49,7 @@ def check_parity(network: Network, graph: Path, scale: int) -> dict[str, float]:
 
 def _run_openvino(graph: Path, inputs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     # Without the hint a CPU that has bfloat16 computes in it, and the check would see its rounding.
-    compiled = ov.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [compiled([lr])[0].copy() for lr in inputs]
 
 

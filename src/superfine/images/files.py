@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from superfine.errors import ImageError
+from superfine.images import colour_codes
 from superfine.images.bands import BandedImage
-from superfine.images.formats import encode, heif_jxl, pillow_16bit, tiff_read
+from superfine.images.formats import encode, heif_jxl, pillow_16bit, png_chunks, tiff_read
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.picture import Picture, assemble, check_size, from_pil, keyed_alpha, to_pil
 
@@ -32,6 +33,11 @@ SUFFIXES: Final = tuple(encode.FORMATS)
 
 DEFAULT_MAX_PIXELS: Final = 400_000_000
 """20,000 x 20,000: a larger header is more often a trap than a picture."""
+
+_LONGEST_TEXT: Final = 1 << 26
+"""Bytes of an unpacked text or profile chunk of PNG. (Pillow's own limit, 1 MiB, is less than some editors write.)"""
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, _LONGEST_TEXT)
+PngImagePlugin.MAX_TEXT_MEMORY = max(PngImagePlugin.MAX_TEXT_MEMORY, 2 * _LONGEST_TEXT)
 
 # Pillow's decompression bomb limit is a global of its module.
 _limit_lock = threading.RLock()
@@ -149,6 +155,9 @@ def image_errors(name: str, max_pixels: int) -> Iterator[None]:
     except ImageError as error:
         raise error if name in str(error) else ImageError(f"{name}: {error}") from None
     except _DAMAGE as error:
+        if "MAX_TEXT" in str(error) or "Too much memory used in text" in str(error):
+            limit = f"{_LONGEST_TEXT >> 20} MiB"
+            raise ImageError(f"{name} holds text or a profile of more than {limit}; remove it with exiftool") from None
         # Pillow's own messages help a user; the words of a decoder that stumbled do not.
         details = f" ({_reason(error)})" if isinstance(error, (OSError, SyntaxError)) and str(error) else ""
         raise ImageError(f"{name} is cut short or damaged{details}") from None
@@ -211,10 +220,16 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
     """Load the Picture of an opened image that stands at `frame`; 16-bit pictures need the source opened again."""
+    _describe_colour(image, source)
     if image.format == "TIFF":
         picture = tiff_read.read_page(source, max_pixels, frame, image)
         if picture is not None:
             return picture
+    if image.format == "AVIF" and frame == 0 and (deep := heif_jxl.deep_avif(content(source))) is not None:
+        image.load()
+        return assemble(image, *deep, image.info.get("icc_profile") or None, image.mode)
+    if image.format in ("JPEG", "MPO"):
+        return _load_jpeg(image, source, name)
     if not pillow_16bit.is_16bit(image):
         return from_pil(image)
     with open_header(source if isinstance(source, Path) else io.BytesIO(content(source)), max_pixels) as again:
@@ -225,6 +240,45 @@ def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: in
         pixels, alpha = np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
         return assemble(image, pixels, alpha, icc, image.mode)
     return assemble(image, values, keyed_alpha(values, image.info.get("transparency")), icc, image.mode)
+
+
+def _load_jpeg(image: Image.Image, source: Path | IO[bytes], name: str) -> Picture:
+    """Load a JPEG; one that only lacks its end marker is whole, and a warning says so.
+
+    The missing end is filled in two ways: pixels that are the same in both do not depend on it.
+    """
+    try:
+        return from_pil(image)
+    except OSError as error:
+        data = content(source)
+        if data.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise
+        pictures = []
+        for filler in (b"\x00" * 64, b"\xa5" * 64):
+            with Image.open(io.BytesIO(data + filler + b"\xff\xd9"), formats=["JPEG", "MPO"]) as again:
+                again.load()
+                pictures.append(from_pil(again))
+        if not np.array_equal(pictures[0].pixels, pictures[1].pixels):
+            raise error
+        warnings.warn(f"{name} lacks its end marker; all its pixels are there", UserWarning, stacklevel=2)
+        return pictures[0]
+
+
+def _describe_colour(image: Image.Image, source: Path | IO[bytes]) -> None:
+    """Give an image whose colours are described otherwise (cICP, gAMA and cHRM, nclx) the ICC profile of that."""
+    info, gray = image.info, image.mode in ("1", "L", "LA", "I;16", "I")
+    if image.format == "AVIF" and not info.get("icc_profile"):
+        codes = colour_codes.nclx_codes(content(source))
+        info["icc_profile"] = None if codes is None else colour_codes.profile_of_codes(*codes)
+    if image.format != "PNG":
+        return
+    # PNG specification, 4.3: the first of these counts.
+    chunk = png_chunks.header_chunk(source, b"cICP")
+    if chunk is not None and len(chunk) == 4:
+        info["icc_profile"] = colour_codes.profile_of_codes(chunk[0], chunk[1], gray=gray)
+    elif not info.get("icc_profile") and "srgb" not in info and ("gamma" in info or "chromaticity" in info):
+        gamma, place = info.get("gamma"), info.get("chromaticity")
+        info["icc_profile"] = colour_codes.profile_of_gamma(gamma, place, gray=gray)
 
 
 def content(source: Path | IO[bytes]) -> bytes:

@@ -66,8 +66,21 @@ def orientation_of(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """Set XMP's own copy of the orientation to 1, because the pixels have been turned."""
+_LOST_PROPERTY: Final = (
+    rb"(?:hdrgm|HDRGainMap|apdi|Container|GContainer|GCamera:(?:MotionPhoto|MicroVideo)|xmpNote:HasExt)"
+)
+_LOST_ATTRIBUTE: Final = re.compile(rb"\s" + _LOST_PROPERTY + rb"[\w:]*\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_LOST_ELEMENT: Final = re.compile(rb"<(" + _LOST_PROPERTY + rb"[\w:]*)(?:\s[^<>]*)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
+
+
+def current_xmp(xmp: bytes) -> bytes:
+    """Remove from XMP what is not true of upright pixels alone: the orientation, motion photos and gain maps.
+
+    Only the still picture is read, so properties that announce a video or a gain map in the file (Google's, Adobe's,
+    Apple's) would be wrong.
+    """
+    xmp = _LOST_ELEMENT.sub(b"", xmp)
+    xmp = _LOST_ATTRIBUTE.sub(b"", xmp)
     xmp = re.sub(rb'(tiff:Orientation=["\'])[0-9]', rb"\g<1>1", xmp)
     return re.sub(rb"(<tiff:Orientation>)[0-9]", rb"\g<1>1", xmp)
 

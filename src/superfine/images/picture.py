@@ -1,7 +1,7 @@
 """A picture in memory with its alpha and metadata, and conversion to and from PIL images."""
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from superfine.errors import ImageError
 from superfine.images.depth import Pixels, as_uint8
-from superfine.images.metadata import exif_of, orientation_of, upright_xmp
+from superfine.images.metadata import current_xmp, exif_of, orientation_of
 
 # A float picture may overshoot 0..1 by what one 8-bit level is worth (resampling does that) before it is called HDR.
 _FLOAT_SLACK = 1 / 255
@@ -54,6 +54,13 @@ class Picture:
         """True for one channel beside alpha."""
         return int(self.pixels.shape[2]) == 1
 
+    def _repr_png_(self) -> bytes:
+        """Encode the picture in 8 bits, as a notebook shows it."""
+        alpha = None if self.alpha is None else as_uint8(self.alpha)
+        file = io.BytesIO()
+        to_pil(replace(self, pixels=as_uint8(self.pixels), alpha=alpha)).save(file, "PNG")
+        return file.getvalue()
+
 
 def from_pil(image: Image.Image) -> Picture:
     """Convert any PIL image to a Picture, turned upright by its EXIF orientation.
@@ -62,6 +69,7 @@ def from_pil(image: Image.Image) -> Picture:
     colours are), CMYK and LAB become sRGB through their profile. Raises ImageError for 32-bit
     integers beyond 65535 and for floats outside 0..1.
     """
+    _scale_key(image)
     image.load()
     mode = image.mode
     plain, icc = _to_plain_mode(image, image.info.get("icc_profile") or None)
@@ -82,7 +90,7 @@ def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: byte
         exif=exif_of(image),
         dpi=_dpi(image, turned=orientation >= 5),
         mode=mode,
-        xmp=upright_xmp(xmp) if isinstance(xmp, bytes) and xmp else None,
+        xmp=current_xmp(xmp) if isinstance(xmp, bytes) and xmp else None,
         text=_text(image),
     )
 
@@ -148,8 +156,19 @@ def _to_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, 
         plain, icc = cmyk_to_srgb(image, icc), None
     else:
         plain = image.convert("RGB")
-    plain.info = {}  # a palette's transparency is in the alpha channel now
+    key = image.info.get("transparency") if mode == "1" else None
+    plain.info = {} if key is None else {"transparency": key}  # a palette's transparency is in the alpha channel now
     return plain, icc
+
+
+def _scale_key(image: Image.Image) -> None:
+    """Scale the transparent gray of a PNG of 1, 2 or 4 bits as Pillow scales its pixels."""
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.format != "PNG" or not tiles or not isinstance(key, int):
+        return
+    top = {"1": 1, "L;2": 3, "L;4": 15}.get(str(tiles[0].args), 255)
+    if key <= top:
+        image.info["transparency"] = key * 255 // top
 
 
 def _from_palette(image: Image.Image, gray_allowed: bool) -> Image.Image:

@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from superfine.images.depth import Pixels, as_type
 
-_HEADER: Final = 128
+HEADER_BYTES: Final = 128
 _CURVES: Final = (b"rTRC", b"gTRC", b"bTRC", b"kTRC")
 
 
 def is_linear(icc: bytes | None) -> bool:
     """Return True if all tone curves of the profile are straight (gamma 1); False for none or a damaged profile."""
-    if icc is None or len(icc) < _HEADER + 4:
+    if icc is None or len(icc) < HEADER_BYTES + 4:
         return False
     try:
-        (count,) = struct.unpack_from(">I", icc, _HEADER)
-        tags = [struct.unpack_from(">4sII", icc, _HEADER + 4 + 12 * index) for index in range(min(count, 100))]
+        (count,) = struct.unpack_from(">I", icc, HEADER_BYTES)
+        tags = [struct.unpack_from(">4sII", icc, HEADER_BYTES + 4 + 12 * index) for index in range(min(count, 100))]
         curves = [icc[start : start + size] for name, start, size in tags if name in _CURVES]
         return bool(curves) and all(_is_straight(curve) for curve in curves)
     except struct.error:

@@ -5,42 +5,45 @@ No file is read or written here; weights/ does that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from superfine.nets.base import Network, NetworkConfig
 from superfine.nets.cfsrcnn import CFSRCNN, CFSRCNNConfig
 from superfine.nets.esrgcnn import ESRGCNN, ESRGCNNConfig
 
-Network = ESRGCNN | CFSRCNN
-NetworkConfig = ESRGCNNConfig | CFSRCNNConfig
-
-
-@dataclass(frozen=True)
-class NetworkKind:
-    """One published network: its configuration class and its module."""
-
-    config: type[ESRGCNNConfig] | type[CFSRCNNConfig]
-    title: str
-
-
-NETWORKS: dict[str, NetworkKind] = {
-    "esrgcnn": NetworkKind(ESRGCNNConfig, "ESRGCNN (group convolutions, 2022)"),
-    "cfsrcnn": NetworkKind(CFSRCNNConfig, "CFSRCNN (coarse to fine, 2021)"),
-}
-"""name → network; a new network is a line here."""
+NETWORKS: dict[str, type[Network]] = {network.name: network for network in (ESRGCNN, CFSRCNN)}
+"""name → network; a new network is a name here."""
 
 
 def build(config: NetworkConfig) -> Network:
-    """The untrained network of a configuration (PyTorch's usual random start)."""
-    return ESRGCNN(config) if isinstance(config, ESRGCNNConfig) else CFSRCNN(config)
+    """Make the untrained network of a configuration (PyTorch's usual random start)."""
+    return network_of(config)(config)
+
+
+def network_of(config: NetworkConfig) -> type[Network]:
+    """Find the class whose configuration this is."""
+    return next(network for network in NETWORKS.values() if isinstance(config, network.Config))
 
 
 def same_but_for_scales(one: NetworkConfig, other: NetworkConfig) -> bool:
-    """Whether two configurations are of one network with one width and depth, whatever scales they have."""
-    return replace(one, scales=other.scales) == other
+    """Compare two configurations, whatever scales they have."""
+    return type(one) is type(other) and replace(one, scales=other.scales) == other
+
+
+def multiply_adds(network: Network, scale: int) -> int:
+    """Count the multiplications of a pass for each LR pixel; nothing is computed."""
+    side = 8
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:
+        build(network.config)(torch.empty(1, 3, side, side), scale)
+    return int(counter.get_total_flops()) // (2 * side * side)
 
 
 def with_scales(network: Network, scales: tuple[int, ...]) -> Network:
-    """The network with the upsampler branches of `scales` alone; its values are copied.
+    """Copy a network with the upsampler branches of `scales` alone.
 
     Raises ValueError if `scales` is not an ascending choice of 2, 3, 4, KeyError if the network lacks one of them.
     """
@@ -51,7 +54,7 @@ def with_scales(network: Network, scales: tuple[int, ...]) -> Network:
 
 
 def parameter_count(network: Network) -> int:
-    """Trainable values; the papers' programs also count 24 fixed ones that hold the mean."""
+    """Count the trainable values; the papers' programs also count 24 fixed ones that hold the mean."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -64,6 +67,9 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "build",
+    "multiply_adds",
+    "network_of",
     "parameter_count",
+    "same_but_for_scales",
     "with_scales",
 ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets.kernels import fused, wide_tail
+from superfine.nets import start
+from superfine.nets.base import Network, Shapes, count_keys, kernel_shape
 from superfine.nets.layers import (
     RGB_MEAN,
     SCALES,
@@ -62,9 +63,6 @@ class GroupEnhancementBlock(nn.Module):
         self.conv6 = conv3x3(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6)
-        if fused.takes(x, *(weights := [conv.weight for conv in convs])):
-            return fused.group_enhancement(x, *weights)
         d1, r1 = torch.split(self.conv1(x), self.parts, dim=1)
         r1 = F.relu(r1)
         d2, q2 = torch.split(self.conv2(r1), self.parts, dim=1)
@@ -74,10 +72,10 @@ class GroupEnhancementBlock(nn.Module):
         d4, q4 = torch.split(self.conv4(r3), self.parts, dim=1)
         r4 = q4 + r3
         y = F.relu(torch.cat([d1 + d2 + d3 + d4, r4], dim=1))
-        return x + F.relu(self.conv6(F.relu(self.conv5(y))))
+        return x + self.conv6.activated(self.conv5.activated(y))
 
 
-class ESRGCNN(nn.Module):
+class ESRGCNN(Network):
     """Enhanced group convolutional network.
 
     Input NCHW float, RGB in 0..1, ``(n, 3, h, w)``; output ``(n, 3, h·scale, w·scale)``, about 0..1,
@@ -85,8 +83,13 @@ class ESRGCNN(nn.Module):
     """
 
     name = "esrgcnn"
+    title = "ESRGCNN (group convolutions, 2022)"
+    Config = ESRGCNNConfig
     parts = ("shallow", "blocks", "reconstruct")
-    """What `forward` calls, in order: methods, and lists of blocks that are all alike."""
+    feature_maps = 10
+    he_start = False
+
+    config: ESRGCNNConfig
 
     def __init__(self, config: ESRGCNNConfig | None = None) -> None:
         super().__init__()
@@ -99,9 +102,7 @@ class ESRGCNN(nn.Module):
         )
         self.fuse = conv3x3(width, width)
         self.upsampler = Upsampler(width, self.config.scales)
-        self.tail = WideConv2d(width, 3, 3, padding=1, bias=False)
-
-    mean: Tensor
+        self.tail = WideConv2d(width, 3, 3)
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         scale = choose_scale(self.config.scales, scale)
@@ -111,15 +112,12 @@ class ESRGCNN(nn.Module):
         return self.reconstruct(y, scale)
 
     def shallow(self, x: Tensor) -> Tensor:
-        """The picture as `width` channels: (n, 3, h, w) → (n, width, h, w)."""
-        return F.relu(self.head(x - self.mean))
+        """Turn the picture into features: (n, 3, h, w) → (n, width, h, w)."""
+        return self.head.activated(x - self.mean)
 
     def reconstruct(self, y: Tensor, scale: int) -> Tensor:
-        """The enlarged picture from the last block's channels: (n, width, h, w) → (n, 3, h·scale, w·scale)."""
-        y = fused.conv_relu(self.fuse, y)
-        if fused.pays(y):
-            step = self.upsampler.step(scale)
-            return wide_tail.tail(self.upsampler.phases(y, scale), self.tail.weight, step) + self.mean
+        """Turn the last block's features into the enlarged picture: (n, width, h, w) → (n, 3, h·scale, w·scale)."""
+        y = self.fuse.activated(y)
         y = F.relu(self.upsampler(y, scale))  # (n, width, h·scale, w·scale)
         sr: Tensor = self.tail(y) + self.mean
         return sr
@@ -128,3 +126,32 @@ class ESRGCNN(nn.Module):
         """How many LR pixels to each side one SR pixel depends on: one a 3x3 convolution on the longest path."""
         body = 1 + 6 * self.config.blocks + 1  # head, six in a row in every block, fuse
         return body + upsampler_radius(scale) + Fraction(1, scale)
+
+    def start_as_interpolator(self) -> None:
+        start.head(self.head.weight)
+        for block in self.blocks:
+            assert isinstance(block, GroupEnhancementBlock)
+            # A ReLU follows conv6: all-zero rows carry the picture untouched, but never learn;
+            # so only the picture's rows are zero.
+            block.conv6.weight[: start.PAIRS] = 0
+        # Channels the head leaves empty are the blocks' to write in.
+        self.head.weight[max(start.PAIRS, self.config.width // 2) :] = 0
+        start.pass_through(self.fuse.weight)
+        start.upsampler(self.upsampler, gain=1.0)
+        start.tail(self.tail.weight, gain=0.1)
+
+    @classmethod
+    def published_keys(cls, config: ESRGCNNConfig) -> dict[str, str]:
+        table = {"conv1_1.0.weight": "head.weight"}
+        for block in range(config.blocks):
+            for conv in range(1, 7):
+                table[f"b{block + 1}.conv1_{conv}.0.weight"] = f"blocks.{block}.conv{conv}.weight"
+        return table | {"conv2.0.weight": "fuse.weight", "conv3.0.weight": "tail.weight"}
+
+    @classmethod
+    def sizes(cls, shapes: Shapes, *, published: bool) -> dict[str, int]:
+        first, blocks = ("b1.conv1_2.0.weight", r"b(\d+)\.conv1_\d\.0\.weight")
+        if not published:
+            first, blocks = ("blocks.0.conv2.weight", r"blocks\.(\d+)\.conv\d\.weight")
+        width, refined = kernel_shape(shapes, first)[:2]
+        return {"width": width, "distilled": width - refined, "blocks": count_keys(shapes, blocks)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from superfine.nets.kernels import fused, winograd
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of DIV2K's pictures, R, G, B in 0..1: both papers take it off first and add it last."""
@@ -24,31 +23,35 @@ def channels_last(module: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-class Conv3x3(nn.Conv2d):
-    """3x3 convolution that keeps height and width (zero padding 1)."""
+class Conv(nn.Conv2d):
+    """A convolution that keeps height and width (zero padding)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return plain_conv(x, self.weight, self.bias)
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
 
-
-def plain_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """conv(x, weight) + bias, zero padding 1. x: (n, inputs, h, w); weight: (outputs, inputs, 3, 3)."""
-    if winograd.takes(x, weight):
-        return winograd.conv(x, weight, bias, relu=False)
-    return F.conv2d(x, weight, bias, padding=1)
+    def activated(self, x: Tensor) -> Tensor:
+        """relu(self(x))."""
+        return F.relu(self(x))
 
 
-def conv3x3(inputs: int, outputs: int, *, bias: bool = False) -> nn.Conv2d:
-    """3x3 convolution that keeps height and width (zero padding 1)."""
-    return Conv3x3(inputs, outputs, 3, padding=1, bias=bias)
+class Convs(nn.ModuleList):
+    """Convolutions in a row."""
+
+    def __iter__(self) -> Iterator[Conv]:
+        return super().__iter__()  # type: ignore[return-value]
 
 
-def conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
-    """1x1 convolution without bias."""
-    return nn.Conv2d(inputs, outputs, 1, bias=False)
+def conv3x3(inputs: int, outputs: int, *, bias: bool = False) -> Conv:
+    """Make a 3x3 convolution that keeps height and width (zero padding 1)."""
+    return Conv(inputs, outputs, 3, bias=bias)
 
 
-class WideConv2d(nn.Conv2d):
+def conv1x1(inputs: int, outputs: int) -> Conv:
+    """Make a 1x1 convolution without bias."""
+    return Conv(inputs, outputs, 1)
+
+
+class WideConv2d(Conv):
     """A convolution that stays in float32 under autocast.
 
     Used for the tails: their output is the picture itself, and rounding it to bfloat16's eight bits
@@ -81,18 +84,12 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
         for weight, bias in self._stages(scale, bias_times):
-            x = F.pixel_shuffle(plain_conv(x, weight, bias), self.step(scale))
+            x = F.pixel_shuffle(self.convolve(x, weight, bias), self.step(scale))
         return x
 
-    def phases(self, x: Tensor, scale: int, *, bias_times: int = 1) -> Tensor:
-        """relu(forward) without its last pixel shuffle: (n, step²·width, ...), channels ordered (dy, dx, channel)."""
-        *before, (weight, bias) = self._stages(scale, bias_times)
-        step = self.step(scale)
-        for first, first_bias in before:
-            x = F.pixel_shuffle(plain_conv(x, first, first_bias), step)
-        weight = weight.view(-1, step * step, *weight.shape[1:]).transpose(0, 1).flatten(0, 1)
-        bias = bias.view(-1, step * step).t().flatten()
-        return fused.active_conv(x, weight, bias)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Compute conv(x, weight) + bias, zero padding 1."""
+        return F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
     def step(scale: int) -> int:

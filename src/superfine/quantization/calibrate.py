@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from superfine.engines.int8 import Narrow, convolutions, quantized, sources, weight_of
-from superfine.engines.openvino import core
+from superfine.engines.int8 import Int8Convolution, convolutions, quantized, sources, weight_of
+from superfine.engines.runtime import core, ov
 from superfine.errors import DataError
 from superfine.quantization.rounding import round_convolution
 
@@ -47,7 +46,7 @@ class Layer:
     """Luma PSNR of the result against float32's with this convolution alone in int8, dB; 0 if it always stays wide."""
     work: int
     """Multiply-adds per LR pixel."""
-    narrow: Narrow | None = None
+    narrow: Int8Convolution | None = None
     """How it runs in int8, if it was taken."""
 
 
@@ -78,21 +77,21 @@ def calibrate(
     where the network reaches P. `known`: the weights and verdicts of another scale's convolutions in order; as far
     as this graph begins with the same weights, the verdicts are taken over.
     """
-    bench = _Bench(graph, crops)
-    shared = _known_layers(bench.operations, known)
+    reference = _Reference(graph, crops)
+    shared = _known_layers(reference.operations, known)
     body = {layer.name: layer.narrow for layer in shared if layer.narrow}
-    spent = 10 ** (-bench.noise(body) / 10) if body else 0.0
+    spent = 10 ** (-reference.noise(body) / 10) if body else 0.0
     layers = list(shared)
     highs: dict[str, tuple[float, ...]] = {}
-    for number, op in enumerate(bench.operations[len(shared) :], len(shared)):
+    for number, op in enumerate(reference.operations[len(shared) :], len(shared)):
         if progress is not None:
-            progress(number, len(bench.operations))
-        layer = Layer(str(op.get_friendly_name()), 0.0, bench.work(op))
-        values = bench.inputs(layer.name, {})
+            progress(number, len(reference.operations))
+        layer = Layer(str(op.get_friendly_name()), 0.0, reference.work(op))
+        values = reference.inputs(layer.name, {})
         if min(weight_of(op).shape[:2]) >= 8:  # head and tail read or write the picture itself: they stay wide
-            highs[layer.name] = bench.highs(op, values)
-            alone = _round(bench, op, highs[layer.name], values, values)
-            layer = replace(layer, noise=bench.noise({layer.name: alone}))
+            highs[layer.name] = reference.highs(op, values)
+            alone = _round(reference, op, highs[layer.name], values, values)
+            layer = replace(layer, noise=reference.noise({layer.name: alone}))
         layers.append(layer)
 
     candidates = [each for each in layers if each.name in highs]
@@ -100,11 +99,11 @@ def calibrate(
     while True:
         taken = _choose(candidates, allowance, spent)
         narrow = dict(body)
-        for op in bench.operations:
+        for op in reference.operations:
             if (name := str(op.get_friendly_name())) in taken:
-                exact, rounded = bench.inputs(name, {}), bench.inputs(name, narrow)
-                narrow[name] = _round(bench, op, highs[name], exact, rounded)
-        noise = bench.noise(narrow) if narrow else float("inf")
+                exact, rounded = reference.inputs(name, {}), reference.inputs(name, narrow)
+                narrow[name] = _round(reference, op, highs[name], exact, rounded)
+        noise = reference.noise(narrow) if narrow else float("inf")
         if noise >= budget or not taken:
             return Calibration([replace(each, narrow=narrow.get(each.name)) for each in layers], noise)
         allowance += max(budget - noise, 0.5)  # the errors had more in common than they mostly have
@@ -129,7 +128,7 @@ def draw_crops(pictures: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.
     return np.stack(crops)
 
 
-class _Bench:
+class _Reference:
     """A float32 graph, the crops it is measured on, and its results on them."""
 
     def __init__(self, graph: ov.Model, crops: NDArray[np.uint8]) -> None:
@@ -140,13 +139,13 @@ class _Bench:
         self._exact = _run(self._graph, self._batch)
         self.operations = convolutions(self._graph)
 
-    def inputs(self, name: str, narrow: Mapping[str, Narrow]) -> NDArray[np.float32]:
+    def inputs(self, name: str, narrow: Mapping[str, Int8Convolution]) -> NDArray[np.float32]:
         """Compute the values a convolution reads, NCHW, with those of `narrow` in int8."""
         graph = quantized(self._graph, narrow)
         op = next(op for op in convolutions(graph) if op.get_friendly_name() == name)
         return _run(ov.Model([op.input_value(0)], graph.get_parameters()), self._batch)
 
-    def noise(self, narrow: Mapping[str, Narrow]) -> float:
+    def noise(self, narrow: Mapping[str, Int8Convolution]) -> float:
         """Measure the luma PSNR, in dB, of the result with those of `narrow` in int8 against float32's."""
         difference = _run(quantized(self._graph, narrow), self._batch) - self._exact
         error = float(np.mean(np.einsum("nchw,c->nhw", difference, _LUMA, optimize=True) ** 2, dtype=np.float64))
@@ -164,8 +163,8 @@ class _Bench:
 
 
 def _round(
-    bench: _Bench, op: Any, highs: tuple[float, ...], exact: NDArray[np.float32], rounded: NDArray[np.float32]
-) -> Narrow:
+    reference: _Reference, op: Any, highs: tuple[float, ...], exact: NDArray[np.float32], rounded: NDArray[np.float32]
+) -> Int8Convolution:
     """Round a convolution to int8, so that its result on `rounded` is as near as may be to its result on `exact`."""
     weight = weight_of(op)
     widths = [part.shape[1] for part in _parts(op, exact)]
@@ -176,7 +175,7 @@ def _round(
     picks = _picks(exact)
     target = _patches(exact, weight.shape[2], picks) @ weight.reshape(len(weight), -1).T
     found = round_convolution(weight * scale, target, _patches(levels, weight.shape[2], picks))
-    return Narrow(highs, signed, found.weight, found.step, found.bias)
+    return Int8Convolution(highs, signed, found.weight, found.step, found.bias)
 
 
 def _parts(op: Any, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:

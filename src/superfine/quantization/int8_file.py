@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from superfine.atomic import replace_file, sha256_of
 from superfine.engines.int8 import FORMAT, PARTS, int8_path
-from superfine.engines.openvino import core
+from superfine.engines.runtime import core
 from superfine.errors import DataError, ModelError
 from superfine.images.files import read
 from superfine.images.resize import downscale

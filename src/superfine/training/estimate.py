@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from superfine.training.data.pack import Pack
 from superfine.training.loop import Run
 from superfine.training.recipe import Recipe, Stage, ValidationSection
+from superfine.upscaling.memory import peak_memory
 
 WARM_UP, TIMED = 2, 4
 """Steps before the clock starts (threads, compilation), and steps timed, at each scale."""
@@ -94,9 +94,4 @@ def _finish(device: torch.device) -> None:
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory()

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from superfine.nets import Network
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 from superfine.training.recipe import OptimizerSection
 
 END_LAYERS = ("head.", "tail.")
@@ -30,31 +31,19 @@ SMALLEST_NORM = 1e-7
 
 
 class Optimizer:
-    """PyTorch's AdamW, and Muon beside it if the recipe says so, under one schedule."""
+    """AdamW, and Muon beside it if the recipe says so, under one schedule."""
 
     def __init__(self, network: Network, section: OptimizerSection) -> None:
-        """Prepare every weight's state. network: its weights channels last in memory (channels_last).
+        """Make every weight's state. network: its weights channels last in memory (channels_last).
 
-        On CUDA one kernel does Adam's step, and the rates are scalars on the device, so that a step can be recorded.
+        On CUDA the rates are scalars on the device, so that a step can be recorded.
         """
         named = dict(network.named_parameters())
         hidden = {name: p for name, p in named.items() if section.kind == "muon" and _is_hidden(name, p)}
+        self._section = section
+        self._adam = [_AdamState(p) for name, p in named.items() if name not in hidden]
         device = next(iter(named.values())).device
-        cuda = device.type == "cuda"
-        self._rate_share: float | Tensor = torch.ones((), device=device) if cuda else 1.0
-        self._adam_rate, self._muon_rate = section.rate, section.muon_rate
-        self._adam = torch.optim.AdamW(
-            [p for name, p in named.items() if name not in hidden],
-            lr=torch.tensor(section.rate, device=device) if cuda else section.rate,
-            betas=section.betas,
-            eps=section.eps,
-            weight_decay=section.weight_decay,
-            fused=cuda,
-            capturable=cuda,
-        )
-        for p in self._adam.param_groups[0]["params"]:  # as a first step would; a recorded one must find it
-            zero = torch.zeros((), device=device)
-            self._adam.state[p] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        self._rate_share: float | Tensor = torch.ones((), device=device) if device.type == "cuda" else 1.0
         groups: dict[str, list[Tensor]] = {}
         for name, kernel in hidden.items():
             branch = name.removeprefix(BRANCHES).split(".")[0] if name.startswith(BRANCHES) else "body"
@@ -68,33 +57,50 @@ class Optimizer:
         else:
             self._rate_share = share
 
+    @torch.no_grad()
     def step(self) -> None:
         """Make one update from the gradients."""
-        rate = self._rate_share * self._adam_rate
-        for group in self._adam.param_groups:
-            if isinstance(rate, Tensor):
-                group["lr"].copy_(rate)
-            else:
-                group["lr"] = rate
-        self._adam.step()
-        self._muon.step(self._rate_share * self._muon_rate)
+        moved = [state for state in self._adam if state.parameter.grad is not None]
+        cuda = isinstance(self._rate_share, Tensor)
+        # The function inside PyTorch's optimizer of this name: making the class itself imports the compiler, 2 s.
+        adamw(
+            [state.parameter for state in moved],
+            [state.parameter.grad for state in moved],  # type: ignore[misc]
+            [state.mean for state in moved],
+            [state.mean_square for state in moved],
+            [],
+            [state.steps for state in moved],
+            foreach=False,
+            fused=cuda,  # one kernel for all weights
+            capturable=cuda,
+            amsgrad=False,
+            beta1=self._section.betas[0],
+            beta2=self._section.betas[1],
+            lr=self._rate_share * self._section.rate,
+            weight_decay=self._section.weight_decay,
+            eps=self._section.eps,
+            maximize=False,
+        )
+        self._muon.step(self._rate_share * self._section.muon_rate)
 
     def tensors(self) -> list[Tensor]:
-        """Return all that a step changes beside the weights."""
-        adam = [t for values in self._adam.state.values() for t in values.values()]
+        """List all that a step changes beside the weights; these are what a run is resumed from."""
+        adam = [tensor for state in self._adam for tensor in (state.steps, state.mean, state.mean_square)]
         return [*adam, *self._muon.momenta()]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` takes."""
-        return {"adam": self._adam.state_dict(), "muon": self._muon.momenta()}
+    def restore(self, tensors: Sequence[Tensor]) -> None:
+        """Go on from what `tensors` held. They are copied: recorded steps need theirs to stay where they are."""
+        for ours, saved in zip(self.tensors(), tensors, strict=True):
+            ours.copy_(saved)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned. The tensors stay where they are, as recorded steps need."""
-        for number, p in enumerate(self._adam.param_groups[0]["params"]):
-            for name, value in state["adam"]["state"][number].items():
-                self._adam.state[p][name].copy_(value)
-        for momentum, value in zip(self._muon.momenta(), state["muon"], strict=True):
-            momentum.copy_(value)
+
+class _AdamState:
+    """A weight and what Adam keeps of its gradients."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+        self.steps = torch.zeros((), device=parameter.device)
+        self.mean, self.mean_square = torch.zeros_like(parameter), torch.zeros_like(parameter)
 
 
 @dataclass

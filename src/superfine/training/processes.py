@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from superfine.errors import TrainingError
-from superfine.nets.kernels.precision import native_bf16
+from superfine.nets.kernels import native_bf16
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of mallopt's options in <malloc.h>."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from superfine.nets import Network
-from superfine.nets.kernels import winograd, winograd_build
-from superfine.nets.kernels.winograd_build import Winograd
-from superfine.training.working_copy import WorkingCopy, compile_parts
+from superfine.nets.kernels import winograd_build
+from superfine.nets.kernels.winograd import by_winograd
+from superfine.nets.kernels.working_copy import WorkingCopy, compile_parts
 
 
 class Program:
@@ -20,7 +22,6 @@ class Program:
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
         self._network, self._device, self._bf16 = network, device, bf16
-        self._winograd: Winograd | None = None
         self.note = ""
         """A line to be shown if this machine trains more slowly than it could."""
         self.copy: WorkingCopy | None = None
@@ -30,19 +31,19 @@ class Program:
             if compile:
                 compile_parts(self.copy.network)
         elif compile:
-            self._compiled = torch.compile(self._forward, dynamic=False)
+            self._forward = torch.compile(self._forward, dynamic=False)  # type: ignore[method-assign]
         elif device.type == "cpu" and not bf16:
-            self._winograd, why_not = winograd_build.load()
-            if why_not:
+            functions, why_not = winograd_build.load()
+            if functions is None:
                 self.note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
+            else:  # a copy that shares the parameters
+                self._network = copy.deepcopy(network, {id(p): p for p in network.parameters()})
+                by_winograd(self._network, functions)
 
     def __call__(self, lr: Tensor, scale: int) -> Tensor:
         if self.copy:
             return self.copy.network(lr.float() / 255, scale)  # type: ignore[no-any-return]
-        if self.compiled:
-            return self._compiled(lr, scale)
-        with winograd.using(self._winograd):
-            return self._forward(lr, scale)
+        return self._forward(lr, scale)
 
     def _forward(self, lr: Tensor, scale: int) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
@@ -62,4 +63,5 @@ class Program:
 
     def do_without_compiler(self) -> None:
         """Go on uncompiled."""
+        del self._forward  # the compiled one
         self.__init__(self._network, self._device, bf16=self._bf16, compile=False)  # type: ignore[misc]

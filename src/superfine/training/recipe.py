@@ -6,19 +6,33 @@ cannot silently mean its default.
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
 import os
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from superfine.errors import RecipeError
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig
+from superfine.nets import NETWORKS, NetworkConfig
 
 # Strict: TOML knows its types, and a quoted number or a true where a count belongs is a mistake.
 Positive = Annotated[int, Field(gt=0, strict=True)]
@@ -40,31 +54,51 @@ class _Section(BaseModel):
 class NetworkSection(_Section):
     """[network]: which network, and how large."""
 
-    name: Literal["esrgcnn", "cfsrcnn"]
+    name: str
     """Which network: "esrgcnn" (faster) or "cfsrcnn"."""
     scales: tuple[Scale, ...] = (2, 3, 4)
     """Magnifications with an upsampler branch, ascending."""
-    width: Positive = 64
-    """Feature channels."""
-    distilled: Positive = 16
-    """ESRGCNN: channels handed on by each grouped convolution."""
-    blocks: Positive = 6
-    """ESRGCNN: group enhancement blocks."""
-    units: Annotated[int, Field(ge=2, strict=True)] = 16
-    """CFSRCNN: feature extraction units."""
-    enhance: Count = 5
-    """CFSRCNN: convolutions in the enhancement block."""
-    refine: Count = 5
-    """CFSRCNN: convolutions in the refinement block, at HR size."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_its_sizes(cls, raw: Any, handler: ModelWrapValidatorHandler[NetworkSection]) -> NetworkSection:
+        """Check against the section of the named network, which has its configuration's fields."""
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if cls is NetworkSection and isinstance(name, str) and name in NETWORKS:
+            return _section_of(name).model_validate(raw)
+        return handler(raw)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NETWORKS:
+            raise ValueError(f"choose from {', '.join(NETWORKS)}")
+        return name
 
     def config(self) -> NetworkConfig:
-        """Return the frozen configuration of nets/. Raises RecipeError for an impossible one."""
-        try:
-            if self.name == "esrgcnn":
-                return ESRGCNNConfig(self.scales, self.width, self.distilled, self.blocks)
-            return CFSRCNNConfig(self.scales, self.width, self.units, self.enhance, self.refine)
-        except ValueError as error:
-            raise RecipeError(f"[network]: {error}") from error
+        """Return the frozen configuration of nets/. Raises ValueError for an impossible one."""
+        config: type[Any] = NETWORKS[self.name].Config
+        made: NetworkConfig = config(**{field.name: getattr(self, field.name) for field in fields(config)})
+        return made
+
+
+@cache
+def _section_of(name: str) -> type[NetworkSection]:
+    """Make a network's section: NetworkSection with the sizes of its configuration, their defaults and docstrings."""
+    config = NETWORKS[name].Config
+    (definition,) = ast.parse(inspect.getsource(config)).body
+    assert isinstance(definition, ast.ClassDef)
+    about: dict[str, str] = {}
+    for statement, docstring in pairwise(definition.body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(docstring, ast.Expr):
+            about[ast.unparse(statement.target)] = ast.literal_eval(docstring.value)
+    sizes = {
+        field.name: (Annotated[int, Field(strict=True, description=about.get(field.name))], field.default)
+        for field in fields(config)
+        if field.name != "scales"
+    }
+    doc = NetworkSection.__doc__
+    return create_model("NetworkSection", __base__=NetworkSection, __doc__=doc, **sizes)  # type: ignore[call-overload, no-any-return]
 
 
 class DataSection(_Section):
@@ -220,7 +254,7 @@ class Recipe(_Section):
     """One line for people."""
     seed: Count = 0
     """Decides every random choice: the start, the patches, the order of the scales."""
-    network: NetworkSection
+    network: SerializeAsAny[NetworkSection]
     data: DataSection
     start: StartSection = StartSection()
     optimizer: OptimizerSection = OptimizerSection()
@@ -352,7 +386,10 @@ def parse_recipe(raw: dict[str, Any], *, source: str) -> Recipe:
         problems = [_problem(item) for item in error.errors()]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RecipeError(f"{source}: {problems[0]}{more}") from error
-    recipe.network.config()
+    try:
+        recipe.network.config()
+    except ValueError as error:
+        raise RecipeError(f"{source}: network: {error}") from error
     return recipe
 
 

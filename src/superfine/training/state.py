@@ -82,7 +82,7 @@ class TrainingState:
             "identity": json.dumps(self.identity),
             "network": self.network.state_dict(),
             "ema": self.ema,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.tensors(),
             "counters": json.dumps({**counters, "history": self.history}),
         }
 
@@ -101,7 +101,7 @@ class TrainingState:
         with torch.no_grad():
             for name, value in payload["ema"].items():
                 self.ema[name].copy_(value)
-        self.optimizer.load_state_dict(payload["optimizer"])
+        self.optimizer.restore(payload["optimizer"])
         counters = json.loads(payload["counters"])
         self.step, self.seconds = counters["step"], counters["seconds"]
         self.rate_factor, self.history = counters["rate_factor"], counters["history"]

@@ -1,7 +1,8 @@
-"""Back-projection: a result that, made small again, gives the picture it came from.
+"""Back-projection: change a result so that, downscaled, it gives the picture it came from.
 
-Irani and Peleg, "Improving resolution by image registration", 1991: what downscaling the result lacks of the
-input is enlarged and added, again and again. Downscaling is the papers' bicubic (images.resize).
+Irani and Peleg, "Improving resolution by image registration", 1991: the difference between the
+input and the downscaled result is enlarged and added, again and again. Downscaling is the papers' bicubic
+(images.resize).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from superfine.images.resize import downscale, resize
 from superfine.upscaling.tiles import Box, plan_tiles
 
 ROUNDS = 10
-"""After which what is left is the rounding of the result to its own type."""
+"""After so many rounds only the rounding of the result to its type is left."""
 
 _REACH = 5
 """LR pixels one round looks to each side: downscaling sees 2, enlarging 2, and both sit between pixels."""
@@ -27,14 +28,14 @@ _TILE = 256
 
 @dataclass(frozen=True)
 class Consistency:
-    """How well the downscaled result agrees with the input: PSNR in dB over all channels."""
+    """The agreement of the downscaled result with the input: PSNR in dB over all channels."""
 
     before: float
     after: float
 
 
 def project_back(sr: Pixels, lr: Pixels, scale: int) -> tuple[Pixels, Consistency]:
-    """The result, changed as little as makes it agree with the input, and how well it agreed and agrees.
+    """Change a result until it agrees with its input, and say how well it agreed before and agrees now.
 
     sr: HWC, `scale` times lr's sides; lr: HWC; both uint8, uint16 or float32 0..1, of one type.
     In tiles whose context holds everything ROUNDS rounds can see, so a picture of any size is done the same way.

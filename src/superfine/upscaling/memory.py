@@ -9,26 +9,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superfine.cores import cores
 from superfine.errors import PlanError
+from superfine.images.formats.png import packing_threads
 from superfine.images.picture import Picture
 from superfine.upscaling.plan import Plan
 
 if TYPE_CHECKING:
     from superfine.upscaling.tiled import TiledUpscaler
 
-STREAMED = 2**30
-"""Bytes the process keeps below where a picture goes by rows from file to file, unless told otherwise."""
+STREAMING_LIMIT = 2**30
+"""Bytes that a process keeps below while a picture goes by rows from file to file, where no limit is requested."""
 
-_MARGIN = 0.92
-"""Of a limit is planned for: an allocator's holes are not."""
-_OVERHEAD = 2**26
+_PLANNED_SHARE = 0.92
+"""Share of a limit that is planned for; the rest is for the holes that an allocator leaves."""
+_NETWORK_BYTES = 2**26
 """Bytes a network takes beside its activations once it is compiled: above all, weights in the processor's layout."""
-_PACKERS = 12 * 2**20
-"""Bytes a processor takes to filter and deflate."""
-_BANDS = 0.25
-"""Share of what is free that rows may take, those read and those made; windows get the rest."""
-PILLOW = 4
+_PACKER_BYTES = 12 * 2**20
+"""Bytes that a thread takes to filter and deflate."""
+_BAND_SHARE = 0.25
+"""Share of the free memory for rows, those read and those computed; windows get the rest."""
+PILLOW_PIXEL_BYTES = 4
 """Bytes a pixel takes in Pillow, which encodes; RGB as much as RGBA."""
 
 _UNKNOWN = 250_000_000
@@ -44,27 +44,32 @@ def parse_memory(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def resident() -> int:
-    """Bytes of memory this process has now; on systems that only tell the most it ever had, that."""
+def resident_memory() -> int:
+    """Count the bytes of memory this process has now; where the system does not tell, the most it ever had."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    if sys.platform == "win32":
-        return _UNKNOWN
-    import resource
+    return peak_memory()
 
+
+def peak_memory() -> int:
+    """Count the bytes of memory this process has had at most; a guess where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _UNKNOWN
     peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def bytes_of(picture: Picture, size: tuple[int, int]) -> int:
-    """Of a picture of that kind, at a size (width, height)."""
+    """Count the bytes of a picture of that kind at a size (width, height)."""
     channels = picture.pixels.shape[2] + (picture.alpha is not None)
     return int(size[0] * size[1] * channels * picture.pixels.itemsize)
 
 
 def peak_of_plan(picture: Picture, plan: Plan) -> int:
-    """Bytes of the pictures that are in memory at once, at the worst moment."""
+    """Count the bytes of the pictures that are in memory at once, at the worst moment of a plan."""
     sizes = [plan.source]
     for scale in plan.passes:
         sizes.append((sizes[-1][0] * scale, sizes[-1][1] * scale))
@@ -74,12 +79,12 @@ def peak_of_plan(picture: Picture, plan: Plan) -> int:
         # Channel by channel: a plane and Pillow's copy of it, beside both pictures.
         planes = plan.enlarged[0] * plan.enlarged[1] * int(picture.pixels.itemsize) * 2
         moments.append(enlarged + planes + output)
-    moments.append(output + plan.output[0] * plan.output[1] * PILLOW)
+    moments.append(output + plan.output[0] * plan.output[1] * PILLOW_PIXEL_BYTES)
     return max(moments)
 
 
 def band_row(head: Picture, width: int, scale: int) -> int:
-    """Bytes that a LR row of a band takes: as it was read, twice, and what becomes of it, made and being written."""
+    """Count the bytes of an LR row in a band: as it was read, twice, and its result, computed and being written."""
     return 2 * (bytes_of(head, (width, 1)) + bytes_of(head, (width * scale, scale)))
 
 
@@ -91,10 +96,10 @@ def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], hel
     """
     width, height = size
     engine, scale = tiled.engine, tiled.scale
-    spare = int(limit * _MARGIN) - held - _OVERHEAD - _PACKERS * cores()
+    spare = int(limit * _PLANNED_SHARE) - held - _NETWORK_BYTES - _PACKER_BYTES * packing_threads()
     context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
     row = band_row(head, width, scale)
-    rows = min(height, max(1, int((spare * _BANDS - context) // row)))
+    rows = min(height, max(1, int((spare * _BAND_SHARE - context) // row)))
     # What is not 8-bit RGB goes through float32, in a few copies.
     plain = head.pixels.dtype.itemsize == 1 and head.pixels.shape[2] == 3 and head.alpha is None
     each = engine.pixel_bytes + scale**2 * (3 if plain else 48)
@@ -103,7 +108,7 @@ def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], hel
     side = 4 * engine.halo if tiled.tile is None else tiled.tile + 2 * engine.halo
     least = min(height, max(side, 16)) * min(width, max(side, 16))
     if window < least:
-        needed = limit + int((least - window) * each / _MARGIN)
+        needed = limit + int((least - window) * each / _PLANNED_SHARE)
         raise PlanError(
             f"{width}x{height} pixels at {scale} times need {gibibytes(needed)} of memory, {gibibytes(limit)} is the "
             "limit: allow more, or write PNG or TIFF in one pass, which go by rows"

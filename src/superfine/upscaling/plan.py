@@ -27,12 +27,6 @@ FITS = ("contain", "cover", "stretch")
 
 DEFAULT_SCALE = 4
 
-WORK: Mapping[str, Mapping[int, int]] = {
-    "esrgcnn": {2: 1354, 3: 1547, 4: 1965},
-    "cfsrcnn": {2: 2016, 3: 3315, 4: 5428},
-}
-"""network → scale → thousands of multiply-adds per LR pixel, to choose between passes of the same size."""
-
 
 class Size(TypedDict, total=False):
     """The sizes a picture can be brought to, as Upscaler takes them beside a scale: one of all but `fit`."""
@@ -61,7 +55,7 @@ class Target:
     pixels: int | None = None
     size: tuple[int, int] | None = None  # width, height
     fit: str = "contain"
-    """How a size is filled: "contain" (inside it), "cover" (filled, and cut around the middle), "stretch"."""
+    """The way a size is filled: "contain" (inside it), "cover" (filled, and cut around the middle), "stretch"."""
     dpi: int | None = None
     """Dots per inch the result is marked with, for a size on paper."""
 
@@ -124,7 +118,7 @@ def make_target(
 
 @dataclass(frozen=True)
 class Plan:
-    """How a picture comes to its size, all sizes (width, height) in pixels."""
+    """The steps of a picture to its size; all sizes are (width, height) in pixels."""
 
     source: tuple[int, int]
     passes: tuple[int, ...]
@@ -136,7 +130,7 @@ class Plan:
 
     @property
     def enlarged(self) -> tuple[int, int]:
-        """What the passes give."""
+        """Size after the passes."""
         factor = 1
         for scale in self.passes:
             factor *= scale
@@ -148,7 +142,7 @@ class Plan:
 
     @property
     def pixels_per_pass(self) -> list[int]:
-        """How many pixels each pass reads."""
+        """Pixels that each pass reads."""
         sizes, (width, height) = [], self.source
         for scale in self.passes:
             sizes.append(width * height)
@@ -159,7 +153,7 @@ class Plan:
 def plan_size(
     width: int, height: int, target: Target, scales: Sequence[int], work: Mapping[int, int] | None = None
 ) -> Plan:
-    """The cheapest way from width x height pixels to a target, with a network that knows `scales`.
+    """Plan the cheapest way from width x height pixels to a target, with a network that has `scales`.
 
     work: scale → cost of a pass per LR pixel, in any unit; the same for every scale if None.
     Raises PlanError for a target that no MOST_PASSES passes reach, or with a side over LARGEST_SIDE.
@@ -177,7 +171,7 @@ def plan_size(
 
 
 def cheapest_passes(factor: int, scales: Sequence[int], work: Mapping[int, int] | None = None) -> tuple[int, ...]:
-    """The passes whose product is at least `factor` that cost least; none for a factor of 1.
+    """Find the passes whose product is at least `factor` that cost least; none for a factor of 1.
 
     A pass costs work[scale] for every pixel it reads, so the small scales come first.
     """
@@ -245,7 +239,7 @@ def _round(value: Fraction) -> int:
 
 
 def _root(value: Fraction) -> int:
-    """The whole number nearest to the square root, at least 1: floor(sqrt(4 v)) is odd where it rounds up."""
+    """Round the square root to a whole number, at least 1: floor(sqrt(4 v)) is odd where it rounds up."""
     return max(1, (isqrt(4 * value.numerator // value.denominator) + 1) // 2)
 
 

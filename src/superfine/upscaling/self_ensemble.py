@@ -1,4 +1,4 @@
-"""Self-ensemble: the mean of what a network makes of a window turned and mirrored in all eight ways.
+"""Self-ensemble: average the results for a window turned and mirrored in all eight ways.
 
 Timofte et al., "Seven ways to improve example-based single image super resolution", CVPR 2016. Eight times
 the work for about 0.1 dB; without training.

@@ -1,4 +1,4 @@
-"""Pixels through an engine, tile by tile, straight into the result.
+"""Run pixels through an engine, tile by tile, straight into the result.
 
 Nothing of the result's size is ever held in float: a tile is rounded to the picture's type before
 it is put in place.
@@ -25,7 +25,7 @@ _ALPHA_TILE = 512
 def run_tiles(
     engine: Engine, pixels: Pixels, tiles: Sequence[Tile], after_tile: Callable[[], None] | None = None, top: int = 0
 ) -> Pixels:
-    """HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1) → HWC of the same type, `engine.scale` times as large.
+    """Run HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1); give the same type, `engine.scale` times as large.
 
     tiles: all of a picture, or a row of them, whose kept rows are the result. pixels: the rows they read, the first
     being row `top` of the picture. after_tile: called after every tile. Gray runs as RGB with three equal channels and
@@ -43,7 +43,7 @@ def run_tiles(
 
 
 def run_tiles_float(engine: Engine, rgb: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
-    """HWC float32 RGB 0..1 → HWC float32 as the network gives it, neither clamped nor rounded."""
+    """Run HWC float32 RGB 0..1; give HWC float32 as the network does, neither clamped nor rounded."""
     scale = engine.scale
     out = np.empty((rgb.shape[0] * scale, rgb.shape[1] * scale, 3), np.float32)
     for tile in tiles:
@@ -53,7 +53,7 @@ def run_tiles_float(engine: Engine, rgb: NDArray[np.float32], tiles: Sequence[Ti
 
 
 def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
-    """HW alpha, magnified by MATLAB's bicubic; in tiles, because its arithmetic is in float64.
+    """Magnify HW alpha by MATLAB's bicubic; in tiles, because its arithmetic is in float64.
 
     An opaque or evenly transparent picture stays exactly so.
     """
@@ -70,7 +70,7 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
 
 
 def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0) -> Pixels:
-    """HW alpha magnified by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
+    """Magnify HW alpha by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
 
     Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
     without an edge cost nothing.
@@ -89,7 +89,7 @@ def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0
 
 
 def _areas(values: Pixels, tiles: Sequence[Tile], top: int) -> tuple[Box, Box]:
-    """What is there of the picture, from row `top` on, and what the tiles keep."""
+    """Give the part of the picture that `values` holds, from row `top` on, and the part that the tiles keep."""
     height, width = values.shape[:2]
     return Box(top, 0, top + height, width), Box(tiles[0].keep.top, 0, tiles[-1].keep.bottom, width)
 
@@ -99,7 +99,7 @@ def _repeated(values: Pixels, scale: int) -> Pixels:
 
 
 def _run(engine: Engine, window: Pixels) -> Pixels:
-    """One window, HWC in and out, same type and channels."""
+    """Run one window, HWC in and out, of the same type and channels."""
     if window.dtype == np.uint8 and window.shape[2] == 3:
         return engine.run_uint8(window)
     sr = engine.run(_planes(as_float32(window)))[0]

@@ -32,15 +32,15 @@ class Box:
         return self.right - self.left
 
     def scaled(self, scale: int) -> Box:
-        """The same box in a picture `scale` times as large."""
+        """Give the same box in a picture `scale` times as large."""
         return Box(self.top * scale, self.left * scale, self.bottom * scale, self.right * scale)
 
     def moved(self, down: int) -> Box:
-        """The same box so many rows further down."""
+        """Move the box so many rows down."""
         return Box(self.top + down, self.left, self.bottom + down, self.right)
 
     def inside(self, other: Box) -> Box:
-        """This box in the coordinates of `other`, of which it is a part."""
+        """Give this box in the coordinates of `other`, of which it is a part."""
         return Box(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
 
 
@@ -53,7 +53,7 @@ class Tile:
 
 
 def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int, grid: int = 1) -> list[Tile]:
-    """Tiles for a picture of height x width LR pixels, rows first.
+    """Cut a picture of height x width LR pixels into tiles, rows first.
 
     tile: how many LR pixels an inner tile keeps at most, down and across (one number for both); tiles
     are evened out below it. halo: LR pixels of context. A picture that one window covers is one tile.
@@ -77,7 +77,7 @@ def plan_tiles(height: int, width: int, tile: int | tuple[int, int], halo: int, 
 def plan_bands(
     height: int, width: int, tile: int | tuple[int, int], halo: int, done: int = 0, grid: int = 1
 ) -> list[list[Tile]]:
-    """The tiles of `plan_tiles`, a list for each row of them; if `done` rows of the picture are made, for the rest.
+    """Cut a picture into the tiles of `plan_tiles`, a list for each row of them; leave out its first `done` rows.
 
     The rest is planned as a picture of its own that begins a halo above row `done`, at a multiple of `grid`: no tile
     reads a row before that.
@@ -91,7 +91,7 @@ def plan_bands(
 
 
 def choose_tile(height: int, width: int, halo: int, most: int, tallest: int | None = None) -> tuple[int, int]:
-    """The tile (down, across) that computes least, of those whose window has at most `most` LR pixels.
+    """Find the tile (down, across) that computes least, of those whose window has at most `most` LR pixels.
 
     tallest: how many rows it keeps at most, where that is limited.
     Context is computed and thrown away, so few large windows win; a window as wide as the picture
@@ -115,7 +115,7 @@ def choose_tile(height: int, width: int, halo: int, most: int, tallest: int | No
 
 
 def _sizes(length: int, halo: int) -> list[int]:
-    """Every evened-out tile size along one axis, from one tile to tiles of one pixel, large first."""
+    """List every evened-out tile size along one axis, from one tile to tiles of one pixel, large first."""
     sizes, count = [length], 2
     while sizes[-1] > 1 and length > 2 * halo + 1:
         size = _even(length, count, halo)
@@ -126,17 +126,17 @@ def _sizes(length: int, halo: int) -> list[int]:
 
 
 def _count(length: int, tile: int, halo: int) -> int:
-    """How many tiles cover an axis: the outer two keep a halo more, as their far side is a real border."""
+    """Count the tiles that cover an axis: the outer two keep a halo more, as their far side is a real border."""
     return max(1, -(-(length - 2 * halo) // tile))
 
 
 def _even(length: int, count: int, halo: int) -> int:
-    """The smallest tile with which `count` of them cover an axis."""
+    """Find the smallest tile with which `count` of them cover an axis."""
     return length if count == 1 else -(-(length - 2 * halo) // count)
 
 
 def _spans(length: int, tile: int, halo: int, grid: int) -> list[tuple[int, int, int, int]]:
-    """(read from, read to, keep from, keep to) of each tile along one axis."""
+    """List (read from, read to, keep from, keep to) of each tile along one axis."""
     tile = _even(length, _count(length, tile, halo), halo)
     window = -(-tile // grid) * grid + 2 * halo
     if window >= length:

@@ -24,8 +24,8 @@ from superfine.images.resize import shrink
 from superfine.images.rows import Rows
 from superfine.upscaling.back_projection import Consistency, project_back
 from superfine.upscaling.kinds import from_pictures, to_pictures
-from superfine.upscaling.memory import STREAMED, limit_memory, parse_memory, peak_of_plan, resident
-from superfine.upscaling.plan import DEFAULT_SCALE, WORK, Plan, Size, Target, make_target, plan_size
+from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
+from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
 from superfine.version import __version__
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Scale = float | Fraction | str
 Kind = TypeVar("Kind", bound="Picture | NDArray[Any] | torch.Tensor")
-"""What comes back as the kind of thing it was."""
+"""The kinds that come back as what they were."""
 
 _NEAREST_SCALES = (2, 3, 4)
 
@@ -48,7 +48,7 @@ class Upscaled:
     picture: Picture
     plan: Plan
     consistency: tuple[Consistency, ...]
-    """Of every pass, where back-projection was asked for."""
+    """The agreement of every pass with its input, where back-projection was requested."""
 
 
 class Upscaler:
@@ -62,7 +62,7 @@ class Upscaler:
     can be pickled, for other processes.
 
     Args:
-        model: a shipped name ("esrgcnn", "cfsrcnn", "esrgcnn-x2") or the path of a weights file.
+        model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
         engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
         precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
@@ -187,7 +187,7 @@ class Upscaler:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """What one pass of the network can do."""
+        """Scales that one pass of the network can do."""
         if not isinstance(self._engine, str):
             return (self._engine.scale,)
         return _NEAREST_SCALES if self._model is None else self._model.scales
@@ -233,7 +233,7 @@ class Upscaler:
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
             self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha)
-            self._memory_before = self._memory_before or resident()
+            self._memory_before = self._memory_before or resident_memory()
         return self._opened[scale]
 
     @property
@@ -243,7 +243,7 @@ class Upscaler:
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
-        work = None if self._model is None else WORK.get(self._model.network)
+        work = (self._model.multiply_adds or None) if self._model else None
         return plan_size(width, height, target, self.scales, work)
 
     def upscale_picture(
@@ -287,7 +287,7 @@ class Upscaler:
             return None
         tiled = self.tiled(plan.passes[0])
         held = self.memory_before + rows.held
-        limit = max(STREAMED, held + STREAMED // 2) if self.memory is None else self.memory
+        limit = max(STREAMING_LIMIT, held + STREAMING_LIMIT // 2) if self.memory is None else self.memory
         limit_memory(tiled, head, size, held, limit)
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
@@ -331,7 +331,7 @@ def _resolution(found: tuple[float, float] | None, dpi: int | None) -> tuple[flo
     return found if dpi is None else (float(dpi), float(dpi))
 
 
-class Options(Size, total=False):
+class UpscaleKeywords(Size, total=False):
     """Every keyword of `upscale`: a size, and how it is computed (see Upscaler)."""
 
     device: str
@@ -350,11 +350,11 @@ def upscale(
     image: str | PathLike[str] | Image.Image,
     scale: Scale | None = None,
     model: str | PathLike[str] = "esrgcnn",
-    **options: Unpack[Options],
+    **options: Unpack[UpscaleKeywords],
 ) -> Image.Image: ...
 @overload
 def upscale(
-    image: Kind, scale: Scale | None = None, model: str | PathLike[str] = "esrgcnn", **options: Unpack[Options]
+    image: Kind, scale: Scale | None = None, model: str | PathLike[str] = "esrgcnn", **options: Unpack[UpscaleKeywords]
 ) -> Kind: ...
 
 

@@ -1,4 +1,4 @@
-"""The weights in the package, and weights files anywhere: found, read about and verified without PyTorch."""
+"""Find, describe and verify the weights in the package and weights files anywhere, without PyTorch."""
 
 from __future__ import annotations
 

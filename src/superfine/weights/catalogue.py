@@ -1,4 +1,4 @@
-"""The models in the package: what each is, how it was made, what it measures. catalogue.toml, read."""
+"""Read catalogue.toml: what each model in the package is, how it was made, what it measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-"""Where the shipped weights, graphs and catalogue.toml lie."""
+"""The folder of the shipped weights, graphs and catalogue.toml."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Figure:
     ssim: float
     """0..1"""
     precision: str
-    """What the engine computed in: "fp32", "bf16", "fp16"."""
+    """The engine's precision: "fp32", "bf16", "fp16"."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Entry:
     weights: str
     """File name in the package."""
     sha256: str
-    """Of the weights file."""
+    """SHA-256 of the weights file."""
     graphs: dict[int, tuple[str, str]]
     """scale → (file name, SHA-256)."""
     start: str
-    """What the training started from."""
+    """The weights that the training started from."""
     recipe: str
     """The recipe's file name under recipes/, or empty if nothing was trained on top of `start`."""
     steps: int
@@ -83,7 +83,7 @@ def list_models(folder: Path = FOLDER) -> tuple[Entry, ...]:
 
 
 def read_entry(name: str, fields: dict[str, Any]) -> Entry:
-    """One table of catalogue.toml. Raises KeyError or TypeError for a field that is missing or unknown."""
+    """Read one table of catalogue.toml. Raises KeyError or TypeError for a field that is missing or unknown."""
     return Entry(
         name=name,
         network=fields["network"],

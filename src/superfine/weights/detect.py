@@ -1,19 +1,15 @@
-"""Which network a state dict belongs to, from its keys and shapes alone."""
+"""Recognise the network of a state dict from its keys and shapes alone."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from superfine.errors import CheckpointError
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig, build
+from superfine.nets import NETWORKS, NetworkConfig, network_of
+from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
-from superfine.weights.key_names import MEAN_KEYS, our_keys, upstream_keys
-
-Shapes = Mapping[str, Sequence[int]]
+from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
 
 _MOST = 4096
 """Largest width or depth believed."""
@@ -21,11 +17,11 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a state dict turned out to be."""
+    """The network that a state dict was found to be."""
 
     config: NetworkConfig
     names: str
-    """Whose key names it uses: "upstream" or "superfine"."""
+    """The key names it uses: "upstream" or "superfine"."""
     table: dict[str, str]
     """Its key → our key."""
     missing: list[str]
@@ -38,15 +34,15 @@ class Recognised:
     @property
     def network(self) -> str:
         """Key of nets.NETWORKS."""
-        return "esrgcnn" if isinstance(self.config, ESRGCNNConfig) else "cfsrcnn"
+        return network_of(self.config).name
 
     @property
     def fits(self) -> bool:
         return not (self.missing or self.unexpected or self.misshapen)
 
     def complaint(self) -> str:
-        """What does not fit, in one line; the first three of each kind."""
-        title = {"esrgcnn": "ESRGCNN", "cfsrcnn": "CFSRCNN"}[self.network]
+        """Say what does not fit, in one line; the first three of each kind."""
+        title = network_of(self.config).__name__
         parts = [
             f"{kind} {listing(keys)}"
             for kind, keys in (
@@ -60,14 +56,14 @@ class Recognised:
 
 
 def recognise(shapes: Shapes) -> Recognised:
-    """The network whose keys `shapes` (key → shape) resembles most, and how well it fits.
+    """Find the network whose keys `shapes` (key → shape) resembles most, and how well it fits.
 
     Raises CheckpointError if it resembles neither network, or has no upsampler to tell the scale from.
     """
     best: Recognised | None = None
     best_hits = 0
     for config, names, parallel in _candidates(shapes):
-        table = (upstream_keys if names == "upstream" else our_keys)(config, parallel=parallel)
+        table = upstream_keys(config, parallel=parallel) if names == "upstream" else our_keys(config)
         hits = sum(key in shapes for key in table)
         if hits > best_hits:
             best, best_hits = _compare(shapes, config, names, table), hits
@@ -80,21 +76,14 @@ def recognise(shapes: Shapes) -> Recognised:
     return best
 
 
-def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
-    """Our key → shape for a network of `config`; holds no memory, however large the network."""
-    with torch.device("meta"):
-        network = build(config)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
-
-
 def scales_text(scales: tuple[int, ...]) -> str:
-    """ "x2, x3 and x4" for (2, 3, 4)."""
+    """Write "x2, x3 and x4" for (2, 3, 4)."""
     names = [f"x{scale}" for scale in scales]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def listing(items: Sequence[str], most: int = 3) -> str:
-    """The first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
+    """List the first few of `items`, and how many more there are; a damaged file's keys may hold anything."""
     shown = ", ".join(_printable(item) for item in items[:most])
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown
 
@@ -105,7 +94,7 @@ def _printable(text: str) -> str:
 
 
 def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str, str]) -> Recognised:
-    wanted = expected_shapes(config)
+    wanted = shapes_of(config)
     misshapen = [
         f"{key} is {_size(shapes[key])}, wanted {_size(wanted[ours])}"
         for key, ours in table.items()
@@ -119,80 +108,31 @@ def _compare(shapes: Shapes, config: NetworkConfig, names: str, table: dict[str,
 def _candidates(shapes: Shapes) -> Iterable[tuple[NetworkConfig, str, bool]]:
     for names in ("upstream", "superfine"):
         scales, parallel = _upstream_scales(shapes) if names == "upstream" else _our_scales(shapes)
-        esrgcnn = _esrgcnn_sizes(shapes) if names == "upstream" else _our_esrgcnn_sizes(shapes)
-        cfsrcnn = _cfsrcnn_sizes(shapes) if names == "upstream" else _our_cfsrcnn_sizes(shapes)
-        for kind, sizes in ((ESRGCNNConfig, esrgcnn), (CFSRCNNConfig, cfsrcnn)):
+        for network in NETWORKS.values():
+            sizes = network.sizes(shapes, published=names == "upstream")
             # Sizes that make no network, or one no machine holds (a forged file): compare with the paper's instead,
             # so that the report names the keys.
             try:
-                config: NetworkConfig = kind(scales=scales, **(sizes if max(sizes.values()) <= _MOST else {}))
+                config: NetworkConfig = network.Config(scales=scales, **(sizes if max(sizes.values()) <= _MOST else {}))
             except ValueError:
-                config = kind(scales=scales)
+                config = network.Config(scales=scales)
             yield config, names, parallel
 
 
 def _upstream_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
-    """The scales an upstream file holds, and whether it names one branch each."""
+    """Find the scales an upstream file holds; and True if it names one branch for each."""
     parallel = tuple(s for s in SCALES if any(key.startswith(f"upsample.up{s}.") for key in shapes))
     if parallel:
         return parallel, True
     if any(key.startswith("upsample.up.body.2.") for key in shapes):
         return (4,), False
-    out, width = _shape(shapes, "upsample.up.body.0.weight")[:2]
+    out, width = kernel_shape(shapes, "upsample.up.body.0.weight")[:2]
     return ((3,) if width and out == 9 * width else (2,)), False
 
 
 def _our_scales(shapes: Shapes) -> tuple[tuple[int, ...], bool]:
     scales = tuple(s for s in SCALES if any(key.startswith(f"upsampler.branches.x{s}.") for key in shapes))
     return scales or SCALES, True
-
-
-def _esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width, refined = _shape(shapes, "b1.conv1_2.0.weight")[:2]
-    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"b(\d+)\.conv1_\d\.0\.weight")}
-
-
-def _our_esrgcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width, refined = _shape(shapes, "blocks.0.conv2.weight")[:2]
-    return {"width": width, "distilled": width - refined, "blocks": _count(shapes, r"blocks\.(\d+)\.conv\d\.weight")}
-
-
-def _cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    width = _shape(shapes, "conv1.0.weight")[0]
-    # conv_{gather} is the only 3x3 convolution over two concatenated features, and the only one with sub-numbers
-    gathers = [
-        int(found.group(1))
-        for key in shapes
-        if (found := re.fullmatch(r"conv(\d+)\.0\.weight", key)) and tuple(shapes[key][1:]) == (2 * width, 3, 3)
-    ]
-    gather = gathers[0] if gathers else 34
-    last = max((int(n) for key in shapes for n in re.findall(r"^conv(\d+)\.0\.weight$", key)), default=gather + 7)
-    return {
-        "width": width,
-        "units": (gather - 2) // 2,
-        "enhance": last - gather - 2,
-        "refine": _count(shapes, rf"conv{gather}_(\d+)\.0\.weight"),
-    }
-
-
-def _our_cfsrcnn_sizes(shapes: Shapes) -> dict[str, int]:
-    return {
-        "width": _shape(shapes, "head.weight")[0],
-        "units": _count(shapes, r"extract\.(\d+)\.weight"),
-        "enhance": _count(shapes, r"enhance\.(\d+)\.weight"),
-        "refine": _count(shapes, r"refine\.(\d+)\.weight"),
-    }
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    """How many different numbers stand at the pattern's group."""
-    return len({found.group(1) for key in shapes if (found := re.fullmatch(pattern, key))})
-
-
-def _shape(shapes: Shapes, key: str) -> tuple[int, ...]:
-    """A tensor's shape, four numbers; zeros where there is no such tensor or it is not a convolution's."""
-    shape = tuple(shapes.get(key, ()))
-    return shape if len(shape) == 4 else (0, 0, 0, 0)
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What is in a weights file, what of it fits one of our networks, and whether the result works."""
+"""Examine a weights file: what is in it, what of it fits one of our networks, and if the result works."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from superfine.weights.state_dict import StateFile, read_state
 
 LARGEST_FLOAT16 = 65504.0
 
-WORKING = 30.0
+WORKING_PSNR = 30.0
 """dB on the trial's smooth picture. Networks in the middle of their training have over 40; random ones, and those for
 BGR or 0..255, about 10."""
 
@@ -37,8 +37,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `examine` found."""
+class Examination:
+    """The findings of `examine`."""
 
     path: Path
     kind: str
@@ -47,7 +47,7 @@ class Report:
     wrappers: tuple[str, ...]
     """Entries the weights were kept under, outermost first."""
     prefix: str
-    """What every key began with."""
+    """The words every key began with."""
     metadata: dict[str, str]
     """The safetensors header."""
     tensors: int
@@ -57,7 +57,7 @@ class Report:
     network: str = ""
     """Key of nets.NETWORKS; empty if it is neither."""
     names: str = ""
-    """Whose key names: "upstream" or "superfine"."""
+    """The key names it uses: "upstream" or "superfine"."""
     config: dict[str, object] = field(default_factory=dict)
     parameters: int = 0
     matching: int = 0
@@ -68,24 +68,24 @@ class Report:
     likely_renames: dict[str, str] = field(default_factory=dict)
     """Unexpected key → the missing key it looks like."""
     faults: list[str] = field(default_factory=list)
-    """Why it cannot be used, one line each; empty if it can."""
+    """Reasons that it cannot be used, one line each; empty if it can."""
     remarks: list[str] = field(default_factory=list)
-    """What is odd and does not stop it."""
+    """Odd things that do not stop it."""
     trials: list[Trial] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
-        """Whether it can be used at all."""
+        """True if it can be used at all."""
         return not self.faults
 
     @property
     def doubtful(self) -> list[Trial]:
         """The trials that no trained network would give."""
-        return [each for each in self.trials if not each.psnr >= WORKING]
+        return [each for each in self.trials if not each.psnr >= WORKING_PSNR]
 
 
-def examine(path: str | Path) -> Report:
-    """Everything that can be told about a weights file.
+def examine(path: str | Path) -> Examination:
+    """Examine a weights file.
 
     Raises CheckpointError only if there are no tensors to look at: no such file, or one that is damaged or refused.
     """
@@ -105,7 +105,7 @@ def examine(path: str | Path) -> Report:
     try:
         found = identify(file)
     except CheckpointError as error:
-        return Report(**seen, faults=[str(error)])  # type: ignore[arg-type]
+        return Examination(**seen, faults=[str(error)])  # type: ignore[arg-type]
     seen |= {
         "network": found.network,
         "names": found.names,
@@ -117,14 +117,14 @@ def examine(path: str | Path) -> Report:
         "likely_renames": _likely_renames(found.unexpected, found.missing),
     }
     if not found.fits:
-        return Report(**seen, faults=[found.complaint()])  # type: ignore[arg-type]
+        return Examination(**seen, faults=[found.complaint()])  # type: ignore[arg-type]
     try:
         check_values(file, found)
     except CheckpointError as error:
-        return Report(**seen, faults=[str(error)])  # type: ignore[arg-type]
+        return Examination(**seen, faults=[str(error)])  # type: ignore[arg-type]
     network = load(path)
     trials = [trial(network, scale) for scale in network.config.scales]
-    return Report(
+    return Examination(
         **seen,  # type: ignore[arg-type]
         parameters=parameter_count(network),
         remarks=_remarks(file, found.names),
@@ -133,9 +133,9 @@ def examine(path: str | Path) -> Report:
 
 
 def trial(network: Network, scale: int) -> Trial:
-    """How well `network` brings a smooth picture back that was made small, with bicubic beside it.
+    """Measure how well `network` restores a smooth picture that was downscaled, with bicubic beside it.
 
-    A network that works gives it back, whatever it was trained on; see WORKING.
+    A network that works gives it back, whatever it was trained on; see WORKING_PSNR.
     """
     hr = _smooth_picture(16 * scale * 3)
     lr = downscale(hr, scale)
@@ -146,14 +146,14 @@ def trial(network: Network, scale: int) -> Trial:
 
 
 def _psnr(a: NDArray[np.generic], b: NDArray[np.uint8], border: int) -> float:
-    """Over all three channels, a border of `border` pixels cut."""
+    """Compute the PSNR over all three channels, a border of `border` pixels cut."""
     inner = slice(border, -border)
     rows = [np.asarray(each, np.float64)[inner, inner].reshape(1, -1) for each in (a, b)]
     return float(psnr(rows[0], rows[1]))
 
 
 def _smooth_picture(side: int) -> NDArray[np.uint8]:
-    """Waves of another direction and length in each channel, so that no two channels may be swapped unseen."""
+    """Draw waves of another direction and length in each channel, so that no two channels may be swapped unseen."""
     y, x = np.mgrid[:side, :side] / side
     waves = [np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((2.0, 1.0), (-1.0, 2.5), (3.0, -2.0))]
     centre = (0.6, 0.45, 0.3)

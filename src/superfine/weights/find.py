@@ -1,4 +1,4 @@
-"""From what a user types after -m to the files an engine opens."""
+"""Find the files an engine opens for the model that a user names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import importlib.util
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from superfine.atomic import sha256_of
@@ -33,10 +33,14 @@ class Model:
     """scale → ONNX graph beside the weights; empty if never exported."""
     halo: dict[int, int]
     """scale → LR pixels of context a tile needs on each side."""
+    multiply_adds: dict[int, int] = field(default_factory=dict)
+    """scale → multiplications of a pass for each LR pixel; empty if the file does not say."""
+    feature_maps: int = 26
+    """Feature maps alive at once at LR size, at most; otherwise those of the network that keeps most."""
 
 
 def find(name_or_path: str | Path) -> Model:
-    """The model of a shipped name ("esrgcnn", "cfsrcnn", "esrgcnn-x2") or of a weights file.
+    """Find the model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
 
     Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
     CheckpointError for a file that is missing, damaged or foreign.
@@ -71,7 +75,7 @@ def verify(model: Model) -> None:
 
 
 def graph_path(weights: Path, scale: int) -> Path:
-    """Where the graph of a weights file lies: NAME.safetensors → NAME.x2.onnx, in the same folder."""
+    """Give the path of a weights file's graph: NAME.safetensors → NAME.x2.onnx, in the same folder."""
     return weights.with_name(f"{weights.stem}.x{scale}.onnx")
 
 
@@ -88,7 +92,9 @@ def _from_header(path: Path, name: str, header: Header) -> Model:
     if metadata["format"] != FORMAT:
         raise CheckpointError(f"{path}: its format is {metadata['format']}, wanted {FORMAT}: upgrade superfine")
     try:
-        halo = {int(scale): int(pixels) for scale, pixels in json.loads(metadata["halo"]).items()}
+        halo = _by_scale(metadata["halo"])
+        multiply_adds = _by_scale(metadata.get("multiply_adds", "{}"))
+        feature_maps = int(metadata.get("feature_maps", Model.feature_maps))
         network = metadata["network"]
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: its header lacks the network or its halo; save it again") from error
@@ -98,7 +104,11 @@ def _from_header(path: Path, name: str, header: Header) -> Model:
     # A graph holds offsets into the weights file. One made for another layout, left over from before a network of
     # another width was saved under the same name, would read the wrong numbers: it does not count.
     graphs = {s: graph for s, graph in candidates.items() if graph.is_file() and layout in graph.read_bytes()}
-    return Model(name, network, scales, path, graphs, halo)
+    return Model(name, network, scales, path, graphs, halo, multiply_adds, feature_maps)
+
+
+def _by_scale(text: str) -> dict[int, int]:
+    return {int(scale): int(value) for scale, value in json.loads(text).items()}
 
 
 def _foreign(path: Path, name: str) -> Model:
@@ -106,11 +116,14 @@ def _foreign(path: Path, name: str) -> Model:
         raise CheckpointError(
             f"{path} is not a superfine weights file; reading others needs PyTorch: {install_command('torch')}"
         )
-    from superfine.weights import network_file  # imports torch, which our own files do without
+    from superfine.nets import multiply_adds  # imports torch, which our own files do without
+    from superfine.weights import network_file
 
     network = network_file.load(path)
     scales = network.config.scales
-    return Model(name, network.name, scales, path, {}, {scale: network_file.halo(network, scale) for scale in scales})
+    halo = {scale: network_file.halo(network, scale) for scale in scales}
+    work = {scale: multiply_adds(network, scale) for scale in scales}
+    return Model(name, network.name, scales, path, {}, halo, work, network.feature_maps)
 
 
 def _check_hash(path: Path, wanted: str) -> None:

@@ -13,17 +13,17 @@ from pathlib import Path
 from superfine.errors import CheckpointError
 
 DTYPES = {"fp16": "float16", "fp32": "float32"}
-"""How weights may be stored: what a user says → PyTorch's name."""
+"""Types that weights may be stored in: the user's word → PyTorch's name."""
 
 FORMAT = "superfine-1"
-"""What our own headers say under "format"."""
+"""The word that our own headers have under "format"."""
 
 _MOST_HEADER = 100_000_000
 """Longest header believed, in bytes: the limit of the safetensors library itself."""
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first 16 bytes of a file of weights. Raises CheckpointError if it is missing, a folder or empty."""
+    """Read the first 16 bytes of a file of weights. Raises CheckpointError if it is missing, a folder or empty."""
     try:
         if path.is_dir():
             raise CheckpointError(f"{path} is a folder: name a weights file in it")
@@ -37,13 +37,13 @@ def first_bytes(path: Path) -> bytes:
 
 
 def looks_like_safetensors(start: bytes) -> bool:
-    """Whether a file's first 16 bytes are a safetensors header: eight bytes of length, then JSON."""
+    """Say if a file's first 16 bytes are a safetensors header: eight bytes of length, then JSON."""
     return len(start) > 8 and start[8:9] == b"{"
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies."""
+    """The place of one tensor in its file."""
 
     dtype: str
     """The format's name of the type: "F16", "F32", ..."""
@@ -56,7 +56,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says about itself."""
+    """The header of a safetensors file."""
 
     metadata: dict[str, str]
     tensors: dict[str, StoredTensor]
@@ -66,13 +66,13 @@ class Header:
         return self.metadata.get("format", "").startswith("superfine-")
 
     def layout(self) -> str:
-        """SHA-256 of where every tensor lies: an ONNX graph made for one layout reads wrong numbers from another."""
+        """Hash (SHA-256) the place of every tensor: an ONNX graph for one layout reads wrong numbers from another."""
         rows = sorted((key, t.dtype, t.shape, t.offset, t.length) for key, t in self.tensors.items())
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def read_header(path: Path) -> Header:
-    """The header of a safetensors file.
+    """Read the header of a safetensors file.
 
     Raises CheckpointError if there is no such file, or it is not safetensors, or is cut short.
     """

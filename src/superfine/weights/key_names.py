@@ -1,11 +1,10 @@
-"""Two names for every tensor: the authors' (upstream) and ours, which are those of the modules in nets/.
-
-Upstream's names live here and nowhere else.
-"""
+"""Two names for every tensor: the authors' (upstream), which each network knows, and ours, those of its modules."""
 
 from __future__ import annotations
 
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, NetworkConfig
+import torch
+
+from superfine.nets import NetworkConfig, build, network_of
 
 MEAN_KEYS = {"sub_mean.shifter.weight", "sub_mean.shifter.bias", "add_mean.shifter.weight", "add_mean.shifter.bias"}
 """The picture's mean as 1x1 convolutions: fixed values, which our networks keep in code, so a file may lack them."""
@@ -16,7 +15,9 @@ def upstream_keys(config: NetworkConfig, *, parallel: bool) -> dict[str, str]:
 
     `parallel` names the all-scale upsamplers (`up2`, `up3`, `up4`); otherwise the one-scale `up`.
     """
-    table = _esrgcnn(config) if isinstance(config, ESRGCNNConfig) else _cfsrcnn(config)
+    table = network_of(config).published_keys(config)
+    if not table:
+        return {}
     for scale in config.scales:
         branch = f"up{scale}" if parallel else "up"
         for step in range(2 if scale == 4 else 1):
@@ -27,31 +28,13 @@ def upstream_keys(config: NetworkConfig, *, parallel: bool) -> dict[str, str]:
     return table
 
 
-def _esrgcnn(config: ESRGCNNConfig) -> dict[str, str]:
-    table = {"conv1_1.0.weight": "head.weight"}
-    for block in range(config.blocks):
-        for conv in range(1, 7):
-            table[f"b{block + 1}.conv1_{conv}.0.weight"] = f"blocks.{block}.conv{conv}.weight"
-    return table | {"conv2.0.weight": "fuse.weight", "conv3.0.weight": "tail.weight"}
+def our_keys(config: NetworkConfig) -> dict[str, str]:
+    """Translate the keys of files that already use our names: every key is its own translation."""
+    return {key: key for key in shapes_of(config)}
 
 
-def _cfsrcnn(config: CFSRCNNConfig) -> dict[str, str]:
-    """Upstream numbers its convolutions through: with the paper's 16 units, conv2 ... conv33 are the units, conv34
-    gathers, conv35 ... conv39 enhance, conv34_1 ... conv34_5 refine and conv41 (two further on) is the tail."""
-    table = {"conv1.0.weight": "head.weight"}
-    for unit in range(config.units):
-        table[f"conv{2 * unit + 2}.0.weight"] = f"compress.{unit}.weight"
-        table[f"conv{2 * unit + 3}.0.weight"] = f"extract.{unit}.weight"
-    gather = 2 * config.units + 2
-    table[f"conv{gather}.0.weight"] = "gather.weight"
-    for i in range(config.enhance):
-        table[f"conv{gather + 1 + i}.0.weight"] = f"enhance.{i}.weight"
-    for i in range(config.refine):
-        table[f"conv{gather}_{i + 1}.0.weight"] = f"refine.{i}.weight"
-    table[f"conv{gather + config.enhance + 2}.0.weight"] = "tail.weight"
-    return table
-
-
-def our_keys(config: NetworkConfig, *, parallel: bool) -> dict[str, str]:
-    """The table of files that already use our names: every key is its own translation."""
-    return {ours: ours for ours in upstream_keys(config, parallel=parallel).values()}
+def shapes_of(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Give our key → shape for a network of `config`; holds no memory, however large the network."""
+    with torch.device("meta"):
+        network = build(config)
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}

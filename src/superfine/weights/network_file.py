@@ -14,7 +14,7 @@ from torch import Tensor
 
 from superfine.atomic import replace_file
 from superfine.errors import CheckpointError
-from superfine.nets import NETWORKS, Network, NetworkConfig, build
+from superfine.nets import NETWORKS, Network, NetworkConfig, build, multiply_adds
 from superfine.nets.layers import RGB_MEAN
 from superfine.weights.detect import Recognised, listing, recognise
 from superfine.weights.header import FORMAT
@@ -23,7 +23,7 @@ from superfine.weights.state_dict import StateFile, read_state
 
 
 def load(path: str | Path) -> Network:
-    """The network in a weights file, float32, on the CPU, in evaluation mode.
+    """Load the network in a weights file: float32, on the CPU, in evaluation mode.
 
     Reads our safetensors, and what the authors' programs write for both networks: PyTorch checkpoints of one scale or
     all, bare or wrapped, with or without `module.`, or safetensors. Network, scales, width and depth are detected.
@@ -70,8 +70,8 @@ def save(
 ) -> None:
     """Write `network` as a superfine safetensors file, whole or not at all.
 
-    `metadata` adds text fields to the header (training step, recipe, ...); "format", "network", "config" and "halo" are
-    taken. Raises CheckpointError if a value is not finite, does not fit into `dtype`, or the file cannot be written.
+    `metadata` adds text fields to the header (training step, recipe, ...); those that `header_of` writes are taken.
+    Raises CheckpointError if a value is not finite, does not fit into `dtype`, or the file cannot be written.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
@@ -88,7 +88,7 @@ def save(
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted and its values on a boundary of 64 bytes.
+    """Sort a safetensors file's metadata and put its values on a boundary of 64 bytes.
 
     The library writes metadata in random order: the same weights would have another SHA-256 each time.
     """
@@ -101,33 +101,36 @@ def _in_order(content: bytes) -> bytes:
 
 
 def header_of(network: Network) -> dict[str, str]:
-    """The header fields that say what a file is."""
+    """Give the header fields that say what a file is."""
     return {
         "format": FORMAT,
         "network": network.name,
         "config": json.dumps(asdict(network.config)),
         "halo": json.dumps({str(scale): halo(network, scale) for scale in network.config.scales}),
+        "multiply_adds": json.dumps({str(scale): multiply_adds(network, scale) for scale in network.config.scales}),
+        "feature_maps": str(network.feature_maps),
     }
 
 
 def halo(network: Network, scale: int) -> int:
-    """Whole LR pixels of context a tile needs on each side for its result to be exact."""
+    """Count the whole LR pixels of context that a tile needs on each side for its result to be exact."""
     return ceil(network.receptive_radius(scale))
 
 
 def config_from_json(name: str, text: str) -> NetworkConfig:
-    """The configuration in a header. Raises CheckpointError if it is not one."""
+    """Read the configuration in a header. Raises CheckpointError if it is not one."""
     if name not in NETWORKS:
         raise CheckpointError(f"its header names the network {name!r}: known are {', '.join(NETWORKS)}")
     try:
         fields = json.loads(text)
-        return NETWORKS[name].config(**fields | {"scales": tuple(fields["scales"])})
+        config: NetworkConfig = NETWORKS[name].Config(**fields | {"scales": tuple(fields["scales"])})
+        return config
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"its header's {name} configuration {text!r} is not one: {error}") from error
 
 
 def check_values(file: StateFile, found: Recognised) -> None:
-    """Raises CheckpointError unless every tensor is floating point and finite, and the mean is the one we know."""
+    """Raise CheckpointError unless every tensor is floating point and finite, and the mean is the one we know."""
     for key in found.table:
         value = file.state[key]
         if not value.is_floating_point() or value.layout != torch.strided:

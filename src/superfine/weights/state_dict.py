@@ -1,4 +1,4 @@
-"""Weights files of any origin → one flat dict of tensors. Nothing in a file is ever executed."""
+"""Read weights files of any origin into one flat dict of tensors. Nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WRAPPERS = ("params_ema", "ema", "params", "state_dict", "model_state_dict", "mo
 """Entries that training programs keep weights under; averaged ones (EMA) first, because they are the better ones."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.")
-"""What DataParallel, torch.compile and training modules put in front of every key."""
+"""Words that DataParallel, torch.compile and training modules put in front of every key."""
 
 
 @dataclass(frozen=True)
 class StateFile:
-    """What a weights file holds."""
+    """The content of a weights file."""
 
     state: dict[str, Tensor]
     """Its key (wrappers and prefixes taken off) → tensor on the CPU, type as stored."""
@@ -36,13 +36,13 @@ class StateFile:
     wrappers: tuple[str, ...]
     """The entries the weights were kept under, outermost first."""
     prefix: str
-    """What was taken off the front of every key."""
+    """The words taken off the front of every key."""
     kind: str
     """"safetensors" or "PyTorch"."""
 
 
 def read_state(path: str | Path) -> StateFile:
-    """The tensors of a .safetensors file or a PyTorch checkpoint (.pth, .pt, .ckpt, ...), told apart by content.
+    """Read the tensors of a .safetensors file or a PyTorch checkpoint (.pth, .pt, .ckpt, ...), told apart by content.
 
     Pickles are read with `weights_only`: a file that wants to run code is refused.
     Raises CheckpointError if there is no such file, or it is empty, cut short or not a weights file.
@@ -97,7 +97,7 @@ def _read_pickle(path: Path, start: bytes) -> Any:
 
 
 def _unwrap(path: Path, content: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The dict of tensors inside, and the names of the wrappers around it."""
+    """Find the dict of tensors inside, and the names of the wrappers around it."""
     wrappers: list[str] = []
     for _ in range(4):
         if not isinstance(content, Mapping):
@@ -118,7 +118,7 @@ def _unwrap(path: Path, content: Any) -> tuple[dict[str, Tensor], tuple[str, ...
 
 
 def _common_prefix(tensors: dict[str, Tensor]) -> str:
-    """The prefixes that every key carries, joined."""
+    """Join the prefixes that every key carries."""
     prefix = ""
     while found := next((p for p in PREFIXES if all(key.startswith(prefix + p) for key in tensors)), None):
         prefix += found

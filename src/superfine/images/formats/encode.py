@@ -11,9 +11,10 @@ from PIL import Image, PngImagePlugin
 
 from superfine.errors import ImageError
 from superfine.images.bands import Band, BandedImage
+from superfine.images.colour_codes import codes_of, is_hdr
 from superfine.images.convert import flatten, to_eight_bits, to_srgb
 from superfine.images.depth import as_uint16
-from superfine.images.formats.heif_jxl import write_heif, write_jxl
+from superfine.images.formats.heif_jxl import hdr_avif, write_heif, write_jxl
 from superfine.images.formats.png import write_png
 from superfine.images.formats.tiff import describing_tags, write_tiff
 from superfine.images.metadata import EXIF_PREFIX, update_exif
@@ -69,6 +70,8 @@ def encode(picture: Picture | BandedImage, file: IO[bytes], suffix: str, options
     if not format.alpha:
         picture = flatten(picture, options.background)
     if not format.icc:
+        if is_hdr(picture.icc):
+            raise ImageError(f"{format.name} cannot hold an HDR picture; write PNG, TIFF, HEIC or AVIF")
         picture = to_srgb(picture)
     try:
         format.write(picture, file, options)
@@ -107,6 +110,8 @@ def _png(image: BandedImage, file: IO[bytes]) -> None:
     if head.pixels.dtype != np.uint8:
         image = BandedImage(_as_16bit(head), image.height, map(_band_as_16bit, image.bands))
     chunks = []
+    if (codes := codes_of(head.icc)) is not None:
+        chunks.append((b"cICP", bytes([*codes, 0, 1])))
     if head.icc:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(head.icc)))
     if head.dpi:
@@ -181,7 +186,10 @@ def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
-    """Write AVIF."""
+    """Write AVIF: 8 bits, or 10 for HDR, then without EXIF and XMP (imagecodecs takes none)."""
+    if is_hdr(picture.icc):
+        file.write(hdr_avif(picture, options.quality, _AVIF_SPEED))
+        return
     _save(
         to_eight_bits(picture),
         file,

@@ -69,9 +69,9 @@ def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max
     """Read the frames of an opened animation."""
     pictures: list[Picture] = []
     durations: list[float] = []
+    _check_sum(count, image.width * image.height * count, max_pixels)
     for index in range(count):
         image.seek(index)
-        _check_sum(pictures, image, max_pixels)
         if image.info.get("default_image") and index == 0:
             continue  # APNG's still picture for viewers that cannot play; it is not part of the animation
         pictures.append(files.load(image, source, name, max_pixels, frame=index))
@@ -84,11 +84,13 @@ def _read_animation(image: Image.Image, source: Path | IO[bytes], name: str, max
 def _read_pages(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, count: int) -> Frames:
     """Read the pages of a TIFF that Pillow opens."""
     pictures: list[Picture] = []
+    pixels = 0
     for index in range(count):
         image.seek(index)
         if index and getattr(image, "tag_v2", {}).get(254, 0) & 1:
             continue  # a thumbnail
-        _check_sum(pictures, image, max_pixels)
+        pixels += image.width * image.height
+        _check_sum(index + 1, pixels, max_pixels)
         pictures.append(files.load(image, source, name, max_pixels, frame=index))
     return Frames(pictures)
 
@@ -107,12 +109,11 @@ def _tiff_pages(source: Path | IO[bytes], max_pixels: int) -> Frames:
     return Frames(pictures)
 
 
-def _check_sum(before: list[Picture], image: Image.Image, max_pixels: int) -> None:
-    """Raise ImageError if the pictures read so far and the next one are over the limit together."""
-    pixels = sum(picture.width * picture.height for picture in before) + image.width * image.height
+def _check_sum(count: int, pixels: int, max_pixels: int) -> None:
+    """Raise ImageError if the pictures of a file are over the limit together."""
     if pixels > max_pixels:
         raise ImageError(
-            f"{len(before) + 1} pictures of it hold {pixels:,} pixels, over the limit of {max_pixels:,}; "
+            f"{count} pictures of it hold {pixels:,} pixels, over the limit of {max_pixels:,}; "
             "raise it with --max-pixels"
         )
 

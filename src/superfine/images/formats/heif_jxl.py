@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from superfine.errors import ImageError, install_command
+from superfine.images.colour_codes import codes_of, profile_of_codes
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
-from superfine.images.metadata import EXIF_PREFIX, upright_xmp
+from superfine.images.metadata import EXIF_PREFIX, current_xmp
 from superfine.images.picture import Picture, check_size, from_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
 
@@ -60,8 +61,46 @@ def _read_heif(data: bytes, max_pixels: int) -> Picture:
     if file.mode.startswith(("RGBa", "La")):
         image = Image.frombytes(file.mode, file.size, as_uint8(values).tobytes())
         values = np.asarray(image.convert(image.mode.upper()))
+    nclx = file.info.get("nclx_profile")
+    if nclx and not file.info.get("icc_profile"):
+        codes = int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])
+        file.info["icc_profile"] = profile_of_codes(*codes, gray=file.mode.startswith("L"))
     # libheif has turned the picture; the EXIF block still says how it lay.
     return _picture(values, file.mode, file.info)
+
+
+def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
+    """Decode an AVIF of 10 or 12 bits to 16 (Pillow gives 8); None for 8 bits and without imagecodecs."""
+    at = data.find(b"av1C")
+    if at < 0 or at + 7 > len(data) or not data[at + 6] & 0x40:
+        return None
+    try:
+        import imagecodecs
+    except ImportError:
+        return None
+    values: Pixels = np.asarray(imagecodecs.avif_decode(data, index=0))
+    if values.dtype != np.uint16:
+        return None
+    top = 4095 if data[at + 6] & 0x20 else 1023
+    values = ((values.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[2] in (2, 4):
+        return np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(values[:, :, -1])
+    return values, None
+
+
+def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
+    """Encode an HDR picture as AVIF of 10 bits with its code points."""
+    codecs = _library("imagecodecs", "writing HDR as AVIF")
+    codes = codes_of(picture.icc)
+    assert codes is not None
+    pixels, alpha = as_uint16(picture.pixels), None if picture.alpha is None else as_uint16(picture.alpha)
+    pixels = np.repeat(pixels, 3, axis=2) if picture.is_gray else pixels
+    values = pixels if alpha is None else np.dstack([pixels, alpha])
+    values = ((values.astype(np.uint32) * 1023 + 32767) // 65535).astype(np.uint16)
+    matrix = 9 if codes[0] == 9 else 1
+    settings = {"bitspersample": 10, "primaries": codes[0], "transfer": codes[1], "matrix": matrix, "speed": speed}
+    return bytes(codecs.avif_encode(np.ascontiguousarray(values), quality, **settings))
 
 
 def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
@@ -80,6 +119,9 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
         settings["xmp"] = picture.xmp
     if picture.icc:
         settings["icc_profile"] = picture.icc
+    if (codes := codes_of(picture.icc)) is not None:
+        settings |= {"color_primaries": codes[0], "transfer_characteristics": codes[1], "full_range_flag": 1}
+        settings["matrix_coefficients"] = 9 if codes[0] == 9 else 1 if codes[0] in (1, 12) else 6
     size = (picture.width, picture.height)
     heif.encode(mode + ";16" * deep, size, np.ascontiguousarray(pixels).tobytes(), file, **settings)
 
@@ -232,5 +274,5 @@ def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:
         exif=exif if exif[:4] in (b"II*\0", b"MM\0*") else None,
         dpi=info.get("dpi"),
         mode=mode,
-        xmp=upright_xmp(bytes(xmp)) if xmp else None,
+        xmp=current_xmp(bytes(xmp)) if xmp else None,
     )

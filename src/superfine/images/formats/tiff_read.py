@@ -26,7 +26,7 @@ from superfine.images.bands import Band
 from superfine.images.depth import Pixels, as_uint8
 from superfine.images.formats import tiff_directory as td
 from superfine.images.formats.png import map_in_threads
-from superfine.images.metadata import ORIENTATION, descriptive_exif, upright_xmp
+from superfine.images.metadata import ORIENTATION, current_xmp, descriptive_exif
 from superfine.images.picture import Picture, assemble, check_size, cmyk_to_srgb, turn_upright, unit_floats
 
 _PLAIN, _LZW, _PACKBITS, _WEBP = 1, 5, 32773, 50001
@@ -355,7 +355,7 @@ def picture_of(
         exif=exif,
         dpi=_dpi_of(directory, turned=orientation >= 5),
         mode=f"TIFF of {directory.value(td.BITS, 1)} bits",
-        xmp=upright_xmp(xmp.raw) if xmp is not None and xmp.raw else None,
+        xmp=current_xmp(xmp.raw) if xmp is not None and xmp.raw else None,
     )
 
 

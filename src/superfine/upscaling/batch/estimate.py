@@ -1,8 +1,7 @@
-"""What a plan will cost, before it is carried out: windows and encoders are really run, and the rest is counted."""
+"""Estimate the cost of a plan before it is carried out: run windows and encoders, and count the rest."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,30 +18,30 @@ from superfine.images.depth import Pixels
 from superfine.images.formats.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.rows import Rows
-from superfine.upscaling.memory import PILLOW, band_row, bytes_of, peak_of_plan
+from superfine.upscaling.memory import PILLOW_PIXEL_BYTES, band_row, bytes_of, peak_memory, peak_of_plan
 from superfine.upscaling.plan import Plan, Target
 from superfine.upscaling.tiles import Box, Tile
 from superfine.upscaling.upscaler import Upscaler, finish
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 _SAMPLE = 1024
 """Pixels a side of the piece of the result whose encoding is timed: large enough for encoders that use all cores."""
 
 _MOST_RUNS = 3
 _LONG_ENOUGH = 2.0
-"""A thing is run so often, and not again after so many seconds; the median counts. Other work comes and goes."""
+"""Each part is run so often, and not again after so many seconds; the median counts, as other work comes and goes."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one file, all its frames or pages, from file to file."""
+    """The cost of one file, all its frames or pages, from file to file."""
 
     plan: Plan
-    """Of the first picture."""
+    """The first picture's plan."""
     frames: int
     pixels: int
-    """Of all results."""
+    """Pixels of all results."""
     memory: int
     """Bytes the process needs at its peak."""
     seconds: float
@@ -65,7 +64,7 @@ class Estimator:
         self._encodings: set[str] = set()
 
     def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> Estimate:
-        """The cost of one file. format: suffix of the result. reading: seconds its file took to read.
+        """Estimate the cost of one file. format: suffix of the result. reading: seconds its file took to read.
 
         Raises PlanError and EngineError as Upscaler does.
         """
@@ -88,11 +87,11 @@ class Estimator:
         result = sum(bytes_of(picture, plan.output) for picture, plan in pairs)
         worst = max(peak_of_plan(picture, plan) for picture, plan in pairs)
         if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
-            worst += result + pixels * PILLOW
-        return Estimate(plans[0], len(pictures), pixels, _used() + worst, seconds, source, result)
+            worst += result + pixels * PILLOW_PIXEL_BYTES
+        return Estimate(plans[0], len(pictures), pixels, peak_memory() + worst, seconds, source, result)
 
     def by_rows(self, rows: Rows, target: Target, format: str, reading: float) -> Estimate | None:
-        """The same for a file that goes by rows; None where it has to be had whole.
+        """Estimate the cost of a file that goes by rows; None where it has to be read whole.
 
         The rows are read as far as the first windows need them.
         """
@@ -112,10 +111,10 @@ class Estimator:
         count = plan.output[0] * plan.output[1]
         seconds += spent + up + writing * count
         held = max(tiles[0].keep.height for tiles in bands) * band_row(rows.head, rows.head.width, scale)
-        return Estimate(plan, 1, count, _used() + held, seconds, rows.held, 0)
+        return Estimate(plan, 1, count, peak_memory() + held, seconds, rows.held, 0)
 
     def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
-        """Seconds for all passes of a picture, and a piece of what the last one makes."""
+        """Measure the seconds for all passes of a picture, and give a piece of the last one's result."""
         seconds, sample = 0.0, picture
         width, height = plan.source
         for scale in plan.passes:
@@ -124,7 +123,7 @@ class Estimator:
         return seconds, sample
 
     def _one_pass(self, picture: Picture, height: int, width: int, scale: int) -> tuple[float, Picture]:
-        """Seconds for a pass over height x width pixels, and what it makes of one window.
+        """Measure the seconds for a pass over height x width pixels, and give its result for one window.
 
         Tiles with an edge of transparency in them run the network twice, so the two kinds are timed apart.
         """
@@ -152,7 +151,7 @@ class Estimator:
     def _encoding(
         self, sample: Picture, plan: Plan, target: Target, format: str, *, animated: bool
     ) -> tuple[float, float]:
-        """Seconds an encoder takes to come up, and seconds a pixel for all that follows the passes."""
+        """Measure the seconds an encoder takes to start, and the seconds a pixel for all that follows the passes."""
         piece = _middle(sample)
         shifted = replace(piece, pixels=np.roll(piece.pixels, 5, axis=1))
         pieces = [piece, shifted] if animated else [piece]
@@ -171,7 +170,7 @@ class Estimator:
 
 
 def peak_of_batch(estimates: Sequence[Estimate]) -> int:
-    """Bytes: while a picture is enlarged, the one after it has been read and the one before it is being written."""
+    """Count the bytes of a batch: while a picture is enlarged, the next has been read and the last is being written."""
     around = [
         (estimates[index - 1].result if index else 0)
         + (estimates[index + 1].source if index + 1 < len(estimates) else 0)
@@ -180,8 +179,8 @@ def peak_of_batch(estimates: Sequence[Estimate]) -> int:
     return max(estimate.memory + more for estimate, more in zip(estimates, around, strict=True))
 
 
-def _timed(work: Callable[[], Made]) -> tuple[float, float, Made]:
-    """Seconds of the first run, the median of a few that follow, and what was made."""
+def _timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
+    """Give the seconds of the first run, the median of a few that follow, and the result."""
     seconds: list[float] = []
     while len(seconds) < 2 or (len(seconds) <= _MOST_RUNS and sum(seconds[1:]) < _LONG_ENOUGH):
         started = perf_counter()
@@ -191,7 +190,7 @@ def _timed(work: Callable[[], Made]) -> tuple[float, float, Made]:
 
 
 def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> NDArray[np.bool_]:
-    """Which tiles of the picture, enlarged by a whole factor, hold an edge of transparency."""
+    """Find the tiles of the picture, enlarged by a whole factor, that hold an edge of transparency."""
     if picture.alpha is None:
         return np.zeros(len(tiles), np.bool_)
     edges = ~is_uniform_around(picture.alpha)
@@ -205,7 +204,7 @@ def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> N
 
 
 def _window(picture: Picture, box: Box, *, edge: bool) -> Picture:
-    """A piece of that place and size; where the picture is too small, repeated.
+    """Cut a piece of that place and size out of the picture, which is repeated where it is too small.
 
     It costs what the whole picture's pieces cost: one with an edge has transparency of every degree, one without is
     opaque, and one of a coloured picture is not neutral, which would be run as gray.
@@ -231,23 +230,9 @@ def _is_neutral(picture: Picture) -> bool:
 
 
 def _middle(picture: Picture) -> Picture:
-    """At most _SAMPLE pixels a side of it."""
+    """Cut at most _SAMPLE pixels a side out of the middle."""
     high, wide = (min(side, _SAMPLE) for side in (picture.height, picture.width))
     top, left = (picture.height - high) // 2, (picture.width - wide) // 2
     there = slice(top, top + high), slice(left, left + wide)
     alpha = None if picture.alpha is None else picture.alpha[there].copy()
     return replace(picture, pixels=picture.pixels[there].copy(), alpha=alpha)
-
-
-def _used() -> int:
-    """Bytes this process has needed at most so far: interpreter, libraries, the network and its activations."""
-    if sys.platform == "win32":
-        return _UNKNOWN
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
-
-
-_UNKNOWN = 500_000_000
-"""Bytes, where the system does not say."""

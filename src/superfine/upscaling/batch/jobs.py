@@ -1,4 +1,4 @@
-"""Which pictures are meant, and where each result goes: paths only, no pixel is read here."""
+"""Find the pictures that a command line names, and a place for each result: paths only, no pixel is read here."""
 
 from __future__ import annotations
 
@@ -34,35 +34,44 @@ class Found:
     source: Path
     place: Path
     named: bool = False
-    """Whether it was named itself, not found in a folder or by a glob."""
+    """True if it was named itself, not found in a folder or by a glob."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a command line asks for."""
+    """The pictures that a command line asks for."""
 
     jobs: list[Job]
     complaints: list[ImageError]
     """A line for every input that stands for no picture."""
     folder: Path | None = None
-    """Where the results go, if it is a folder."""
+    """The folder of the results, if they go into one."""
     left_out: list[Path] = field(default_factory=list)
     """Pictures found that are taken for results of an earlier run."""
 
 
-def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str | None = None) -> Batch:
-    """Which picture becomes which file.
+def plan_batch(
+    inputs: Sequence[str], out: str | None, *, suffix: str = "", format: str | None = None, label: str = ""
+) -> Batch:
+    """Find out which picture becomes which file.
 
     inputs: files, folders (with everything in them, mirrored under `out`), globs, or "-" alone for standard
     input. out: a file for one picture, a folder for several, or "-" for standard output. suffix is put before
     the format's own ("photo" + "-x4" + ".png"); format, such as ".webp", replaces that of every source.
+
+    Where out is None, results lie beside their sources, with `label` ("-x4") behind the name: photo.jpg becomes
+    photo-x4.jpg, the folder pics becomes pics-x4, and standard input goes to standard output.
 
     Raises PlanError where `out` cannot hold what the inputs stand for.
     """
     if format is not None and format not in SUFFIXES:
         raise PlanError(f"unknown format {format!r}: want one of {' '.join(each.lstrip('.') for each in SUFFIXES)}")
     if STREAM in inputs:
-        return Batch(_from_stream(inputs, out, format), [])
+        return Batch(_from_stream(inputs, STREAM if out is None else out, format), [])
+    if out is None:
+        if not any(_is_dir(Path(text)) for text in inputs):
+            return _beside_sources(inputs, suffix or label, format)
+        out = _sibling(inputs, label)
     found: list[Found] = []
     complaints: list[ImageError] = []
     several = len(inputs) > 1
@@ -84,8 +93,29 @@ def plan_batch(inputs: Sequence[str], out: str, *, suffix: str = "", format: str
     return Batch([Job(found[0].source, Path(out))], complaints)
 
 
+def _beside_sources(inputs: Sequence[str], suffix: str, format: str | None) -> Batch:
+    """Plan results in the folders of their sources."""
+    complaints: list[ImageError] = []
+    found = list(dict.fromkeys(each for text in inputs for each in expand(text, complaints)))
+    pairs = [(each, each.source.with_name(_result_name(each, suffix, format))) for each in found]
+    kept, left_out = _without_results(pairs, suffix, named_too=True)
+    return Batch(_distinct(kept, complaints), complaints, left_out=left_out)
+
+
+def _sibling(inputs: Sequence[str], label: str) -> str:
+    """Return the folder beside the one that is the only input. Raises PlanError."""
+    folder = Path(inputs[0])
+    if len(inputs) > 1:
+        raise PlanError("several inputs, a folder among them: name a folder for the results with --out")
+    if folder.name in ("", ".."):  # this folder, or one that has no name as it is written
+        folder = folder.resolve()
+    if not folder.name:
+        raise PlanError(f"{folder} has no folder beside it: name one for the results with --out")
+    return str(folder.with_name(folder.name + label))
+
+
 def expand(text: str, complaints: list[ImageError], without: Path | None = None) -> list[Found]:
-    """The pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
+    """Find the pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
 
     A file of that very name comes before a glob: `photo[1].png` is what browsers call a second download.
     complaints: gets a line for what cannot be looked into, or if nothing is found. without: a folder that is
@@ -172,7 +202,7 @@ def _from_stream(inputs: Sequence[str], out: str, format: str | None) -> list[Jo
 
 
 def _is_folder(out: str, several: bool) -> bool:
-    """Whether `out` means a folder: it is one, it ends like one, it has no suffix, or several pictures go there."""
+    """Say if `out` means a folder: it is one, it ends like one, it has no suffix, or several pictures go there."""
     path = Path(out)
     if not out:
         raise PlanError("the output is empty: name a file, a folder, or - for standard output")
@@ -184,19 +214,26 @@ def _is_folder(out: str, several: bool) -> bool:
 
 
 def _into_folder(found: Sequence[Found], out: Path, suffix: str, format: str | None) -> list[tuple[Found, Path]]:
-    """Every picture with the name of its result."""
+    """Pair every picture with the name of its result."""
     pairs = []
     for each in found:
-        ending = format or (each.place.suffix if each.place.suffix.lower() in SUFFIXES else FALLBACK)
-        pairs.append((each, out / each.place.with_name(each.place.stem + suffix + ending)))
+        pairs.append((each, out / each.place.with_name(_result_name(each, suffix, format))))
     return pairs
 
 
-def _without_results(pairs: Sequence[tuple[Found, Path]], suffix: str) -> tuple[list[tuple[Found, Path]], list[Path]]:
-    """Without pictures that are results of an earlier run; and those.
+def _result_name(found: Found, suffix: str, format: str | None) -> str:
+    ending = format or (found.place.suffix if found.place.suffix.lower() in SUFFIXES else FALLBACK)
+    return found.place.stem + suffix + ending
+
+
+def _without_results(
+    pairs: Sequence[tuple[Found, Path]], suffix: str, *, named_too: bool = False
+) -> tuple[list[tuple[Found, Path]], list[Path]]:
+    """Leave out pictures that are results of an earlier run; return the others, and those.
 
     Where results lie beside their sources, the next run finds them too. What another picture here becomes is a
-    result, and so is a name that ends in the suffix. A picture that was named itself is meant.
+    result, and so is a name that ends in the suffix. A picture that was named itself is meant, unless `named_too` and
+    it is what another one becomes: a shell writes out *.jpg as names.
 
     Raises PlanError if every picture would have to replace itself.
     """
@@ -211,14 +248,16 @@ def _without_results(pairs: Sequence[tuple[Found, Path]], suffix: str) -> tuple[
 
     def is_result(each: Found) -> bool:
         makers = made_from.get((each.source.parent, each.source.name), set())
-        return bool(makers - {each.source.name}) or bool(suffix and each.source.stem.endswith(suffix))
+        if makers - {each.source.name}:
+            return named_too or not each.named
+        return bool(suffix and each.source.stem.endswith(suffix)) and not each.named
 
-    left_out = {each.source for each, _ in here if not each.named and is_result(each)}
+    left_out = {each.source for each, _ in here if is_result(each)}
     return [pair for pair in pairs if pair[0].source not in left_out], sorted(left_out)
 
 
 def _beside(source: Path, target: Path) -> bool:
-    """Whether a result goes into its source's own folder."""
+    """Say if a result goes into its source's own folder."""
     try:
         return target.parent.samefile(source.parent)
     except OSError:
@@ -226,7 +265,7 @@ def _beside(source: Path, target: Path) -> bool:
 
 
 def _distinct(pairs: Sequence[tuple[Found, Path]], complaints: list[ImageError]) -> list[Job]:
-    """One job a target, a complaint for every further one."""
+    """Make one job for each target, and a complaint for every further one."""
     first: dict[Path, Job] = {}
     for each, target in pairs:
         if target in first:

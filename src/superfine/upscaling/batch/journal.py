@@ -1,4 +1,4 @@
-"""What a batch has done so far, so that a killed one goes on where it was.
+"""Keep a journal of what a batch has done, so that a killed one goes on where it was.
 
 A line a step, in a hidden file in the folder of the results. Results appear under their names only when whole
 (images.files), so a name in the folder is a finished picture; the journal adds whose it is: which results are
@@ -39,7 +39,7 @@ class Stamp:
 
 
 class Journal:
-    """One batch's journal. Lines go to the file as they are said: a process that is killed has said them.
+    """The journal of one batch. Every line is in the file at once: a process that is killed has written it.
 
     folder: of the results; made if need be. settings: everything that changes a result. resume: go on with the
     journal that is there, if there is one; restart: begin a new one in its place.
@@ -64,21 +64,21 @@ class Journal:
             raise ImageError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from None
 
     def is_done(self, source: Path, target: Path) -> bool:
-        """Whether this batch made `target` from `source`, and both are still what they were."""
+        """Say if this batch made `target` from `source`, and both are still what they were."""
         stamps = self._done.get(self._key(target))
         return stamps is not None and stamps == (Stamp.of(source), Stamp.of(target))
 
     def is_own(self, target: Path) -> bool:
-        """Whether this batch may have made what now bears this name: it may then be replaced."""
+        """Say if this batch may have made the file of that name: it may then be replaced."""
         return self._key(target) in self._begun
 
     def begin(self, target: Path) -> None:
-        """To be said before a result that was not there is written."""
+        """Note that a result is about to be written where there was none."""
         self._begun.add(self._key(target))
         self._write({"begin": self._key(target)})
 
     def done(self, before: Stamp | None, target: Path) -> None:
-        """To be said when a result is there; `before` is the source as it was when it was read."""
+        """Note that a result is there; `before` is the source as it was when it was read."""
         after = Stamp.of(target)
         if before is not None and after is not None:
             self._done[self._key(target)] = (before, after)
@@ -86,14 +86,14 @@ class Journal:
             self._write({"done": self._key(target), **stamps})
 
     def sweep(self, folders: set[Path]) -> None:
-        """Takes away what a killed run left half-written."""
+        """Remove the half-written files of a killed run."""
         for folder in folders:
             for part in folder.glob(PARTS):
                 with suppress(OSError):
                     part.unlink()
 
     def finish(self) -> None:
-        """The batch has run to its end, failures named: nothing is left to resume."""
+        """Remove the journal: the batch has run to its end, and nothing is left to resume."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ class Journal:
         return str(target.relative_to(self._folder))
 
     def _recall(self, text: str, settings: dict[str, str], resume: bool, restart: bool) -> bool:
-        """Reads an older journal; whether this one goes on in it."""
+        """Read an older journal, and say if this one goes on in it."""
         if restart and not resume:
             return False
         if not resume:

@@ -1,4 +1,4 @@
-"""Jobs, one after the other, from file to file: what can fail fails alone, and before the network runs if possible."""
+"""Run jobs one after the other, from file to file: each fails alone, and before the network runs if possible."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
+
+import numpy as np
 
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.bands import Band, BandedImage
@@ -31,7 +33,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job; `error` and `skipped` exclude each other and everything after them."""
+    """The end of one job; `error` and `skipped` exclude each other and everything after them."""
 
     job: Job
     error: SuperfineError | None = None
@@ -40,6 +42,8 @@ class Outcome:
     after: Size = (0, 0)
     passes: tuple[int, ...] = ()
     consistency: tuple[Consistency, ...] = ()
+    changes: tuple[str, ...] = ()
+    """What of the source the result does not have, and what of the settings had no effect: "CMYK to sRGB"."""
 
 
 BatchProgress = Callable[[int, float], None]
@@ -54,7 +58,7 @@ def run_jobs(
     journal: Journal | None = None,
     progress: BatchProgress | None = None,
 ) -> Iterator[Outcome]:
-    """Does the jobs in order; an Outcome of each as it is settled.
+    """Run the jobs in order; yield an Outcome of each as it ends.
 
     The next picture is read, and the last result written, while the network runs: on a GPU that is most of
     the time there is. No SuperfineError leaves this function.
@@ -116,6 +120,7 @@ class _Made:
     passes: tuple[int, ...]
     stamp: Stamp | None
     consistency: tuple[Consistency, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -137,7 +142,7 @@ def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | N
 
 
 def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
-    """Whether the result is there already. Makes the folder it goes into; ImageError if it must not be written."""
+    """Say if the result is there already, and make its folder. Raises ImageError if it must not be written."""
     target, source = job.target, job.source
     if target is None:
         return False
@@ -169,9 +174,10 @@ def _enlarge(
             _check_format(job, after)
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
-                scroll, plan = found
-                head = _marked(scroll.head, upscaler, before, after, target, settings)
-                return _Made(before, after, replace(scroll, head=head), plan.passes, loaded.stamp)
+                image, plan = found
+                changes = _changes(image.head, job, settings)
+                head = _marked(image.head, upscaler, before, after, target, settings)
+                return _Made(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
@@ -181,13 +187,38 @@ def _enlarge(
         pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in made]
         consistency = tuple(pair for each in made for pair in each.consistency)
         frames = replace(source, pictures=pictures)
-        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency)
+        changes = _changes(pictures[0], job, settings)
+        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
 
+def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
+    """List what is converted on the way from a picture's file to its result's, and settings without effect."""
+    suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+    form = FORMATS[suffix]
+    changes = []
+    kind = "gray" if picture.is_gray else "RGB"
+    if picture.mode in ("P", "PA") and form.name != "GIF":
+        changes.append(f"palette to {kind}")
+    if picture.mode in ("CMYK", "LAB"):
+        changes.append(f"{picture.mode} to sRGB")
+    if picture.alpha is not None and not form.alpha:
+        changes.append("transparency to a white background")
+    if picture.pixels.dtype != np.uint8 and form.name in EIGHT_BITS:
+        changes.append("16 bits to 8")
+    if settings.quality is not None and form.name not in LOSSY:
+        changes.append(f"--quality has no effect on {form.name}")
+    return tuple(changes)
+
+
+LOSSY = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
+"""Formats that have a quality."""
+EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
+
+
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
-    """The error with the picture's name in it."""
+    """Put the picture's name into the error."""
     name = str(job.source or "standard input")
     if isinstance(error, MemoryError):
         return ImageError(f"{name} does not fit in memory at this size: pass a smaller --tile or scale")
@@ -197,7 +228,7 @@ def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
 def _enlarge_frames(
     pictures: Sequence[Picture], upscaler: Upscaler, target: Target, report: Callable[[float], None]
 ) -> list[Upscaled]:
-    """Every frame; one that repeats the frame before costs nothing."""
+    """Enlarge every frame; one that repeats the frame before costs nothing."""
     made: list[Upscaled] = []
     beside = sum(
         bytes_of(picture, upscaler.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
@@ -217,7 +248,7 @@ def _enlarge_frames(
 def _marked(
     picture: Picture, upscaler: Upscaler, before: Size, after: Size, target: Target, settings: Settings
 ) -> Picture:
-    """The result with what the settings want it to say of itself."""
+    """Write into the result what the settings ask for: its resolution, and what made it."""
     across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
@@ -225,7 +256,7 @@ def _marked(
 
 
 def _check_format(job: Job, output: Size) -> None:
-    """Says no to a result its format cannot hold, before the network runs."""
+    """Refuse a result that its format cannot hold, before the network runs. Raises ImageError."""
     form = FORMATS.get(job.target.suffix.lower()) if job.target is not None else None
     if form is not None and max(output) > form.longest_side:
         raise ImageError(
@@ -235,7 +266,7 @@ def _check_format(job: Job, output: Size) -> None:
 
 
 def _put_out(whole: BytesIO) -> None:
-    """To standard output. A reader that left early is its own affair, and of the door of the command line."""
+    """Write to standard output. A reader that left early is for the command line to handle."""
     try:
         sys.stdout.buffer.write(whole.getbuffer())
         sys.stdout.buffer.flush()
@@ -269,11 +300,18 @@ def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal
         if inside or isinstance(error, MemoryError):
             return Outcome(job, _named(job, (*inside, error)[0]))
         return Outcome(job, error)
-    return Outcome(job, before=made.before, after=made.after, passes=made.passes, consistency=made.consistency)
+    return Outcome(
+        job,
+        before=made.before,
+        after=made.after,
+        passes=made.passes,
+        consistency=made.consistency,
+        changes=made.changes,
+    )
 
 
 def _noted(bands: Iterable[Band], errors: list[MemoryError | SuperfineError]) -> Iterator[Band]:
-    """The bands; an error in making them is noted, for the writer takes it for its own."""
+    """Pass on the bands; note an error in computing them, which the writer takes for its own."""
     try:
         yield from bands
     except (MemoryError, SuperfineError) as error:

@@ -1,4 +1,4 @@
-"""What a job reads, and how: by rows where the picture is large and can be had so, otherwise whole."""
+"""Read a job's source: by rows where the picture is large and its format allows it, otherwise whole."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from superfine.images.formats.frames import ANIMATED, PAGED, Frames, read_frames
 from superfine.images.rows import PictureRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.memory import gibibytes
+from superfine.upscaling.plan import Target
 from superfine.upscaling.upscaler import Upscaler
 
-BY_ROWS = 4_000_000
+MIN_PIXELS_BY_ROWS = 4_000_000
 """Pixels from which on a picture goes by rows from file to file, where it can: smaller ones gain nothing by it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch's files are read and written."""
+    """The way a batch's files are read and written."""
 
     format: str | None = None
     """Suffix of the results' format, where it is not that of their names."""
@@ -31,18 +32,30 @@ class Settings:
     overwrite: bool = False
     skip_existing: bool = False
     note: bool = False
-    """Whether a result says in itself what made it."""
+    """Write into each result what made it."""
     scale_dpi: bool = False
-    """Whether the resolution grows with the picture, so that it prints at its old size."""
+    """Let the resolution grow with the picture, so that it prints at its old size."""
 
 
-_UNPACKED = 7
+def result_pixels(job: Job, upscaler: Upscaler, target: Target, settings: Settings) -> int:
+    """Return the pixels a job's result will have, from the header of its source; 0 if that cannot be had."""
+    if job.source is None:
+        return 0
+    try:
+        with open_header(job.source, settings.max_pixels) as image:
+            width, height = upscaler.plan(*image.size, target).output
+    except Exception:  # whoever reads the file says what is wrong with it
+        return 0
+    return width * height
+
+
+_UNPACKED_PIXEL_BYTES = 7
 """Bytes of a pixel while a file is unpacked whole: Pillow's four and ours, of 8-bit RGB."""
 
 
 def open_source(job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Rows:
-    """A job's source by rows, if it is large and goes so into its target's format; otherwise whole. ImageError."""
-    least = BY_ROWS if upscaler.memory is None else 0
+    """Open a source by rows, if it is large and its target's format takes rows; otherwise whole. Raises ImageError."""
+    least = MIN_PIXELS_BY_ROWS if upscaler.memory is None else 0
     by_rows = job.target is not None and FORMATS[_suffix(job, settings)].write_bands is not None
     if by_rows and job.source is not None:
         rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
@@ -58,18 +71,18 @@ def open_source(job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Ro
 
 
 def _suffix(job: Job, settings: Settings) -> str:
-    """Of the result's format."""
+    """Give the suffix of the result's format."""
     return settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
 
 
 def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> None:
-    """PlanError for a file that has to be unpacked whole and is too large for that."""
+    """Raise PlanError for a file that has to be unpacked whole and is too large for that."""
     try:
         with open_header(path, max_pixels) as image:
             width, height = image.size
     except (ImageError, OSError, SyntaxError, ValueError):
         return  # what is wrong with it is said by whoever reads it
-    needed = taken + width * height * _UNPACKED
+    needed = taken + width * height * _UNPACKED_PIXEL_BYTES
     if needed > limit:
         raise PlanError(
             f"{path}: unpacking {width}x{height} pixels takes {gibibytes(needed)}, and {gibibytes(limit)} is the "
@@ -78,7 +91,7 @@ def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> Non
 
 
 def load_frames(job: Job, settings: Settings) -> Frames:
-    """All frames or pages of a job's source, if its target can hold them; otherwise the first. Raises ImageError."""
+    """Read all frames or pages of a source, if its target can hold them; otherwise the first. Raises ImageError."""
     if _suffix(job, settings) in (*ANIMATED, *PAGED):
         return read_frames(_source(job), max_pixels=settings.max_pixels)
     return Frames([read(_source(job), max_pixels=settings.max_pixels)])

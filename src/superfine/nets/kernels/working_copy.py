@@ -1,7 +1,6 @@
-"""The network as a GPU trains it fastest: a copy whose kernels are bfloat16 and whose ends have other forms.
+"""The networks in the form a GPU computes fastest: half-precision kernels, and ends in other forms.
 
-The copy has the same parameters under the same names, and computes the same function. `refresh` brings it the
-weights before a step, `collect` takes its gradients back to them. Only here are the ends other than in nets/:
+A copy has the same parameters under the same names, and computes the same function. Its ends:
 
 - the head reads eight channels, five of them zero, because tensor cores take channels by eight;
 - the upsampler's channels are ordered (dy, dx, channel), so that its shuffle moves whole pixels;
@@ -16,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superfine.nets import Network
-from superfine.nets.layers import Conv3x3, Upsampler, WideConv2d, channels_last
+from superfine.nets.base import Network
+from superfine.nets.layers import Conv, Upsampler, WideConv2d, channels_last
 
 
-class EightChannelHead(Conv3x3):
+class EightChannelHead(Conv):
     """conv3x3 from RGB, its input cast to the weight's type and filled up to eight channels."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,18 +51,28 @@ class PhaseUpsampler(Upsampler):
         return x
 
 
+def with_fast_ends(network: Network) -> None:
+    """Give `network` the ends that CUDA computes fastest; parameters and their names stay."""
+    network.head.__class__ = EightChannelHead
+    network.tail.__class__ = EightChannelTail
+    network.upsampler.__class__ = PhaseUpsampler
+
+
+def in_half_precision(network: Network, dtype: torch.dtype) -> None:
+    """Turn the weights to `dtype` (bfloat16 or float16), but for the tail's."""
+    for name, parameter in network.named_parameters():
+        if name != "tail.weight":
+            parameter.data = parameter.data.to(dtype)
+
+
 class WorkingCopy:
     """A network's copy for training on CUDA, its kernels bfloat16 if asked."""
 
     def __init__(self, network: Network, *, bf16: bool) -> None:
         self.network = copy.deepcopy(network).train()
-        self.network.head.__class__ = EightChannelHead
-        self.network.tail.__class__ = EightChannelTail
-        self.network.upsampler.__class__ = PhaseUpsampler
+        with_fast_ends(self.network)
         if bf16:
-            for name, parameter in self.network.named_parameters():
-                if name != "tail.weight":
-                    parameter.data = parameter.data.bfloat16()
+            in_half_precision(self.network, torch.bfloat16)
         channels_last(self.network)
         self._masters = dict(network.named_parameters())
         self._copies = dict(self.network.named_parameters())
@@ -85,12 +94,15 @@ class WorkingCopy:
             master.grad = self._gradients[name] if name in used else None
 
 
-def compile_parts(network: Network) -> None:
-    """Compile the network part by part, as its `parts` name them: blocks alike are compiled once, in seconds."""
+def compile_parts(network: Network, *, backend: str = "inductor") -> None:
+    """Compile the network part by part, as its `parts` name them: blocks that are alike are compiled once, in seconds.
+
+    backend: the compiler, as torch.compile knows it.
+    """
     for name in network.parts:
         part = getattr(network, name)
         if isinstance(part, nn.ModuleList):
             for block in part:
-                block.compile(dynamic=False, fullgraph=True)
+                block.compile(dynamic=False, fullgraph=True, backend=backend)
         else:
-            setattr(network, name, torch.compile(part, dynamic=False, fullgraph=True))
+            setattr(network, name, torch.compile(part, dynamic=False, fullgraph=True, backend=backend))

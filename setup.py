@@ -1,0 +1,40 @@
+"""What pyproject.toml cannot say: the page of a wheel is the README, its links absolute, and where the project lives.
+
+The address is `repository-code` in CITATION.cff. While there is none, links to other files become plain words.
+"""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def address(citation: str) -> str:
+    """Return the repository's address out of a CITATION.cff; empty if it names none."""
+    found = re.search(r"^repository-code:\s*[\"']?([^\s\"']+)", citation, re.MULTILINE)
+    return found[1].rstrip("/") if found else ""
+
+
+def page(readme: str, base: str) -> str:
+    """Return the README with absolute links; without a base, pictures are left out and links become their words."""
+
+    def link(match: re.Match[str]) -> str:
+        picture, words, target = match.groups()
+        if re.match(r"[a-z]+:|#", target):
+            return match[0]
+        if not base:
+            return "" if picture else words
+        return f"{picture}[{words}]({base}/{'raw' if picture else 'blob'}/main/{target})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, readme)
+
+
+if __name__ == "__main__":
+    from setuptools import setup
+
+    base = address((HERE / "CITATION.cff").read_text(encoding="utf-8"))
+    setup(
+        long_description=page((HERE / "README.md").read_text(encoding="utf-8"), base),
+        long_description_content_type="text/markdown",
+        project_urls={"Source": base, "Changelog": f"{base}/blob/main/CHANGELOG.md"} if base else {},
+    )
