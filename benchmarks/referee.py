@@ -34,16 +34,17 @@ def pixels_of(path: Path) -> NDArray[np.uint16] | None:
     program = imagemagick()
     if program is None:
         return None
-    command = [program, f"{path}[0]", "-auto-orient", "-colorspace", "sRGB", "-depth", "16"]
-    stored = ["-define", "png:preserve-colormap", "-set", "gamma", "0.45455", "-set", "colorspace", "sRGB"]
+    upright = [program, f"{path}[0]", "-auto-orient"]
     size = subprocess.run(
-        [*command, "-format", "%w %h %[colorspace]", "info:"], capture_output=True, text=True, timeout=60, check=False
+        [*upright, "-format", "%w %h %[colorspace]", "info:"], capture_output=True, text=True, timeout=60, check=False
     )
-    if size.returncode or len(size.stdout.split()) < 2:
+    if size.returncode or len(size.stdout.split()) < 3:
         return None
     width, height = map(int, size.stdout.split()[:2])
-    # Without -set, a picture that says it is linear would be converted.
-    keep = [program, f"{path}[0]", *stored, "-auto-orient", "-endian", "LSB", "-depth", "16", "RGBA:-"]
+    # -set keeps the values of a picture that says it is linear; CMYK and the YCbCr of HEIC have to be converted.
+    linear = size.stdout.split()[2] in ("sRGB", "RGB", "Gray", "LinearGray")
+    colour = ["-set", "gamma", "0.45455", "-set", "colorspace", "sRGB"] if linear else ["-colorspace", "sRGB"]
+    keep = [*upright, *colour, "-endian", "LSB", "-depth", "16", "RGBA:-"]
     done = subprocess.run(keep, capture_output=True, timeout=120, check=False)
     if len(done.stdout) != width * height * 8:
         return None

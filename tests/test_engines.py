@@ -185,7 +185,7 @@ def test_compiled_shapes_stay_within_the_memory_of_one_window() -> None:
     try:
         for side, held in ((20, 1), (21, 2), (30, 2), (60, 1), (10, 1)):
             used.run(np.zeros((1, 3, side, side), np.float32))
-            assert len(used._ready) == held
+            assert len(used._compiled_windows) == held
     finally:
         used.window = planned
         used.release()

@@ -122,12 +122,17 @@ def plan_encoding(
     size: (height, width) of the larger frames. timing: (time base, frames a second). suffix: of the output, ".mp4".
     light: HDR10's structures, see `Source.light`. Raises VideoError if the container or codec cannot do it.
     """
+    container = container_of(suffix)
     name = codec or _default_codec(suffix, source_layout, colour)
     if name not in CODECS:
         raise VideoError(f"no codec {name!r}: choose one of {', '.join(CODECS)}")
     kind = CODECS[name]
-    container = container_of(suffix)
     offered = [each.name for each in av.Codec(kind.encoder, "w").video_formats or []]
+    if not keeps_alpha(name, container):
+        offered = [each for each in offered if not each.startswith(("yuva", "gbra"))]
+    elif name == "vp9":
+        # libvpx names other formats with alpha too and refuses them.
+        offered = [each for each in offered if each == "yuva420p" or not each.startswith(("yuva", "gbra"))]
     chosen = pixel_format or choose_format(source_layout, offered, *size)
     if chosen not in offered or (layout := layout_of("gbrp" if chosen == "bgr0" else chosen)) is None:
         known = ", ".join(each for each in offered if layout_of(each))
@@ -142,6 +147,8 @@ def plan_encoding(
     if preset is not None:
         options["preset" if name != "vp9" else "cpu-used"] = preset
     options |= _own_parameters(name, light)
+    if name == "vp9" and layout.alpha:
+        options["auto-alt-ref"] = "0"  # libvpx has no alpha with alternate reference frames
     return Encoding(
         codec=name,
         pixel_format=chosen,
@@ -170,9 +177,20 @@ def container_of(suffix: str) -> str:
     return _CONTAINERS[suffix.lower()]
 
 
+_WITH_ALPHA = {".mov": "prores", ".mkv": "ffv1", ".avi": "ffv1", ".webm": "vp9"}
+"""Ending → codec for videos with transparency."""
+
+
+def keeps_alpha(codec: str, container: str) -> bool:
+    """Return True if this codec can store transparency in this container (VP9: only beside Matroska's blocks)."""
+    return codec in ("prores", "ffv1") or (codec == "vp9" and container in ("webm", "matroska"))
+
+
 def _default_codec(suffix: str, layout: Layout, colour: Colour) -> str:
     """Choose the codec if the user named none."""
     """Choose the codec if the user named none."""
+    if layout.alpha and suffix.lower() in _WITH_ALPHA:
+        return _WITH_ALPHA[suffix.lower()]
     if suffix.lower() == ".webm":
         return "vp9" if layout.bits == 8 else "av1"
     return "hevc" if layout.bits > 8 or colour.is_hdr else "h264"

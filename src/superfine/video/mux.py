@@ -12,14 +12,17 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
+from av.stream import Disposition
 
 from superfine.errors import VideoError
 from superfine.video.encode import CODECS, Encoding, container_of
-from superfine.video.pieces import Chunk, Pieces
+from superfine.video.pieces import BESIDE, Chunk, Pieces
 from superfine.video.source import Source, packets_of
 
-_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
+_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "alpha_mode"}
 """Tags the container or the encoder writes for itself."""
+_SideData: Any = PacketSideData  # its type stub leaves out the two arguments
 _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_")
 """Matroska's counts of a stream, true of the old pictures only."""
 
@@ -47,6 +50,10 @@ def check_streams(video: Source, container: str, encoding: Encoding, *, drop: bo
     for stream in video.container.streams:
         if stream.index == video.stream.index:
             continue
+        if _is_time_code(stream):
+            # QuickTime's track of time codes: FFmpeg writes a new one from the tag, or players read the tag.
+            report.copied.append(f"#{stream.index} time code")
+            continue
         name = f"#{stream.index} {stream.type} {getattr(stream, 'name', None) or 'of unknown kind'}"
         if _fits(container, encoding, stream):
             report.indices.append(stream.index)
@@ -58,13 +65,22 @@ def check_streams(video: Source, container: str, encoding: Encoding, *, drop: bo
     return report
 
 
+def _is_time_code(stream: Any) -> bool:
+    return stream.type == "data" and "timecode" in stream.metadata
+
+
+def _is_cover(stream: Any) -> bool:
+    """Return True for a picture that belongs to the file, not a video track."""
+    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+
+
 def _fits(container: str, encoding: Encoding, stream: Any = None) -> bool:
     """Return True if this container can hold the encoded video, and `stream` beside it."""
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
             _add_video(trial, encoding)
             if stream is not None:
-                _copy_of(trial, stream)
+                _copy_of(trial, stream, container)
             trial.start_encoding()
     except (ValueError, OSError, FFmpegError):
         return False
@@ -81,9 +97,16 @@ def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Re
         ):
             _describe(old, new)
             target = _video_stream(new, video, encoding)
-            copies = {index: _copy_of(new, old.streams[index]) for index in report.indices}
+            kind, covers = container_of(out.suffix), _covers(video.path, report.indices)
+            copies = {index: _copy_of(new, old.streams[index], kind, covers.get(index)) for index in report.indices}
             new.set_chapters(old.chapters())
-            _interleave(old, new, target, copies, _packets(pieces, encoding))
+            _interleave(
+                old,
+                new,
+                target,
+                copies,
+                _packets(pieces, encoding, _last_duration(video, pieces), numbered=kind == "avi"),
+            )
         partial.replace(out)
     except (OSError, ValueError, FFmpegError) as error:
         raise VideoError(f"cannot write {out}: {error}; the frames are kept, so running it again is quick") from error
@@ -105,6 +128,8 @@ def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
         if key.lower() not in _OWN_TAGS and not key.startswith(_STATISTICS)
     }
     stream.metadata.update(tags)
+    if encoding.codec == "vp9" and encoding.layout.alpha:
+        stream.metadata["alpha_mode"] = "1"
     stream.disposition = video.stream.disposition
     stream.set_display_matrix(video.display_matrix())
     return stream
@@ -115,42 +140,84 @@ def _add_video(new: Any, encoding: Encoding) -> Any:
     """Add a video stream of this encoding."""
     stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
     encoding.configure(stream.codec_context)
+    if new.format.name == "avi":  # AVI knows frame numbers only: one tick is one frame
+        stream.time_base = stream.codec_context.time_base = 1 / encoding.rate
     return stream
 
 
-def _copy_of(new: Any, stream: Any) -> Any:
-    """Add a copy of a stream, without its packets."""
-    """Add a copy of a stream, without its packets."""
-    copy = (
-        new.add_attachment(stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data)
-        if stream.type == "attachment"
-        else new.add_stream_from_template(stream, opaque=True)
-    )
+def _covers(path: Path, indices: list[int]) -> dict[int, bytes]:
+    """Read the attached pictures among the streams of these indices."""
+    with av.open(str(path), "r", metadata_errors="replace") as container:
+        covers = [stream for stream in container.streams if stream.index in indices and _is_cover(stream)]
+        found: dict[int, bytes] = {}
+        for packet in packets_of(container, *covers) if covers else ():
+            if packet.size:
+                found.setdefault(packet.stream_index, bytes(packet))
+            if len(found) == len(covers):
+                break
+    return found
+
+
+def _copy_of(new: Any, stream: Any, container: str, cover: bytes | None = None) -> Any:
+    """Add a copy of a stream, without its packets; Matroska stores an attached picture as an attachment."""
+    if container == "matroska" and _is_cover(stream):
+        kind = "png" if stream.codec_context.name == "png" else "jpeg"
+        name = stream.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+        return new.add_attachment(name, f"image/{kind}", cover or b"cover")
+    if stream.type == "attachment":
+        data = stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data
+        copy = new.add_attachment(*data)
+    else:
+        copy = new.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition
     return copy
 
 
-def _packets(pieces: Pieces, encoding: Encoding) -> Iterator[av.Packet[Any]]:
+def _last_duration(video: Source, pieces: Pieces) -> int:
+    """Return the last frame's duration by the length of the stream; 0 if that is unknown.
+
+    A decoded frame may name another one's: MP4 stores durations in decoding order.
+    """
+    start, length, last = video.stream.start_time, video.stream.duration, pieces.last_pts
+    if video.damaged or start is None or length is None or last is None:
+        return 0
+    return max(0, start + length - last)
+
+
+def _packets(pieces: Pieces, encoding: Encoding, last: int, *, numbered: bool) -> Iterator[av.Packet[Any]]:
     """Yield the encoded frames with decoding times, which must rise over all pieces and never exceed the pts.
 
     The n-th packet is decoded at the n-th smallest pts, minus one shift that makes this early enough for all.
+    last: duration of the last frame, 0 if unknown. numbered: count frames instead of ticks (AVI).
     """
-    order = [pts for index in pieces.done for pts, _, _ in index.packets]
+    order = [pts for index in pieces.done for pts, *_ in index.packets]
     rising = sorted(order)
     shift = max((b - a for a, b in zip(order, rising, strict=True)), default=0)
-    following = {a: b - a for a, b in pairwise(rising)}
-    last = pieces.done[-1].last_duration or round(1 / (encoding.rate * encoding.time_base))
-    for chunk, time in zip(pieces.chunks(), rising, strict=True):
-        yield _packet(chunk, time - shift, following.get(chunk.pts, last), encoding.time_base)
+    last = last or pieces.done[-1].last_duration or round(1 / (encoding.rate * encoding.time_base))
+    # MP4 stores the time from one decoding to the next, so the last packet, whichever frame it holds, has the last
+    # frame's duration.
+    durations = [b - a for a, b in pairwise(rising)] + [last]
+    if numbered:
+        tick = encoding.time_base * encoding.rate
+        for number, (chunk, time) in enumerate(zip(pieces.chunks(), rising, strict=True)):
+            ahead = round((chunk.pts - time + shift) * tick)
+            yield _packet(chunk, number, 1, 1 / encoding.rate, pts=number + ahead)
+        return
+    for chunk, time, duration in zip(pieces.chunks(), rising, durations, strict=True):
+        yield _packet(chunk, time - shift, duration, encoding.time_base)
 
 
-def _packet(chunk: Chunk, dts: int, duration: int, time_base: Fraction) -> av.Packet[Any]:
-    """Make a packet with its times."""
+def _packet(chunk: Chunk, dts: int, duration: int, time_base: Fraction, pts: int | None = None) -> av.Packet[Any]:
     """Make a packet with its times."""
     packet: av.Packet[Any] = av.Packet(chunk.data)
-    packet.pts, packet.dts, packet.duration, packet.time_base = chunk.pts, dts, duration, time_base
+    packet.pts, packet.dts = chunk.pts if pts is None else pts, dts
+    packet.duration, packet.time_base = duration, time_base
     packet.is_keyframe = chunk.key
+    if chunk.alpha:
+        beside: Any = _SideData(packet_sidedata_type_from_literal(BESIDE), len(chunk.alpha))
+        beside.update(chunk.alpha)
+        packet.set_sidedata(beside)
     return packet
 
 
@@ -165,8 +232,10 @@ def _interleave(old: Any, new: Any, target: Any, copies: dict[int, Any], picture
             new.mux(waiting)
             waiting = next(pictures, None)
 
-    streams = [old.streams[index] for index in copies if old.streams[index].type != "attachment"]
+    streams = [old.streams[index] for index in copies if copies[index].type != "attachment"]
     for packet in packets_of(old, *streams) if streams else ():
+        if packet.dts is None and packet.size and _is_cover(old.streams[packet.stream_index]):
+            packet.pts = packet.dts = 0
         if packet.dts is None or packet.time_base is None:  # the end of a stream
             continue
         advance(packet.dts * packet.time_base)

@@ -13,13 +13,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from superfine.atomic import replace_file
 from superfine.errors import VideoError
 
 FRAMES = 48
 """Frames of a piece: the most a kill can cost, and the distance of key frames."""
+
+BESIDE: Literal["matroska_block_additional"] = "matroska_block_additional"
+"""FFmpeg's name for what a packet carries beside its data."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class Chunk:
     pts: int
     key: bool
     data: bytes
+    alpha: bytes = b""
+    """The packet of alpha that VP9 stores beside that of colour."""
 
 
 @dataclass(frozen=True)
 class Index:
     """The table of contents at the end of a piece."""
 
-    packets: list[tuple[int, bool, int]]
-    """(pts, is a key frame, bytes) in decoding order."""
+    packets: list[tuple[int, bool, int, int]]
+    """(pts, is a key frame, bytes, bytes of alpha) in decoding order."""
     frames: int
     repeated: int
     """Frames that equal the one before."""
@@ -65,7 +70,7 @@ class Pieces:
     def add(self, chunks: list[Chunk], index: Index) -> None:
         """Store the next piece."""
         footer = json.dumps(asdict(index)).encode()
-        content = b"".join(chunk.data for chunk in chunks) + footer + len(footer).to_bytes(8, "little")
+        content = b"".join(chunk.data + chunk.alpha for chunk in chunks) + footer + len(footer).to_bytes(8, "little")
         try:
             replace_file(self._path(len(self.done)), content)
         except OSError as error:
@@ -78,8 +83,8 @@ class Pieces:
         """Yield every packet of every piece in decoding order."""
         for number, index in enumerate(self.done):
             with self._path(number).open("rb") as file:
-                for pts, key, size in index.packets:
-                    yield Chunk(pts, key, file.read(size))
+                for pts, key, size, alpha in index.packets:
+                    yield Chunk(pts, key, file.read(size), file.read(alpha))
 
     def remove(self) -> None:
         """Delete the folder: the output is whole."""
@@ -137,7 +142,9 @@ def _read_index(path: Path) -> Index | None:
                 return None
             file.seek(size - 8 - length)
             fields = json.loads(file.read(length))
-            index = Index(**fields | {"packets": [(int(p), bool(k), int(n)) for p, k, n in fields["packets"]]})
+            index = Index(
+                **fields | {"packets": [(int(p), bool(k), int(n), int(a)) for p, k, n, a in fields["packets"]]}
+            )
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return index if sum(n for _, _, n in index.packets) + length + 8 == size else None
+    return index if sum(n + a for _, _, n, a in index.packets) + length + 8 == size else None

@@ -22,7 +22,7 @@ from superfine.errors import VideoError
 from superfine.video.colour import Floats, Plane, from_rgb, to_rgb
 from superfine.video.encode import Encoding
 from superfine.video.frames import make_frame
-from superfine.video.pieces import FRAMES, Chunk, Index, Pieces
+from superfine.video.pieces import BESIDE, FRAMES, Chunk, Index, Pieces
 from superfine.video.sizing import Sizing
 from superfine.video.source import Frame
 
@@ -134,9 +134,9 @@ class _Writer:
             return
         self._encode(None)
         base = self._encoding.time_base
-        chunks = [Chunk(_pts(p, base), bool(p.is_keyframe), bytes(p)) for p in self._packets if p.size]
+        chunks = [Chunk(_pts(p, base), bool(p.is_keyframe), bytes(p), _alpha_of(p)) for p in self._packets if p.size]
         index = Index(
-            packets=[(chunk.pts, chunk.key, len(chunk.data)) for chunk in chunks],
+            packets=[(chunk.pts, chunk.key, len(chunk.data), len(chunk.alpha)) for chunk in chunks],
             frames=self._count,
             repeated=self._repeated,
             last_pts=self._last.pts,
@@ -144,6 +144,11 @@ class _Writer:
         )
         self._pieces.add(chunks, index)
         self._begin()
+
+
+def _alpha_of(packet: av.Packet[Any]) -> bytes:
+    """Return what a packet carries for Matroska's BlockAdditional: VP9's alpha."""
+    return bytes(packet.get_sidedata(BESIDE)) if packet.has_sidedata(BESIDE) else b""
 
 
 def _pts(packet: av.Packet[Any], base: Fraction) -> int:

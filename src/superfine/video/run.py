@@ -93,6 +93,13 @@ def upscale_video(
         sizing = Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
         encoding = _plan(video, out.suffix, sizing, options)
         report = check_streams(video, container_of(out.suffix), encoding, drop=options.drop)
+        if video.layout.alpha and not encoding.layout.alpha:
+            if not options.drop:
+                raise VideoError(
+                    f"{encoding.codec} in {out.suffix} cannot hold the video's transparency: choose an output ending "
+                    "in .mov, .mkv or .webm, or --drop it"
+                )
+            report.dropped.append("transparency")
         job = {
             "input": file_identity(source),
             "encoding": asdict(encoding),

@@ -23,6 +23,10 @@ UNSPECIFIED = 2
 """H.273's code for an unspecified colour property."""
 
 
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Codec → FFmpeg's decoder that reads its alpha."""
+
+
 @dataclass(frozen=True)
 class Colour:
     """H.273 codes and range that the output will state."""
@@ -57,6 +61,8 @@ class Source:
         self.path = path
         if path.is_dir():
             raise VideoError(f"{path} is a folder: name a video file")
+        if path.exists() and not path.is_file():
+            raise VideoError(f"{path} is not an ordinary file: a video is read more than once, so save it first")
         try:
             self.container = av.open(str(path), "r", metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
@@ -72,6 +78,9 @@ class Source:
             self.container.close()
             raise VideoError(f"{path}: no size of its pictures can be told; it is damaged or cut short")
         self.width, self.height, self.pixel_format = context.width, context.height, str(context.pix_fmt)
+        self._alpha_decoder = _ALPHA_DECODERS.get(context.name) if self._has_webm_alpha() else None
+        if self._alpha_decoder:
+            self.pixel_format = self.pixel_format.replace("yuv", "yuva", 1)
         self.planar_format = planar_format(self.pixel_format)
         self.colour = self._colour()
         self.damaged = 0
@@ -178,6 +187,11 @@ class Source:
         full = is_rgb or int(context.color_range) == 2 or self.pixel_format.startswith("yuvj")
         return Colour(1 if is_rgb else matrix, int(context.color_primaries), int(context.color_trc), full)
 
+    def _has_webm_alpha(self) -> bool:
+        """Return True for VP8 or VP9 with alpha, which FFmpeg's own decoders leave out without a word."""
+        tags = {key.lower(): value for key, value in self.stream.metadata.items()}
+        return tags.get("alpha_mode") == "1"
+
     def _seek(self, pts: int) -> bool:
         """Seek to the last key frame at or before `pts` and return True; stay at the beginning if that fails."""
         try:
@@ -205,9 +219,10 @@ class Source:
             self._reopen()
         graph = self._deinterlacer() if deinterlace else None
         good = 0
+        decoder: Any = av.CodecContext.create(self._alpha_decoder, "r") if self._alpha_decoder else None
         for packet in packets_of(self.container, self.stream):
             try:
-                frames = packet.decode()
+                frames = packet.decode() if decoder is None else decoder.decode(packet)
             except FFmpegError:
                 self.damaged += 1
                 continue
