@@ -1,4 +1,6 @@
 // Eight floats at once: x86 processors since 2013.
+#include <cmath>
+
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -21,13 +23,15 @@ inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
 inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
-inline vec rectify(vec v) { return _mm256_max_ps(v, _mm256_setzero_ps()); }
+inline vec larger(vec a, vec b) { return _mm256_max_ps(a, b); }
 
 inline float total(vec v) {
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+
+inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
 

@@ -1,4 +1,6 @@
 // Sixteen floats at once: x86 servers since 2017, desktops since Zen 4.
+#include <cmath>
+
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -21,8 +23,10 @@ inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }
 inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
-inline vec rectify(vec v) { return _mm512_max_ps(v, _mm512_setzero_ps()); }
+inline vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float total(vec v) { return _mm512_reduce_add_ps(v); }
+
+inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
 

@@ -1,4 +1,6 @@
 // Four floats at once: 64-bit ARM processors, Apple's among them.
+#include <cmath>
+
 #include "kernels.h"
 #if defined(__aarch64__) || defined(_M_ARM64)
 #include <arm_neon.h>
@@ -16,8 +18,16 @@ inline vec fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 inline vec fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); }
 inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }
-inline vec rectify(vec v) { return vmaxq_f32(v, vdupq_n_f32(0)); }
+inline vec larger(vec a, vec b) { return vmaxq_f32(a, b); }
 inline float total(vec v) { return vaddvq_f32(v); }
+
+inline void fetch(const float* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#else
+  (void)p;
+#endif
+}
 
 #include "kernels.inc"
 

@@ -69,12 +69,16 @@ class Floats {
  public:
   Floats() = default;
   explicit Floats(int64_t count) {
-    const size_t page = 1 << 21, bytes = size_t(count) * sizeof(float), align = bytes < page ? 64 : page;
+    // A large page, even where it is not filled: small ones would cost the processor more to find than to read.
+    const size_t page = 1 << 21, least = page / 8;
+    size_t bytes = size_t(count) * sizeof(float);
+    const size_t align = bytes < least ? 64 : page;
+    bytes = (bytes + align - 1) / align * align;
     raw_ = std::malloc(bytes + align);
     if (!raw_) throw std::bad_alloc();
     data_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(raw_) + align - 1) / align * align);
 #if defined(__linux__)
-    if (bytes >= page) madvise(data_, bytes / page * page, MADV_HUGEPAGE);
+    if (align == page) madvise(data_, bytes, MADV_HUGEPAGE);
 #endif
   }
   Floats(Floats&& other) noexcept { swap(other); }
@@ -101,7 +105,7 @@ struct Map {
 
 struct Layer {
   LayerSpec spec;
-  Floats weights, bias;
+  const float *weights, *bias;
   int scale, reach;  // of its input; rows it reads above and below
   // of a run:
   int steps, chunks, done, claimed, left;  // steps done; chunks of the next one that are claimed, and not done
@@ -127,7 +131,11 @@ class Network {
     std::copy(mean, mean + 3, mean_);
     for (int value = 0; value < 256; ++value) widened_[value] = float(value) * (1 / 255.f);
     for (int i = 0; i < map_count; ++i) maps_.push_back({maps[i].channels, maps[i].scale, 0, 0, {}, 0, 0, 0, nullptr});
-    for (int i = 0; i < layer_count; ++i) layers_.push_back(layer(layers[i], i));
+    int64_t floats = 0;
+    for (int i = 0; i < layer_count; ++i) floats += padded(weight_count(layers[i])) + padded(layers[i].outputs);
+    weights_ = Floats(floats);
+    float* next = weights_.data();
+    for (int i = 0; i < layer_count; ++i) layers_.push_back(layer(layers[i], i, next));
     rehearse();
   }
 
@@ -160,14 +168,19 @@ class Network {
   }
 
  private:
-  Layer layer(const LayerSpec& spec, int number) {
-    Layer layer{spec, {}, {}, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0};
-    int inputs = spec.inputs[0] + spec.inputs[1];
-    int64_t weights = spec.kind == WINOGRAD    ? int64_t(POINTS) * inputs * spec.outputs
-                      : spec.kind == POINTWISE ? int64_t(inputs) * spec.outputs
-                                               : 27 * int64_t(std::max(inputs, spec.outputs));
-    layer.weights = copy(spec.weights, weights);
-    if (spec.bias) layer.bias = copy(spec.bias, spec.outputs);
+  static int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+  static int64_t weight_count(const LayerSpec& spec) {
+    int64_t inputs = spec.inputs[0] + spec.inputs[1];
+    if (spec.kind == WINOGRAD) return POINTS * inputs * spec.outputs;
+    return spec.kind == POINTWISE ? inputs * spec.outputs : 27 * std::max<int64_t>(inputs, spec.outputs);
+  }
+
+  // The layer, its weights copied to `next`, which moves on.
+  Layer layer(const LayerSpec& spec, int number, float*& next) {
+    Layer layer{spec, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0};
+    layer.weights = copy(spec.weights, weight_count(spec), next);
+    if (spec.bias) layer.bias = copy(spec.bias, spec.outputs, next);
     for (int i = 0; i < 2; ++i)
       if (spec.kind != HEAD && spec.inputs[i]) {
         maps_[spec.in[i]].readers.push_back({number, layer.reach});
@@ -177,13 +190,14 @@ class Network {
       if (map != NONE) maps_[map].readers.push_back({number, 0});
     for (int map : {spec.out, spec.sum})
       if (map != NONE) maps_[map].producer = number;
-    most_inputs_ = std::max(most_inputs_, inputs);
+    most_inputs_ = std::max(most_inputs_, spec.inputs[0] + spec.inputs[1]);
     return layer;
   }
 
-  static Floats copy(const float* from, int64_t count) {
-    Floats to(count);
-    std::memcpy(to.data(), from, size_t(count) * sizeof(float));
+  static const float* copy(const float* from, int64_t count, float*& next) {
+    float* to = next;
+    std::memcpy(to, from, size_t(count) * sizeof(float));
+    next += padded(count);
     return to;
   }
 
@@ -336,14 +350,14 @@ class Network {
     int first = int(int64_t(tiles) * chunk / layer.chunks), end = int(int64_t(tiles) * (chunk + 1) / layer.chunks);
     int top = step * ROWS, high = std::min(ROWS, picture_->height * layer.scale - top);
     int left = first * 4, right = std::min(end * 4, width);
-    if (layer.spec.kind == HEAD) return compute_head(layer, top, high, left, right, scratch, pixels);
+    if (layer.spec.kind == HEAD) return compute_head(layer, top, high, left, right, scratch);
     if (layer.spec.kind == TAIL) return compute_tail(layer, top, high, left, right, pixels);
     Convolution job{};
     for (int i = 0; i < 2; ++i) job.in[i] = source(layer, i, top);
     job.width = width;
     job.high = high;
-    job.weights = layer.weights.data();
-    job.bias = layer.bias.data();
+    job.weights = layer.weights;
+    job.bias = layer.bias;
     job.outputs = layer.spec.outputs;
     job.relu_from = layer.spec.relu_from;
     job.step = layer.spec.step;
@@ -389,16 +403,15 @@ class Network {
   }
 
   // The picture's rows and columns, less its mean; outside zeros, as the convolution wants them.
-  void compute_head(const Layer& layer, int top, int high, int left, int right, float* scratch, float* pixels) const {
+  void compute_head(const Layer& layer, int top, int high, int left, int right, float* scratch) const {
     int count = right - left;
     const size_t apart = size_t(count + 2) * 3;
     std::vector<float> rows(apart * 3);
-    (void)pixels;
     const Map& out = maps_[layer.spec.out];
     for (int y = top; y < top + high; ++y) {
       for (int k = 0; k < 3; ++k) read_row(y + k - 1, strip_->x0 + left - 1, count + 2, rows.data() + k * apart);
       Ends job{{rows.data(), rows.data() + apart, rows.data() + 2 * apart}, out.channels, out.width, left, count,
-               layer.spec.outputs, layer.weights.data(), layer.spec.relu_from == 0, out.row(y)};
+               layer.spec.outputs, layer.weights, layer.spec.relu_from == 0, out.row(y)};
       kernels()->head(job, scratch);
     }
   }
@@ -424,7 +437,7 @@ class Network {
     if (left >= right) return;
     const Map& map = maps_[layer.spec.in[0]];
     for (int y = top; y < top + high; ++y) {
-      Ends job{{}, map.channels, map.width, left, right - left, layer.spec.inputs[0], layer.weights.data(), false, pixels};
+      Ends job{{}, map.channels, map.width, left, right - left, layer.spec.inputs[0], layer.weights, false, pixels};
       for (int k = 0; k < 3; ++k) {
         int from = y + k - 1;
         job.rows[k] = from >= 0 && from < map.height ? map.row(from) : nullptr;
@@ -459,7 +472,7 @@ class Network {
   float mean_[3], widened_[256];
   std::vector<Map> maps_;
   std::vector<Layer> layers_;
-  Floats rings_;
+  Floats weights_, rings_;
   int64_t ring_floats_ = 0;
   std::mutex busy_;
   // of a run:
