@@ -51,6 +51,9 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {dotted(path) for path in MODULES}
+
+
 def room(module: str) -> str:
     """The longest entry of LAYERS that holds a module: superfine.quality.metrics → quality.metrics."""
     parts = module.split(".")[1:]
@@ -64,7 +67,6 @@ def room(module: str) -> str:
 
 def imported(source: str, module: str, is_package: bool) -> Iterator[str]:
     """Every superfine module a source imports, at the top or inside a function, relative imports resolved."""
-    names = {dotted(path) for path in MODULES}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "superfine")
@@ -76,7 +78,7 @@ def imported(source: str, module: str, is_package: bool) -> Iterator[str]:
             if base.split(".")[0] == "superfine":
                 for alias in node.names:
                     full = f"{base}.{alias.name}"
-                    yield full if full in names or full.removeprefix("superfine.") in RANK else base
+                    yield full if full in NAMES or full.removeprefix("superfine.") in RANK else base
 
 
 def upward(source: str, module: str, is_package: bool = False) -> list[str]:
