@@ -1,4 +1,4 @@
-"""How much of the pure network rate a folder of pictures reaches, file to file.
+"""Measure how much of the pure network rate a folder of pictures reaches, file to file.
 
     python benchmarks/batch.py [--count 100] [--size 500x350] [--scale 2] [--format png]
 

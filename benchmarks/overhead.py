@@ -1,4 +1,4 @@
-"""What files cost beside the network: reading, planning and writing, as a share of the network's own time.
+"""Measure what files cost beside the network: reading, planning and writing, as a share of the network's own time.
 
     python benchmarks/overhead.py [--size 1632x1224] [--scale 2] [--model esrgcnn] [--format png] [--repeat 3]
 

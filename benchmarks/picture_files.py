@@ -1,4 +1,4 @@
-"""What reading and writing pictures costs: seconds, size and memory, and the share of it beside the network.
+"""Measure reading and writing of pictures: seconds, size and memory, and the share of it beside the network.
 
 python benchmarks/picture_files.py PHOTOGRAPH              # formats, 8 and 16 bits
 python benchmarks/picture_files.py PHOTOGRAPH --overhead   # a 2-megapixel PNG: all beside the network's time

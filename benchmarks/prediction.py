@@ -1,4 +1,4 @@
-"""How near `--dry-run` comes: predicted and real time and memory, side by side.
+"""Compare what `--dry-run` predicts with real time and memory, side by side.
 
     python benchmarks/prediction.py [--size 1200x800] [--model esrgcnn]
 

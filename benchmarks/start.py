@@ -1,4 +1,4 @@
-"""How long superfine takes to start: whole processes, begin to end.
+"""Time the start of superfine: whole processes, begin to end.
 
     python benchmarks/start.py [--size 64] [--scale 4] [--repeat 7] [--profile]
 

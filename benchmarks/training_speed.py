@@ -1,4 +1,4 @@
-"""How fast a training step is, beside the plain form of the same step, in one run.
+"""Time a training step beside the plain form of the same step, in one run.
 
     python benchmarks/training_speed.py --network esrgcnn --batch 16 --patch 32
 

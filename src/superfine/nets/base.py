@@ -61,7 +61,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def receptive_radius(self, scale: int) -> Fraction:
-        """How many LR pixels to each side one SR pixel depends on."""
+        """Say how many LR pixels to each side one SR pixel depends on."""
         raise NotImplementedError
 
     def start_as_interpolator(self) -> None:

@@ -30,7 +30,7 @@ from superfine.nets.layers import (
 
 @dataclass(frozen=True)
 class CFSRCNNConfig:
-    """What makes one CFSRCNN differ from another; the defaults are the paper's."""
+    """Sizes of a CFSRCNN; the defaults are the paper's."""
 
     scales: tuple[int, ...] = SCALES
     """Magnifications with an upsampler branch."""
@@ -141,7 +141,7 @@ class CFSRCNN(Network):
         return sr
 
     def receptive_radius(self, scale: int) -> Fraction:
-        """How many LR pixels to each side one SR pixel depends on: one a 3x3 convolution on the longest path."""
+        """Count the LR pixels to each side that one SR pixel depends on: one a 3x3 convolution on the longest path."""
         body = 1 + self.config.units + 1 + self.config.enhance  # head, f1..f16, gather, enhance
         return body + upsampler_radius(scale) + Fraction(self.config.refine + 1, scale)
 

@@ -26,7 +26,7 @@ from superfine.nets.layers import (
 
 @dataclass(frozen=True)
 class ESRGCNNConfig:
-    """What makes one ESRGCNN differ from another; the defaults are the paper's."""
+    """Sizes of an ESRGCNN; the defaults are the paper's."""
 
     scales: tuple[int, ...] = SCALES
     """Magnifications with an upsampler branch."""
@@ -123,7 +123,7 @@ class ESRGCNN(Network):
         return sr
 
     def receptive_radius(self, scale: int) -> Fraction:
-        """How many LR pixels to each side one SR pixel depends on: one a 3x3 convolution on the longest path."""
+        """Count the LR pixels to each side that one SR pixel depends on: one a 3x3 convolution on the longest path."""
         body = 1 + 6 * self.config.blocks + 1  # head, six in a row in every block, fuse
         return body + upsampler_radius(scale) + Fraction(1, scale)
 

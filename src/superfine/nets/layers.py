@@ -93,7 +93,7 @@ class Upsampler(nn.Module):
 
     @staticmethod
     def step(scale: int) -> int:
-        """The factor of each of the scale's pixel shuffles."""
+        """Give the factor of each of the scale's pixel shuffles."""
         return 3 if scale == 3 else 2
 
     def _stages(self, scale: int, bias_times: int) -> list[tuple[Tensor, Tensor]]:
@@ -107,12 +107,12 @@ class Upsampler(nn.Module):
 
 
 def upsampler_radius(scale: int) -> Fraction:
-    """How far, in LR pixels, one output pixel of the upsampler sees: 1, or 1 + 1/2 for the two x4 steps."""
+    """Say how far, in LR pixels, one output pixel of the upsampler sees: 1, or 1 + 1/2 for the two x4 steps."""
     return Fraction(3, 2) if scale == 4 else Fraction(1)
 
 
 def choose_scale(scales: tuple[int, ...], scale: int | None) -> int:
-    """The scale of one call: the only one there is, or the one asked for.
+    """Choose the scale of one call: the only one there is, or the one asked for.
 
     Raises ValueError if the network has no branch for it, or has several and none was named.
     """

@@ -1,4 +1,4 @@
-"""How a network begins: at random, or as an interpolator (see nets/start.py)."""
+"""Start a network: at random, or as an interpolator (see nets/start.py)."""
 
 from __future__ import annotations
 

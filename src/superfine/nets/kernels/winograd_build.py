@@ -144,7 +144,7 @@ def _compile(compiler: str) -> Winograd:
 
 
 def _right(functions: Winograd) -> bool:
-    """Whether they give what PyTorch's convolution and its gradients do, at a size with edges of every kind."""
+    """Compare the functions with PyTorch's convolution and its gradients, at a size with edges of every kind."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(2, 48, 7, 9, generator=draw, requires_grad=True)
     weight = torch.randn(80, 48, 3, 3, generator=draw, requires_grad=True)

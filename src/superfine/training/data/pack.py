@@ -34,7 +34,7 @@ MAGIC = b"SUPERFINE-PACK-1\n"
 
 @dataclass(frozen=True)
 class PackOptions:
-    """How pictures become a pack."""
+    """The settings by which pictures become a pack."""
 
     scales: tuple[int, ...] = (2, 3, 4)
     """Magnifications to make LR pictures for."""
@@ -46,7 +46,7 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one uint8 HWC picture lies: `offset` in samples from the start of the data."""
+    """The place of one uint8 HWC picture: `offset` in samples from the start of the data."""
 
     offset: int
     height: int
