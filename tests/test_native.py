@@ -1,6 +1,7 @@
 """engines/native.py: the project's own kernels give what PyTorch gives, tiled equals whole, to the bit."""
 
 import threading
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -44,6 +45,15 @@ def engine(name: str, scale: int) -> NativeEngine:
     if name in SHIPPED:
         return NativeEngine(find(name), scale)
     return NativeEngine.of_network(network(name), scale)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Run PyTorch in one thread: on a busy machine threads wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def noise(height: int, width: int) -> NDArray[np.float32]:
