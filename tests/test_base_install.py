@@ -26,7 +26,6 @@ MODULES = {
     "pillow-heif": ["pillow_heif"],
     "pillow-jxl-plugin": ["pillow_jxl"],
     "tensorboard": ["tensorboard"],
-    "tifffile": ["tifffile"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],

@@ -172,7 +172,7 @@ def test_wrong_length_is_named(server, tmp_path):
         datasets.fetch(tiny(server, bytes=1234), tmp_path)
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, "not there any more"), (403, "may not"), (503, "try again later")])
+@pytest.mark.parametrize(("status", "words"), [(404, "no longer exists"), (403, "may not"), (503, "try again later")])
 def test_refusals_of_the_server_say_what_to_do(server, tmp_path, status, words):
     server.status = status
     with pytest.raises(DataError, match=words):
@@ -202,7 +202,7 @@ def test_whole_file_left_from_before_is_taken_when_the_server_has_no_more(server
 
 
 def test_what_is_no_zip_file_is_named(tmp_path):
-    with serving(b"not a zip" * 100) as server, pytest.raises(DataError, match="no whole zip file"):
+    with serving(b"not a zip" * 100) as server, pytest.raises(DataError, match="is not a complete zip file"):
         datasets.fetch(tiny(server), tmp_path)
 
 
@@ -271,7 +271,7 @@ def test_catalogue_of_ones_own_is_read_and_a_wrong_one_named(tmp_path):
     )
     assert catalogue(path)[0].files[0].name == "a.zip"
     path.write_text('[Mine]\ntitle="t"\n')
-    with pytest.raises(DataError, match="no catalogue"):
+    with pytest.raises(DataError, match="is not a catalogue of data sets"):
         catalogue(path)
     path.write_text(
         '[Mine]\ntitle="t"\nhomepage="h"\nterms="x"\npictures=1\n[[Mine.files]]\npart="all"\nurl="file:///etc/a"\n'

@@ -58,10 +58,10 @@ def test_one_coloured_pixel_makes_it_a_colour_picture() -> None:
 
 
 def test_mean_colour_hardly_drifts(shared: Path) -> None:
-    """On Kodak photographs; benchmarks/colour_drift.py measures all of them whole."""
+    """On a piece of every Kodak photograph; benchmarks/colour_drift.py measures them whole."""
     upscaler = Upscaler("esrgcnn")
     drifts = []
-    for path in sorted((shared / "data" / "validation" / "Kodak24").glob("*.webp"))[:6]:
+    for path in sorted((shared / "data" / "validation" / "Kodak24").glob("*.webp")):
         pixels = np.ascontiguousarray(read(path).pixels[100:196, 100:196])
         drifts.append(upscaler(pixels, 2).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1)))
     assert np.abs(np.mean(drifts, axis=0)).max() < 0.3

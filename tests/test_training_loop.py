@@ -35,6 +35,8 @@ TINY: dict[str, Any] = {
 
 def tiny(**sections: dict[str, Any]) -> Recipe:
     merged = {k: {**v, **sections.get(k, {})} if isinstance(v, dict) else v for k, v in TINY.items()}
+    if merged["network"]["name"] != "esrgcnn":  # fields of ESRGCNN's alone
+        merged["network"] = {k: v for k, v in merged["network"].items() if k not in ("distilled", "blocks")}
     return parse_recipe({**{k: v for k, v in sections.items() if k not in merged}, **merged}, source="test")
 
 
