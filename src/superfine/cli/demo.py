@@ -51,7 +51,8 @@ def demo(
         sheet = draw_sheet(comparisons, f"Photograph: {source.name}")
     _save(from_pil(sheet).pixels, folder / "comparison.png")
     _show(comparisons)
-    print(one_line(f"\nLook at {folder / 'comparison.png'}."))
+    print()
+    print(one_line(f"Look at {folder / 'comparison.png'}."))
     print("Then try a picture of your own:\n\n  superfine upscale photo.jpg\n\nIt is written beside it: photo-x4.jpg.")
 
 
