@@ -128,8 +128,8 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
     changes = Counter(change for outcome in made for change in outcome.changes)
     if changes:
         several = len(made) > 1
-        told = [f"{change} ({count} of {len(made)})" if several else change for change, count in changes.items()]
-        print(one_line(f"converted: {'; '.join(told)}"), file=sys.stderr)
+        lines = [f"{change} ({count} of {len(made)})" if several else change for change, count in changes.items()]
+        print(one_line(f"converted: {'; '.join(lines)}"), file=sys.stderr)
 
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
@@ -140,7 +140,7 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
 
     from superfine.errors import SuperfineError
     from superfine.images.formats.frames import Frames
-    from superfine.upscaling.batch.estimate import Estimate, Estimator, peak_of_batch
+    from superfine.upscaling.batch.estimate import Estimator, FileEstimate, peak_of_batch
     from superfine.upscaling.batch.source import load_frames, open_source
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
@@ -148,7 +148,7 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     table = Table(caption_justify="left")
     for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
         table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
-    failed, estimates = 0, list[Estimate]()
+    failed, estimates = 0, list[FileEstimate]()
     for job in jobs:
         try:
             started = perf_counter()

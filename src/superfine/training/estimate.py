@@ -19,7 +19,7 @@ WARM_UP, TIMED = 2, 4
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """The cost of training a recipe on this machine."""
 
     device: str
@@ -38,7 +38,7 @@ class Estimate:
     """Bytes: of this process on a CPU, of the device on a GPU."""
 
 
-def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int = TIMED) -> Estimate:
+def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int = TIMED) -> RunEstimate:
     """Time a few real steps of each of the recipe's stages at each of its scales. Raises what a run would."""
     times: dict[tuple[int, int], float] = {}
     quiet = recipe.model_copy(update={"validation": ValidationSection()})
@@ -57,7 +57,7 @@ def estimate(recipe: Recipe, pack: Pack, *, warm_up: int = WARM_UP, timed: int =
         steps, seconds = steps + here, seconds + here * mean
         pixels += here * stage.batch * stage.patch**2
         begin = stage.until
-    return Estimate(
+    return RunEstimate(
         device=run.device.type,
         precision="bf16" if run.bf16 else "fp32",
         parameters=sum(p.numel() for p in run.state.network.parameters()),

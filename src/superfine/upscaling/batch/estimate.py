@@ -1,4 +1,4 @@
-"""Estimate the cost of a plan before it is carried out: run windows and encoders, and count the rest."""
+"""FileEstimate the cost of a plan before it is carried out: run windows and encoders, and count the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LONG_ENOUGH = 2.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class FileEstimate:
     """The cost of one file, all its frames or pages, from file to file."""
 
     plan: Plan
@@ -63,8 +63,8 @@ class Estimator:
         self._runs: dict[tuple[object, ...], tuple[float, Picture]] = {}
         self._encodings: set[str] = set()
 
-    def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> Estimate:
-        """Estimate the cost of one file. format: suffix of the result. reading: seconds its file took to read.
+    def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> FileEstimate:
+        """FileEstimate the cost of one file. format: suffix of the result. reading: seconds its file took to read.
 
         Raises PlanError and EngineError as Upscaler does.
         """
@@ -88,10 +88,10 @@ class Estimator:
         worst = max(peak_of_plan(picture, plan) for picture, plan in pairs)
         if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
             worst += result + pixels * PILLOW_PIXEL_BYTES
-        return Estimate(plans[0], len(pictures), pixels, peak_memory() + worst, seconds, source, result)
+        return FileEstimate(plans[0], len(pictures), pixels, peak_memory() + worst, seconds, source, result)
 
-    def by_rows(self, rows: Rows, target: Target, format: str, reading: float) -> Estimate | None:
-        """Estimate the cost of a file that goes by rows; None where it has to be read whole.
+    def by_rows(self, rows: Rows, target: Target, format: str, reading: float) -> FileEstimate | None:
+        """FileEstimate the cost of a file that goes by rows; None where it has to be read whole.
 
         The rows are read as far as the first windows need them.
         """
@@ -106,12 +106,12 @@ class Estimator:
         share = len(pixels) / rows.height
         sample = replace(rows.head, pixels=pixels, alpha=alpha)
         seconds = reading + (perf_counter() - started) / share
-        spent, made = self._passes(sample, plan)
-        up, writing = self._encoding(made, plan, target, format, animated=False)
+        spent, piece = self._passes(sample, plan)
+        up, writing = self._encoding(piece, plan, target, format, animated=False)
         count = plan.output[0] * plan.output[1]
         seconds += spent + up + writing * count
         held = max(tiles[0].keep.height for tiles in bands) * band_row(rows.head, rows.head.width, scale)
-        return Estimate(plan, 1, count, peak_memory() + held, seconds, rows.held, 0)
+        return FileEstimate(plan, 1, count, peak_memory() + held, seconds, rows.held, 0)
 
     def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
         """Measure the seconds for all passes of a picture, and give a piece of the last one's result."""
@@ -131,7 +131,7 @@ class Estimator:
         tiles = self.upscaler.tiled(scale).plan(height, width)
         seconds = perf_counter() - started  # opening: once a scale; nothing after that
         edges = _tiles_with_edges(picture, tiles, width // picture.width)
-        made = []
+        results = []
         for kind in (False, True):
             count = int((edges == kind).sum())
             if count == 0:
@@ -145,8 +145,8 @@ class Estimator:
                 self._runs[key] = each, _middle(larger)
             each, larger = self._runs[key]
             seconds += count * each
-            made.append(larger)
-        return seconds, made[0]
+            results.append(larger)
+        return seconds, results[0]
 
     def _encoding(
         self, sample: Picture, plan: Plan, target: Target, format: str, *, animated: bool
@@ -169,7 +169,7 @@ class Estimator:
         return coming_up, each / (width * height * len(pieces))
 
 
-def peak_of_batch(estimates: Sequence[Estimate]) -> int:
+def peak_of_batch(estimates: Sequence[FileEstimate]) -> int:
     """Count the bytes of a batch: while a picture is enlarged, the next has been read and the last is being written."""
     around = [
         (estimates[index - 1].result if index else 0)
@@ -184,9 +184,9 @@ def _timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
     seconds: list[float] = []
     while len(seconds) < 2 or (len(seconds) <= _MOST_RUNS and sum(seconds[1:]) < _LONG_ENOUGH):
         started = perf_counter()
-        made = work()
+        result = work()
         seconds.append(perf_counter() - started)
-    return seconds[0], median(seconds[1:]), made
+    return seconds[0], median(seconds[1:]), result
 
 
 def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> NDArray[np.bool_]:

@@ -83,15 +83,18 @@ def run_jobs(
                 if progress is not None:
                     progress(number, share)
 
-            made = loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, upscaler, target, settings, report)
+            result = (
+                loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, upscaler, target, settings, report)
+            )
             if writing is not None:
                 yield writing.result()
                 writing = None
-            if isinstance(made, _Made) and (alone or made.is_large):
-                yield _store(job, made, settings, journal)  # here, where Ctrl-C reaches it: the network may run in it
+            if isinstance(result, _Enlarged) and (alone or result.is_large):
+                # Here, where Ctrl-C reaches it: the network may run in it.
+                yield _store(job, result, settings, journal)
             else:
-                writing = writer.submit(_store, job, made, settings, journal)
-            del loaded, made
+                writing = writer.submit(_store, job, result, settings, journal)
+            del loaded, result
             if more and alone:
                 ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
         if writing is not None:
@@ -113,7 +116,7 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Enlarged:
     before: Size
     after: Size
     result: Frames | BandedImage
@@ -165,7 +168,7 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
 
 def _enlarge(
     job: Job, loaded: _Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
-) -> _Made | Outcome:
+) -> _Enlarged | Outcome:
     source = loaded.source
     try:
         if not isinstance(source, Frames):
@@ -177,18 +180,18 @@ def _enlarge(
                 image, plan = found
                 changes = _changes(image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings)
-                return _Made(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
+                return _Enlarged(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
         after = upscaler.plan(*before, target).output
         _check_format(job, after)
-        made = _enlarge_frames(source.pictures, upscaler, target, report)
-        pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in made]
-        consistency = tuple(pair for each in made for pair in each.consistency)
+        enlarged = _enlarge_frames(source.pictures, upscaler, target, report)
+        pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in enlarged]
+        consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
         changes = _changes(pictures[0], job, settings)
-        return _Made(before, after, frames, made[0].plan.passes, loaded.stamp, consistency, changes)
+        return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
@@ -229,20 +232,20 @@ def _enlarge_frames(
     pictures: Sequence[Picture], upscaler: Upscaler, target: Target, report: Callable[[float], None]
 ) -> list[Upscaled]:
     """Enlarge every frame; one that repeats the frame before costs nothing."""
-    made: list[Upscaled] = []
+    enlarged: list[Upscaled] = []
     beside = sum(
         bytes_of(picture, upscaler.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
     )
     for number, picture in enumerate(pictures):
         if number and same_pixels(picture, pictures[number - 1]):
-            made.append(made[-1])
+            enlarged.append(enlarged[-1])
             continue
 
         def share(part: float, number: int = number) -> None:
             report((number + part) / len(pictures))
 
-        made.append(upscaler.upscale_picture(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
-    return made
+        enlarged.append(upscaler.upscale_picture(picture, target, share, beside=beside + _bytes_of(pictures[1:])))
+    return enlarged
 
 
 def _marked(
@@ -278,35 +281,35 @@ def _put_out(whole: BytesIO) -> None:
         raise ImageError(f"cannot write standard output: {(error.strerror or str(error)).lower()}") from None
 
 
-def _store(job: Job, made: _Made | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
-    if isinstance(made, Outcome):
-        return made
+def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+    if isinstance(enlarged, Outcome):
+        return enlarged
     inside: list[MemoryError | SuperfineError] = []
     try:
-        if isinstance(made.result, Frames) and job.target is None:
+        if isinstance(enlarged.result, Frames) and job.target is None:
             whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
-            write_frames(made.result, whole, format=settings.format, quality=settings.quality)
+            write_frames(enlarged.result, whole, format=settings.format, quality=settings.quality)
             _put_out(whole)
         elif job.target is not None:
             if journal is not None:
                 journal.begin(job.target)
-            if isinstance(made.result, Frames):
-                write_frames(made.result, job.target, quality=settings.quality)
+            if isinstance(enlarged.result, Frames):
+                write_frames(enlarged.result, job.target, quality=settings.quality)
             else:
-                write(replace(made.result, bands=_noted(made.result.bands, inside)), job.target)
+                write(replace(enlarged.result, bands=_noted(enlarged.result.bands, inside)), job.target)
             if journal is not None:
-                journal.done(made.stamp, job.target)
+                journal.done(enlarged.stamp, job.target)
     except (MemoryError, SuperfineError) as error:
         if inside or isinstance(error, MemoryError):
             return Outcome(job, _named(job, (*inside, error)[0]))
         return Outcome(job, error)
     return Outcome(
         job,
-        before=made.before,
-        after=made.after,
-        passes=made.passes,
-        consistency=made.consistency,
-        changes=made.changes,
+        before=enlarged.before,
+        after=enlarged.after,
+        passes=enlarged.passes,
+        consistency=enlarged.consistency,
+        changes=enlarged.changes,
     )
 
 
