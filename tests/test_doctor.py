@@ -28,8 +28,8 @@ def saved(content: Any, folder: Path) -> Path:
 def test_shipped_weights_are_healthy_and_near_bicubic_or_above_on_a_smooth_picture(name: str) -> None:
     report = examine(find(name).weights)
     assert report.healthy and not report.doubtful and not report.remarks
-    assert (report.network, report.names, report.kind) == (name.removesuffix("-x2"), "superfine", "safetensors")
-    assert [trial.scale for trial in report.trials] == ([2] if name.endswith("-x2") else [2, 3, 4])
+    assert (report.network, report.names, report.kind) == (name, "superfine", "safetensors")
+    assert [trial.scale for trial in report.trials] == [2, 3, 4]
     assert all(trial.bicubic > 50 for trial in report.trials)
     assert report.tensors == report.matching
     assert report.types == {"float16": report.tensors}
@@ -114,8 +114,10 @@ def test_the_command_tells_and_its_exit_code_says_whether_it_fits(tmp_path: Path
     assert "fits and works" in done.stdout
     done = superfine("doctor", bad, "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert told["healthy"] is False and told["tensors"] == 1
+    report = json.loads(done.stdout)
+    assert report["healthy"] is False and report["tensors"] == 1
+    untrained = superfine("doctor", saved(read_golden("esrgcnn_x2").state, tmp_path))
+    assert untrained.returncode == 1 and "untrained" in untrained.stdout  # it loads, but is not fit for use
     assert_refused(superfine("doctor", tmp_path / "gone.pth"), "gone.pth")
 
 
