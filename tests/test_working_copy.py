@@ -9,6 +9,7 @@ from torch import Tensor
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
 from superfine.nets.kernels.working_copy import WorkingCopy, compile_parts
 from superfine.nets.layers import channels_last
+from superfine.training.program import Program
 
 CONFIGS: list[NetworkConfig] = [
     ESRGCNNConfig(width=16, distilled=4, blocks=2),
@@ -80,3 +81,16 @@ def test_blocks_that_are_alike_are_compiled_once(config: NetworkConfig) -> None:
         assert torch.allclose(copy.network(lr, 2), wanted, atol=1e-5)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert graphs <= len(network.parts) + 1  # CFSRCNN's last convolutions run at two sizes
+
+
+def test_a_gpu_whose_compiler_fails_goes_on_uncompiled() -> None:
+    network, lr = network_of(CONFIGS[0]), torch.randint(0, 256, (1, 3, 6, 7), dtype=torch.uint8)
+    program = Program(network, torch.device("cuda"), bf16=False, compile=True)
+    assert program.compiled
+    program.do_without_compiler()
+    program.begin()
+    sr = program(lr, 2)
+    assert not program.compiled and torch.allclose(sr, network(lr.float() / 255, 2), atol=1e-5)
+    sr.square().mean().backward()
+    program.collect()
+    assert network.head.weight.grad is not None and network.head.weight.grad.abs().max() > 0

@@ -21,29 +21,34 @@ class Program:
     """
 
     def __init__(self, network: Network, device: torch.device, *, bf16: bool, compile: bool) -> None:
-        self._network, self._device, self._bf16 = network, device, bf16
+        self._weights, self._device, self._bf16 = network, device, bf16
+        self._choose_form(compile)
+
+    def _choose_form(self, compile: bool) -> None:
+        self.compiled = compile
         self.note = ""
         """A line to be shown if this machine trains more slowly than it could."""
         self.copy: WorkingCopy | None = None
-        self.compiled = compile
-        if device.type == "cuda":
-            self.copy = WorkingCopy(network, bf16=bf16)
+        self._network = self._weights
+        self._call = self._forward
+        if self._device.type == "cuda":
+            self.copy = WorkingCopy(self._weights, bf16=self._bf16)
             if compile:
                 compile_parts(self.copy.network)
         elif compile:
-            self._forward = torch.compile(self._forward, dynamic=False)  # type: ignore[method-assign]
-        elif device.type == "cpu" and not bf16:
+            self._call = torch.compile(self._forward, dynamic=False)
+        elif self._device.type == "cpu" and not self._bf16:
             functions, why_not = winograd_build.load()
             if functions is None:
                 self.note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
             else:  # a copy that shares the parameters
-                self._network = copy.deepcopy(network, {id(p): p for p in network.parameters()})
+                self._network = copy.deepcopy(self._weights, {id(p): p for p in self._weights.parameters()})
                 by_winograd(self._network, functions)
 
     def __call__(self, lr: Tensor, scale: int) -> Tensor:
         if self.copy:
             return self.copy.network(lr.float() / 255, scale)  # type: ignore[no-any-return]
-        return self._forward(lr, scale)
+        return self._call(lr, scale)
 
     def _forward(self, lr: Tensor, scale: int) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
@@ -51,7 +56,7 @@ class Program:
 
     def begin(self) -> None:
         """Make ready for a step: forget the last one's gradients, take the weights as they are now."""
-        for parameter in self._network.parameters():
+        for parameter in self._weights.parameters():
             parameter.grad = None
         if self.copy:
             self.copy.refresh()
@@ -63,5 +68,4 @@ class Program:
 
     def do_without_compiler(self) -> None:
         """Go on uncompiled."""
-        del self._forward  # the compiled one
-        self.__init__(self._network, self._device, bf16=self._bf16, compile=False)  # type: ignore[misc]
+        self._choose_form(compile=False)
