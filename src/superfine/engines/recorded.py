@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from superfine.nets.kernels.cuda_graph import record
+
 Work = Callable[[Tensor, bool], Tensor]
 """Takes a window on the device, and whether cuDNN may search for its fastest kernels; gives the result there."""
 
@@ -83,14 +85,6 @@ class RecordedWindows:
     def _record(self, window: NDArray[Any], work: Work) -> _Recording:
         host = torch.from_numpy(np.empty_like(window, order="C")).pin_memory()
         given = torch.tensor(window, device=self._device)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                work(given, True)
-        torch.cuda.current_stream().wait_stream(stream)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            result = work(given, True)
+        graph, result = record(lambda: work(given, True), self._pool, warm_up=_WARM_UP)
         return _Recording(graph, host, given, result)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+from superfine.nets.kernels.cuda_graph import record
+
 WARM = 3
 """Passes before a step is recorded: compilers and cuDNN choose their kernels in them."""
 
@@ -27,23 +29,15 @@ class RecordedSteps:
 
         places: where the patches of one step lie, on the CPU (`PatchSampler.places`).
         """
-        fixed, stream = places.cuda(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                work(fixed)
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            loss = work(fixed)
+        fixed = places.cuda()
+        graph, loss = record(lambda: work(fixed), self._pool, warm_up=WARM)
         self._steps[key] = graph, fixed, loss
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._steps
 
     def replay(self, key: Hashable, places: Tensor) -> Tensor:
-        """The step with its patches at `places`; gives the loss."""
+        """Make the step with its patches at `places`; return the loss."""
         graph, fixed, loss = self._steps[key]
         fixed.copy_(places.pin_memory(), non_blocking=True)
         graph.replay()
