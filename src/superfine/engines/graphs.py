@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def split(graph: ov.Model) -> tuple[ov.Model, ov.Model, int]:
     middle = ops.parameter(into.get_partial_shape(), ov.Type.f32, "features")
     for target in into.get_source_output().get_target_inputs():
         target.replace_source_output(middle.output(0))
-    return features, ov.Model(back.get_results(), [middle], "reconstruction"), -int(-radius // 1)
+    return features, ov.Model(back.get_results(), [middle], "reconstruction"), ceil(radius)
 
 
 def with_layout(graph: ov.Model, *, input: ov.Type | None = None, output: ov.Type | None = None) -> ov.Model:

@@ -94,10 +94,12 @@ class OpenVINOEngine:
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> OpenVINOEngine:
         """Make an engine of a PyTorch network in memory; its numbers are copied."""
+        from superfine.weights import network_file
+
         engine = cls.__new__(cls)
         engine._choose(precision)
         engine._graph = _SplitGraph.of(graph_of_network(network, scale), engine._float_precision)
-        halo = -int(-network.receptive_radius(scale) // 1)
+        halo = network_file.halo(network, scale)
         engine._plan(network.feature_maps, scale, halo)
         return engine
 

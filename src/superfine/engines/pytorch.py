@@ -63,7 +63,7 @@ class PyTorchEngine:
         on_cuda = self.device.startswith("cuda")
         self.window = (_SR_PIXELS_GPU if on_cuda else _SR_PIXELS) // scale**2
         self.pixel_bytes = (_SR_BYTES if self.device == "cpu" else _SR_BYTES_GPU) * scale**2
-        self.halo = -int(-network.receptive_radius(scale) // 1)
+        self.halo = network_file.halo(network, scale)
         self._is_copy = on_cuda and self.precision != "fp32"
         if self._is_copy:
             network = half_precision_copy(network, _DTYPES[self.precision])
