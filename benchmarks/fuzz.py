@@ -181,7 +181,7 @@ class Worker:
 
 
 def judge(code: object, said: str, peak: int, target: Path) -> str | None:
-    """What is wrong with an outcome; None if nothing is."""
+    """Say what is wrong with an outcome; None if nothing is."""
     lines = said.strip().splitlines()
     if code not in (0, 2):
         return str(code)

@@ -54,7 +54,7 @@ def close(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
 
 
 def read_cell(format: str, mode: str) -> str:
-    """What reading a file of this kind gives: "RGB+alpha 16", "close" behind it where the format is lossy."""
+    """Say what reading a file of this kind gives: "RGB+alpha 16", "close" behind it where the format is lossy."""
     data = source.make(format, mode)
     if data is None:
         return NOTHING
@@ -98,7 +98,7 @@ def picture_of(kind: str, **beside: object) -> Picture:
 
 
 def write_cell(format: str, kind: str) -> str:
-    """What becomes of a picture in a file: "exact" or "close", then whatever was converted."""
+    """Say what becomes of a picture in a file: "exact" or "close", then whatever was converted."""
     if format in ("HEIC", "JPEG XL"):
         pytest.importorskip("imagecodecs")
         pytest.importorskip("pillow_heif")

@@ -71,7 +71,7 @@ def measured(graph: ov.Model) -> Calibration:
 
 
 def primitives(graph: ov.Model, hint: str = "f32") -> list[str]:
-    """What the compiler runs each convolution with, on a window of 32x32."""
+    """List what the compiler runs each convolution with, on a window of 32x32."""
     graph = graph.clone()
     graph.reshape([1, 3, 32, 32])
     compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint})

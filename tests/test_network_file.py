@@ -244,7 +244,7 @@ def test_something_else_under_a_weights_name(content: bytes, tmp_path: Path) -> 
 
 
 class Bomb:
-    """What a hostile pickle does: run a command on being read."""
+    """A hostile pickle: it runs a command on being read."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

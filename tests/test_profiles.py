@@ -29,7 +29,7 @@ def waves(size: int = 48) -> np.ndarray:
 
 
 def in_srgb(picture: Picture) -> np.ndarray:
-    """What a colour-managed viewer shows, by LittleCMS, HWC float64 0..255."""
+    """Compute what a colour-managed viewer shows, by LittleCMS, HWC float64 0..255."""
     assert picture.icc is not None
     profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.icc))
     shown = ImageCms.profileToProfile(Image.fromarray(picture.pixels), profile, ImageCms.createProfile("sRGB"))

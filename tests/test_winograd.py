@@ -192,7 +192,7 @@ def test_a_program_says_why_it_trains_slowly(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def reason(environment: dict[str, str]) -> str:
-    """Why a fresh process has no functions."""
+    """Say why a fresh process has no functions."""
     code = "from superfine.nets.kernels import winograd_build; print(*winograd_build.load(), sep='|')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     functions, why_not = done.stdout.strip().split("|")

@@ -114,7 +114,7 @@ def _portable(
 
 
 def portable_line(out: Path, report: PortableReport, codec: str) -> str:
-    """What a portable pack holds and what its size cost, in one line."""
+    """Say in one line what a portable pack holds and what its size cost."""
     from superfine.cli.messages import size_of
 
     kept = f"{report.as_they_are} as they are"

@@ -133,7 +133,7 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
 
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
-    """What the jobs would make and cost, in a table; how many would fail."""
+    """Show in a table what the jobs would make and cost; return how many would fail."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -51,7 +51,7 @@ class LayerSpec(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Maps:
-    """What a layer makes, or a run of its channels."""
+    """The result of a layer, or a run of its channels."""
 
     number: int
     scale: int
@@ -83,7 +83,7 @@ class Program:
     _arrays: list[NDArray[np.float32]] = field(default_factory=list)
 
     def split(self, parts: Sequence[int]) -> NDArray[np.intp]:
-        """Where channels are stored whose parts layers read apart: each part begins at a multiple of 16."""
+        """Say where channels are stored whose parts layers read apart: each part begins at a multiple of 16."""
         starts = np.cumsum([0, *(_up(part, _GROUP) for part in parts[:-1])])
         return np.concatenate([start + np.arange(part) for start, part in zip(starts, parts, strict=True)])
 
