@@ -241,6 +241,16 @@ class Upscaler:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
         return self._memory_before or 0
 
+    @property
+    def seconds_in_windows(self) -> float:
+        """Seconds that the networks have run so far, with cutting and stitching."""
+        return sum(tiled.times.seconds for tiled in self._opened.values())
+
+    @property
+    def opened(self) -> tuple[TiledUpscaler, ...]:
+        """The networks that are open, one a scale."""
+        return tuple(self._opened.values())
+
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
         work = (self._model.multiply_adds or None) if self._model else None
