@@ -197,9 +197,11 @@ class TiledUpscaler:
             self.times.add(window, now - since)
             since = now
 
-        def after_colour() -> None:
+        def after_colour(tile: Tile, part: Pixels) -> None:
+            nonlocal since
             after_window()
-            after_tile()
+            after_tile(tile, part)
+            since = perf_counter()
 
         larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_colour, top)
         if linear:
