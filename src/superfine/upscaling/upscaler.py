@@ -27,7 +27,7 @@ from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
+from superfine.upscaling.tiled import Progress, TiledUpscaler, Watch, check_settings
 from superfine.version import __version__
 from superfine.weights import Model, find
 
@@ -99,6 +99,7 @@ class Upscaler:
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self.watch: Watch | None = None  # to be set before the first picture
         self._opened: dict[int, TiledUpscaler] = {}
         self._memory_before: int | None = None
 
@@ -179,7 +180,7 @@ class Upscaler:
         self._opened.clear()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": {}, "_memory_before": None}  # engines are opened where they run
+        return self.__dict__ | {"_opened": {}, "_memory_before": None, "watch": None}  # opened where they run
 
     def __repr__(self) -> str:
         used = self.engine
@@ -232,7 +233,7 @@ class Upscaler:
                 engine = open_engine(self._model, scale, engine, self._precision, self._device)
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
-            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha)
+            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha, self.watch)
             self._memory_before = self._memory_before or resident_memory()
         return self._opened[scale]
 
@@ -240,6 +241,16 @@ class Upscaler:
     def memory_before(self) -> int:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
         return self._memory_before or 0
+
+    @property
+    def seconds_in_windows(self) -> float:
+        """Seconds that the networks have run so far, with cutting and stitching."""
+        return sum(tiled.times.seconds for tiled in self._opened.values())
+
+    @property
+    def opened(self) -> tuple[TiledUpscaler, ...]:
+        """The networks that are open, one a scale."""
+        return tuple(self._opened.values())
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
