@@ -11,6 +11,10 @@ from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
 from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
 
+class UnknownNetworkError(CheckpointError):
+    """A weights file is sound, but holds neither of our networks."""
+
+
 _MOST = 4096
 """Largest width or depth believed."""
 
@@ -69,7 +73,7 @@ def recognise(shapes: Shapes) -> Recognised:
             best, best_hits = _compare(shapes, config, names, table), hits
     # a foreign network may share a name or two ("head.weight"); half the keys is a likeness
     if best is None or 2 * best_hits < len(best.table):
-        raise CheckpointError(
+        raise UnknownNetworkError(
             f"found {len(shapes)} tensors ({listing(list(shapes))}), which is neither network: wanted ESRGCNN "
             f"(conv1_1.0.weight, b1.conv1_1.0.weight, ...) or CFSRCNN (conv1.0.weight, conv34_1.0.weight, ...)"
         )
