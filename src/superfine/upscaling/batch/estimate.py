@@ -18,10 +18,11 @@ from superfine.images.depth import Pixels
 from superfine.images.formats.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.rows import Rows
+from superfine.upscaling.finish import finish
 from superfine.upscaling.memory import PILLOW_PIXEL_BYTES, band_row, bytes_of, peak_memory, peak_of_plan
 from superfine.upscaling.plan import Plan, Target
 from superfine.upscaling.tiles import Box, Tile
-from superfine.upscaling.upscaler import Upscaler, finish
+from superfine.upscaling.upscaler import Upscaler
 
 Result = TypeVar("Result")
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.bands import Band, BandedImage
+from superfine.images.colour_codes import is_hdr
 from superfine.images.files import write
-from superfine.images.formats.encode import FORMATS
-from superfine.images.formats.frames import Frames, same_pixels, write_frames
+from superfine.images.formats.encode import FORMATS, WASHED_OUT
+from superfine.images.formats.frames import ANIMATED, Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.provenance import embed
 from superfine.images.rows import PictureRows, Rows
@@ -178,7 +179,7 @@ def _enlarge(
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
                 image, plan = found
-                changes = _changes(image.head, job, settings)
+                changes = _changes(image.head, image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings)
                 return _Enlarged(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
@@ -190,13 +191,15 @@ def _enlarge(
         pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in enlarged]
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
-        changes = _changes(pictures[0], job, settings)
+        changes = _changes(first, pictures[0], job, settings, animated=bool(frames.durations))
         return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
 
-def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
+def _changes(
+    source: Picture, picture: Picture, job: Job, settings: Settings, *, animated: bool = False
+) -> tuple[str, ...]:
     """List what is converted on the way from a picture's file to its result's, and settings without effect."""
     suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
     form = FORMATS[suffix]
@@ -208,8 +211,14 @@ def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
         changes.append(f"{picture.mode} to sRGB")
     if picture.alpha is not None and not form.alpha:
         changes.append("transparency to a white background")
-    if picture.pixels.dtype != np.uint8 and form.name in EIGHT_BITS:
+    if is_hdr(source.icc) and not is_hdr(picture.icc):
+        changes.append("HDR to standard range")
+    hdr, animated = is_hdr(picture.icc), animated and suffix in ANIMATED
+    if picture.pixels.dtype != np.uint8 and (form.eight_bits or (form.name == "AVIF" and not hdr)):
         changes.append("16 bits to 8")
+    if hdr and (form.eight_bits or animated):
+        changes.append(f"HDR to {form.name} of 8 bits ({WASHED_OUT})")
+    changes += [f"{each} left out" for each in source.left_out]
     if settings.quality is not None and form.name not in LOSSY:
         changes.append(f"--quality has no effect on {form.name}")
     return tuple(changes)
@@ -217,7 +226,6 @@ def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
 
 LOSSY = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
 """Formats that have a quality."""
-EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
