@@ -85,7 +85,10 @@ class Run:
         if missing := set(recipe.network.scales) - set(pack.scales):
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
         self.team = Team.join(cuda=self.device.type == "cuda")
-        samplers = Samplers(pack, seed=recipe.seed, device=self.device, rank=self.team.rank, world=self.team.world)
+        team, margins = self.team, recipe.degradation.margins
+        samplers = Samplers(
+            pack, seed=recipe.seed, device=self.device, rank=team.rank, world=team.world, margins=margins
+        )
         for stage in recipe.stages():  # a patch no picture is large enough for is found out now
             samplers.of_size(stage.patch, stage.batch)
         self.state = self._fresh_state(pack)

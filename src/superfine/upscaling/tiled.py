@@ -13,7 +13,7 @@ from superfine.engines.base import is_out_of_memory
 from superfine.errors import EngineError, PlanError
 from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band
-from superfine.images.depth import as_float32
+from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture
 from superfine.images.profile import decode_linear, encode_linear, is_linear
 from superfine.images.rows import PictureRows, Rows
@@ -22,6 +22,10 @@ from superfine.upscaling.tiles import Tile, choose_tile, plan_bands
 
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, 0..1."""
+
+Watch = Callable[[Tile, tuple[int, int], Pixels], None]
+"""Called after every tile with the tile, the height and width of the picture in LR pixels, and the tile's part of the
+result: HWC, C = 1 or 3, in the picture's type."""
 
 ALPHA_METHODS = ("network", "bicubic")
 """How transparency grows: as sharp as the colour, or at no cost."""
@@ -32,11 +36,14 @@ class TiledUpscaler:
 
     tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
     alpha: one of ALPHA_METHODS.
+    watch: sees the result as it grows; what it raises ends the run.
     """
 
-    def __init__(self, engine: Engine, tile: int | None = None, alpha: str = "network") -> None:
+    def __init__(
+        self, engine: Engine, tile: int | None = None, alpha: str = "network", watch: Watch | None = None
+    ) -> None:
         check_settings(tile, alpha)
-        self.engine, self.tile, self.alpha = engine, tile, alpha
+        self.engine, self.tile, self.alpha, self.watch = engine, tile, alpha, watch
         self._largest_window = engine.window
         self._rows: int | None = None
 
@@ -118,9 +125,11 @@ class TiledUpscaler:
         """
         rows_done = tiles_done = 0
 
-        def count_tile() -> None:
+        def count_tile(tile: Tile, part: Pixels) -> None:
             nonlocal tiles_done
             tiles_done += 1
+            if self.watch is not None:
+                self.watch(tile, (rows.height, rows.head.width), part)
             if progress is not None:
                 progress(min(1.0, tiles_done / total))
 
@@ -138,7 +147,7 @@ class TiledUpscaler:
                 yield band
                 rows_done = tiles[0].keep.bottom
 
-    def _band(self, rows: Rows, tiles: Sequence[Tile], after_tile: Callable[[], None]) -> Band:
+    def _band(self, rows: Rows, tiles: Sequence[Tile], after_tile: Callable[[Tile, Pixels], None]) -> Band:
         """Run one row of tiles. Values that a profile calls linear go through the network on sRGB's tone curve."""
         first, last = tiles[0].keep.top, tiles[0].keep.bottom
         top = max(0, min(tiles[0].read.top, first - UNIFORM_RADIUS))

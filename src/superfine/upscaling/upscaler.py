@@ -29,7 +29,7 @@ from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
+from superfine.upscaling.tiled import Progress, TiledUpscaler, Watch, check_settings
 from superfine.version import __version__
 from superfine.weights import Model, find
 
@@ -102,7 +102,9 @@ class Upscaler:
         self._model: Model | None = None if weightless else find(Path(model))
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
-        self.memory, self.tone_map = parse_memory(memory) if isinstance(memory, str) else memory, tone_map
+        self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self.tone_map = tone_map
+        self.watch: Watch | None = None  # to be set before the first picture
         self._opened: dict[int, TiledUpscaler] = {}
         self._memory_before: int | None = None
 
@@ -183,7 +185,7 @@ class Upscaler:
         self._opened.clear()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": {}, "_memory_before": None}  # engines are opened where they run
+        return self.__dict__ | {"_opened": {}, "_memory_before": None, "watch": None}  # opened where they run
 
     def __repr__(self) -> str:
         used = self.engine
@@ -236,7 +238,7 @@ class Upscaler:
                 engine = open_engine(self._model, scale, engine, self._precision, self._device)
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
-            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha)
+            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha, self.watch)
             self._memory_before = self._memory_before or resident_memory()
         return self._opened[scale]
 
