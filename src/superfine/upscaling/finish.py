@@ -1,10 +1,21 @@
 """Do what follows the network's passes: the fine downscale, the cut, and the resolution a print is marked with."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from superfine.images.picture import Picture
 from superfine.images.resize import shrink
+from superfine.upscaling.back_projection import Consistency
 from superfine.upscaling.plan import Plan
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """A picture at its new size, and how it came there."""
+
+    picture: Picture
+    plan: Plan
+    consistency: tuple[Consistency, ...]
+    """The agreement of every pass with its input, where back-projection was requested."""
 
 
 def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:

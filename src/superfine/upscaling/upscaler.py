@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
@@ -24,7 +24,7 @@ from superfine.images.provenance import Note
 from superfine.images.rows import Rows
 from superfine.images.tone_map import to_standard_range
 from superfine.upscaling.back_projection import Consistency, project_back
-from superfine.upscaling.finish import finish, resolution_after
+from superfine.upscaling.finish import Upscaled, finish, resolution_after
 from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
@@ -41,16 +41,6 @@ Kind = TypeVar("Kind", bound="Picture | NDArray[Any] | torch.Tensor")
 """The kinds that come back as what they were."""
 
 _NEAREST_SCALES = (2, 3, 4)
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """A picture at its new size, and how it came there."""
-
-    picture: Picture
-    plan: Plan
-    consistency: tuple[Consistency, ...]
-    """The agreement of every pass with its input, where back-projection was requested."""
 
 
 class Upscaler:
@@ -246,6 +236,16 @@ class Upscaler:
     def memory_before(self) -> int:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
         return self._memory_before or 0
+
+    @property
+    def seconds_in_windows(self) -> float:
+        """Seconds that the networks have run so far, with cutting and stitching."""
+        return sum(tiled.times.seconds for tiled in self._opened.values())
+
+    @property
+    def opened(self) -> tuple[TiledUpscaler, ...]:
+        """The networks that are open, one a scale."""
+        return tuple(self._opened.values())
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
