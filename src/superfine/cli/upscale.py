@@ -88,6 +88,8 @@ def upscale(
         memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
+    if upscaler.remark and not quiet:
+        complain(upscaler.remark)
     deciding = {
         **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model, "weights": upscaler.digest,
         "engine": engine, "precision": precision, "device": device, "alpha": alpha, "tta": tta,

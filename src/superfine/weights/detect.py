@@ -9,10 +9,8 @@ from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, NetworkConfig, network_of
 from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
+from superfine.weights.header import UnknownNetworkError
 from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
-
-class UnknownNetworkError(CheckpointError):
-    """A weights file is sound, but holds neither of our networks."""
 
 
 _MOST = 4096

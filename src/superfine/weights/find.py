@@ -53,7 +53,7 @@ def find(name_or_path: str | Path) -> Model:
 
 
 def locate(name_or_path: str | Path) -> tuple[Path, str]:
-    """Find the weights file that a user names, fetched if it lies on the hub, and the model's name. Raises as `find`."""
+    """Find the weights file that a user names, and the model's name; fetch what lies on the hub. Raises as `find`."""
     text = os.fspath(name_or_path)
     for entry in list_models():
         if entry.name == text:

@@ -19,11 +19,12 @@ _SR_PIXELS, _SR_PIXELS_GPU = 2**20, 2**22
 _SR_BYTES = 1024
 """Activations of networks of 64 channels take about so many for each pixel of the result."""
 
-_TO_YCBCR = np.array(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
-)
+_TO_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 """JPEG's luma and chroma, full range (ITU-T T.871), which is how the published luma models were fed."""
 _TO_RGB = np.linalg.inv(_TO_YCBCR.astype(np.float64)).astype(np.float32)
+
+_SEEN = 0.01 / 255
+"""A difference below a hundredth of a level is not worth a word."""
 
 _CUBIC_REACH = 3
 """LR pixels that bicubic chroma depends on."""
@@ -49,7 +50,8 @@ class ForeignEngine:
     """A foreign network that keeps the protocol of engines; its halo is measured when it is opened.
 
     channels: 3, or 1 for networks of luma alone, whose chroma grows by bicubic. multiple, minimum: what the network
-    asks of its sides; windows are padded below and at the right. side: the only side it takes, if there is one.
+    asks of its sides; windows are padded below and at the right. side: the only height and width it takes, if it has
+    no choice. heavy: a run takes seconds.
     """
 
     def __init__(
@@ -62,14 +64,21 @@ class ForeignEngine:
         multiple: int = 1,
         minimum: int = 1,
         side: tuple[int, int] | None = None,
+        heavy: bool = False,
     ) -> None:
         self._backend = backend
         self.name, self.precision, self.device = backend.name, backend.precision, backend.device
-        self.scale, self._channels, self._multiple, self._minimum, self._fixed = scale, channels, multiple, minimum, side
+        self.scale, self._channels, self._multiple, self._minimum, self._fixed = (
+            scale,
+            channels,
+            multiple,
+            minimum,
+            side,
+        )
         pixels = _SR_PIXELS if self.device == "cpu" else _SR_PIXELS_GPU
         self.window, self.pixel_bytes = pixels // scale**2, _SR_BYTES * scale**2
         most = None if side is None else min(side)
-        self.context: Context = measure_context(self.run, scale, multiple, most)
+        self.context: Context = measure_context(self.run, scale, multiple, most, heavy)
         self.halo = max(self.context.halo, 0 if channels == 3 else _CUBIC_REACH)
         self.grid = self.context.grid
         self.halo = -(-self.halo // self.grid) * self.grid
@@ -86,7 +95,8 @@ class ForeignEngine:
         height, width = luma.shape[2:]
         chroma = resize(planes[0, 1:].transpose(1, 2, 0) + 0.5, (height, width), "bicubic") - 0.5
         larger = np.concatenate([luma, chroma.transpose(2, 0, 1)[None]], axis=1)
-        return np.einsum("ij,njhw->nihw", _TO_RGB, larger).astype(np.float32)
+        rgb: Picture = np.einsum("ij,njhw->nihw", _TO_RGB, larger)
+        return rgb.astype(np.float32)
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8."""
@@ -124,10 +134,10 @@ def pad(tile: Picture, height: int, width: int) -> Picture:
 
 
 def _remark(title: str, context: Context) -> str:
-    """Say what tiling costs a network that sees more than a tile carries; empty where it costs nothing."""
-    if not context.difference:
+    """Say what tiling costs a network that sees more than a tile carries; empty where that cannot be seen."""
+    if context.difference < _SEEN:
         return ""
     return (
-        f"{title} sees more of a picture than tiles carry ({context.halo} pixels around them): pictures that need tiles "
-        f"differ from whole ones, by up to {context.difference * 255:.2g} of 255 levels where it was measured"
+        f"{title} sees more of a picture than tiles carry ({context.halo} pixels around them): pictures that need "
+        f"tiles differ from whole ones, by up to {context.difference * 255:.2g} of 255 levels where it was measured"
     )

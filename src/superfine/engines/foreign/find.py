@@ -8,8 +8,11 @@ from superfine.engines.foreign.engine import ForeignEngine, Picture
 from superfine.engines.foreign.graph import Graph, open_graph
 from superfine.engines.foreign.probe import Ends, probe
 from superfine.errors import EngineError
-from superfine.weights.detect import UnknownNetworkError
 from superfine.weights.find import Model, locate, model_of
+from superfine.weights.header import UnknownNetworkError
+
+HEAVY_BYTES = 16_000_000
+"""Size of a graph that takes seconds for a window: of four million values in float32."""
 
 
 def find_model(name_or_path: str | Path) -> Model:
@@ -51,6 +54,7 @@ def open_foreign(model: Model, engine: str, precision: str, device: str) -> Fore
         channels=ends.channels,
         multiple=ends.multiple,
         side=ends.side,
+        heavy=model.weights.stat().st_size > HEAVY_BYTES,
     )
 
 

@@ -10,13 +10,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.engines.foreign.onnx_file import check_onnx
 from superfine.errors import EngineError, ModelError
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
 """Sides of an input; None for one that may vary."""
 
-_TYPES = {"float": np.float32, "float32": np.float32, "f32": np.float32, "float16": np.float16, "f16": np.float16}
+_TYPES: dict[str, Any] = {
+    "float": np.float32,
+    "float32": np.float32,
+    "f32": np.float32,
+    "float16": np.float16,
+    "f16": np.float16,
+}
 _TYPES |= {"uint8": np.uint8, "u8": np.uint8}
 
 
@@ -39,8 +46,10 @@ class Graph(Protocol):
 def open_graph(path: Path, runtime: str = "auto", precision: str = "auto") -> Graph:
     """Open a graph; "auto" takes OpenVINO, and ONNX Runtime where OpenVINO cannot read it and that is installed.
 
-    Raises EngineError if no runtime reads it, ModelError if it is no graph of one picture in and one out.
+    Raises CheckpointError for a file that is damaged, EngineError if no runtime reads it, ModelError if it is no graph
+    of one picture in and one out.
     """
+    check_onnx(path)
     if runtime == "onnxruntime":
         return OnnxRuntimeGraph(path, precision)
     try:
@@ -160,7 +169,9 @@ def input_type(path: Path, name: str) -> Any:
 def reason(error: BaseException) -> str:
     """Find the line of a runtime's many that says something."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "While validating"))]
+    telling = [
+        line for line in lines if line and not line.startswith(("Exception from", "Check '", "While validating"))
+    ]
     text = (telling or lines or [type(error).__name__])[0]
     return text if len(text) <= 200 else text[:197] + "..."
 

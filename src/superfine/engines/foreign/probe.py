@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.engines.foreign.graph import Array, Graph
+from superfine.engines.foreign.graph import Array, Graph, reason
 from superfine.errors import ModelError
 
 RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
@@ -70,43 +70,41 @@ def _is_free(graph: Graph) -> bool:
 
 def _sizes(graph: Graph, path: Path, free: bool) -> tuple[str, int, int, int, tuple[int, int] | None]:
     """Find layout, channels, multiple, scale, and the side where it is fixed, by sizes that run."""
-    failure = "it takes no picture of 3 channels or 1"
+    failure, ran = "it takes no picture of 3 channels or 1", False
     for layout, channels in product(("NCHW", "NHWC"), (3, 1)):
         axis, rest = (1, (2, 3)) if layout == "NCHW" else (3, (1, 2))
         if graph.shape[axis] not in (channels, None):
             continue
-        if not free:
-            height, width = (graph.shape[each] for each in rest)
-            if height is None or width is None:
-                continue
-            scale, failure = _scale(graph, layout, channels, height, width)
-            if scale:
-                return layout, channels, 1, scale, (height, width)
-            continue
-        for multiple in MULTIPLES:
+        height, width = (None if free else graph.shape[each] for each in rest)
+        fixed = None if height is None or width is None else (height, width)
+        for multiple in MULTIPLES if fixed is None else (1,):
             odd = 33 // multiple | 1  # an odd number of times, so that a larger multiple is seen
-            scale, failure = _scale(graph, layout, channels, odd * multiple, (odd + 2) * multiple)
+            scale, why, runs = _scale(graph, layout, channels, fixed or (odd * multiple, (odd + 2) * multiple))
             if scale:
-                return layout, channels, multiple, scale, None
+                return layout, channels, multiple, scale, fixed
+            if runs or not ran:  # what a run gave says more than a size that did not run
+                failure, ran = why, ran or runs
     raise ModelError(f"{path} is no super-resolution graph: {failure}")
 
 
-def _scale(graph: Graph, layout: str, channels: int, height: int, width: int) -> tuple[int, str]:
-    """Run a gray picture; return the scale, or 0 and what was wrong."""
+def _scale(graph: Graph, layout: str, channels: int, size: tuple[int, int]) -> tuple[int, str, bool]:
+    """Run a gray picture; return the scale, or 0 and what was wrong, and True if it ran."""
+    height, width = size
     values = _laid_out(np.full((1, channels, height, width), 0.5, np.float32), layout)
     try:
         found = graph.run(_as_type(values, graph.dtype)).shape
     except RuntimeError as error:
-        return 0, f"it does not run at {width}x{height}: {' '.join(str(error).split())[:160]}"
+        return 0, f"it does not run at {width}x{height}: {reason(error)}", False
     if len(found) != 4:
-        return 0, f"its output has {len(found)} axes, wanted 4"
-    out_channels, high, wide = (found[1:] if layout == "NCHW" else (found[3], found[1], found[2]))
+        return 0, f"its output has {len(found)} axes, wanted 4", True
+    out_channels, high, wide = found[1:] if layout == "NCHW" else (found[3], found[1], found[2])
     if out_channels != channels:
-        return 0, f"{channels} channels go in and {out_channels} come out"
+        return 0, f"{channels} channels go in and {out_channels} come out", True
     scale = high // height
     if scale < 2 or (high, wide) != (height * scale, width * scale):
-        return 0, f"{width}x{height} pixels become {wide}x{high}; wanted a picture larger by a whole factor of 2 or more"
-    return scale, ""
+        wanted = "wanted a picture larger by a whole factor of 2 or more"
+        return 0, f"{width}x{height} pixels become {wide}x{high}; {wanted}", True
+    return scale, "", True
 
 
 def _ranges(graph: Graph, path: Path, ends: Ends) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -123,8 +121,8 @@ def _ranges(graph: Graph, path: Path, ends: Ends) -> tuple[tuple[float, float], 
     best = max(each[0] for each in found)
     if not best >= WORKING:
         raise ModelError(
-            f"{path} is no super-resolution graph: of a smooth picture it gives back {best:.0f} dB, wanted {WORKING:.0f} "
-            "or more (in 0..1, 0..255 and -1..1)"
+            f"{path} is no super-resolution graph: of a smooth picture it gives back {best:.0f} dB in the best of the "
+            f"ranges 0..1, 0..255 and -1..1, wanted {WORKING:.0f}"
         )
     return next(each[1:] for each in found if each[0] >= best - _MARGIN)
 

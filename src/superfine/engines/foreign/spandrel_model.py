@@ -1,7 +1,8 @@
-"""Open any model that spandrel knows, in PyTorch. Its tensors are read by our own reader, which runs no code in files."""
+"""Open any model that spandrel knows, in PyTorch. Our own reader reads its tensors, and runs no code in files."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from superfine.errors import CheckpointError, EngineError, ModelError, install_c
 from superfine.weights.find import Model
 from superfine.weights.state_dict import StateFile, read_state
 
+HEAVY = 4_000_000
+"""Parameters of a network that takes seconds for a window; most compute each once for every LR pixel, or more often."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def describe(path: Path, name: str) -> Model:
     """Recognise a file as a model that spandrel knows. Raises CheckpointError, ModelError, EngineError."""
     descriptor = load_descriptor(path)
-    return Model(
-        name, descriptor.architecture.name, (descriptor.scale,), path, {}, {}, kind="spandrel"
-    )
+    return Model(name, descriptor.architecture.name, (descriptor.scale,), path, {}, {}, kind="spandrel")
 
 
 def open_spandrel(model: Model, precision: str, device: str) -> ForeignEngine:
@@ -38,6 +40,7 @@ def open_spandrel(model: Model, precision: str, device: str) -> ForeignEngine:
         channels=descriptor.input_channels,
         multiple=needs.multiple_of,
         minimum=max(1, needs.minimum),
+        heavy=sum(each.numel() for each in descriptor.model.parameters()) > HEAVY,
     )
 
 
@@ -57,7 +60,9 @@ def load_descriptor(path: Path) -> Any:
         raise ModelError(f"{path} ({found}) restores pictures at their size: wanted a model that enlarges them")
     channels = descriptor.input_channels, descriptor.output_channels
     if channels not in ((3, 3), (1, 1)):
-        raise ModelError(f"{path} ({found}) takes {channels[0]} channels and gives {channels[1]}: wanted 3, or 1 for luma")
+        raise ModelError(
+            f"{path} ({found}) takes {channels[0]} channels and gives {channels[1]}: wanted 3, or 1 for luma"
+        )
     return descriptor.eval()
 
 
@@ -73,6 +78,7 @@ def import_spandrel() -> Any:
         raise EngineError(
             f"spandrel does not load ({str(error).splitlines()[0]}): torchvision and torch must be of one build"
         ) from error
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.functional")  # about spandrel's own code
     return spandrel
 
 
@@ -89,7 +95,7 @@ def _load(spandrel: Any, file: StateFile, path: Path) -> Any:
             ) from error
     keys = ", ".join(list(file.state)[:3])
     raise CheckpointError(
-        f"{path} holds {len(file.state)} tensors ({keys}, ...): neither ESRGCNN nor CFSRCNN, nor a network spandrel knows"
+        f"{path} holds {len(file.state)} tensors ({keys}, ...): neither ESRGCNN nor CFSRCNN, nor a network of spandrel"
     )
 
 
