@@ -16,6 +16,7 @@ LAYERS = [
     "__main__",
     "superfine",
     "cli",
+    "web",
     "demo",
     "quantization",
     "training.run",
