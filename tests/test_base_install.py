@@ -19,16 +19,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "av": ["av"],
+    "fastapi": ["fastapi"],
     "imagecodecs": ["imagecodecs"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
     "pillow-heif": ["pillow_heif"],
     "pillow-jxl-plugin": ["pillow_jxl"],
+    "prometheus-client": ["prometheus_client"],
+    "python-multipart": ["multipart", "python_multipart"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],
+    "uvicorn": ["uvicorn"],
 }
 """A package of an extra → the modules it installs. Not pydantic: typer brings it along."""
 
@@ -61,6 +65,7 @@ print(json.dumps(results))
 LINES = {
     "upscale": "upscale photo.png -o large.png -s 2",
     "video": "video clip.mp4 large.mp4",
+    "web": "web --port 0 --no-open",
     "inspect": "inspect photo.png",
     "models": "models",
     "demo": "demo small.png -o demo",
@@ -80,6 +85,7 @@ LINES = {
 }
 NEEDS = {
     "video": "video",
+    "web": "web",
     "recipe": "train",
     "train": "train",
     "report": "train",

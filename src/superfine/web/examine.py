@@ -9,7 +9,7 @@ from typing import Final, Literal
 from PIL import UnidentifiedImageError
 
 from superfine.errors import install_command
-from superfine.images.files import DEFAULT_MAX_PIXELS, SUFFIXES, image_errors, open_header, read
+from superfine.images.files import SUFFIXES, image_errors, open_header, read
 from superfine.images.formats.heif_jxl import kind_of
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.metadata import orientation_of
@@ -25,6 +25,8 @@ VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts")
 """Endings of the containers that `superfine.video` writes."""
 
 _MOST_FRAMES: Final = 10_000
+_ANY_SIZE: Final = 2**62
+"""Pixels. Nothing is unpacked here; sizes over the limit are refused below, with the limit in words."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def examine(path: Path, *, max_pixels: int) -> Subject:
         return Subject("picture", _FORMATS[str(kind_of(start))], picture.width, picture.height)
     with image_errors(str(path), max_pixels):
         try:
-            image = open_header(path, DEFAULT_MAX_PIXELS)
+            image = open_header(path, _ANY_SIZE)
         except UnidentifiedImageError:
             if is_tiff(start):
                 picture = read(path, max_pixels=max_pixels)

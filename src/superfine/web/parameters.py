@@ -14,6 +14,7 @@ from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import DEFAULT_SCALE, LARGEST_SIDE, Target, make_target
 from superfine.web.jobs import Job, State
 from superfine.web.problems import Problem, parameter_problem
+from superfine.weights import list_models
 
 Side = Annotated[int | None, Field(ge=1, le=LARGEST_SIDE)]
 Words = Annotated[str | None, Field(max_length=64)]
@@ -154,6 +155,18 @@ class ModelView(BaseModel):
     psnr: dict[str, float] = Field(description="dB on Set5, protocol standard, by scale.")
 
 
+def list_model_views() -> list[ModelView]:
+    """Describe all models that may be named."""
+    return [
+        ModelView(
+            name=entry.name, title=entry.title, scales=list(entry.scales), parameters=entry.parameters,
+            licence=entry.licence,
+            psnr={str(s): p for s in entry.scales if (p := entry.psnr("Set5", s, "standard")) is not None},
+        )
+        for entry in list_models()
+    ]  # fmt: skip
+
+
 class Health(BaseModel):
     """A sign of life."""
 
@@ -161,3 +174,10 @@ class Health(BaseModel):
     version: str
     waiting: int
     running: int
+
+
+class LimitsView(BaseModel):
+    """The bounds that a client can keep to before it sends anything."""
+
+    upload: int = Field(description="Bytes of a body.")
+    pixels: int = Field(description="Of a source and of a result.")

@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 import uvicorn
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 
 from superfine.errors import EngineError
 from superfine.version import __version__
-from superfine.web.api import create_routes
+from superfine.web.api import router
 from superfine.web.guard import Guard
 from superfine.web.limits import RateLimiter
 from superfine.web.parameters import Parameters
@@ -33,6 +34,7 @@ PAGE = {
     "/app.js": ("app.js", "text/javascript"),
     "/items.js": ("items.js", "text/javascript"),
     "/viewer.js": ("viewer.js", "text/javascript"),
+    "/gestures.js": ("gestures.js", "text/javascript"),
     "/words.js": ("words.js", "text/javascript"),
 }
 """Path → file of the page, and its media type. Nothing else is served from the disk but results."""
@@ -47,7 +49,8 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None, token: 
     """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.views = CapacityLimiter(1)
         service.start()
         try:
             yield
@@ -59,7 +62,8 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None, token: 
         title="superfine", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan,
         description="Fast, exact single-image super-resolution. Every refusal is a problem as RFC 9457 has it.",
     )  # fmt: skip
-    app.include_router(create_routes(service))
+    app.state.service = service
+    app.include_router(router)
     for path, (name, media_type) in PAGE.items():
         app.add_api_route(path, _page(name, media_type), methods=["GET"], include_in_schema=False)
 

@@ -22,6 +22,7 @@ from superfine.web.metrics import Metrics
 from superfine.web.parameters import Parameters, clean_name, result_name
 from superfine.web.problems import Problem, problem_of
 from superfine.web.storage import Storage
+from superfine.web.upload import Receiver
 from superfine.web.workers import Workers
 from superfine.weights import list_models
 
@@ -48,6 +49,7 @@ class Service:
         self.storage = Storage(parent)
         self.queue = JobQueue(limits.waiting, limits.waiting_each)
         self.workers = Workers(self.queue, limits, {**options, "memory": limits.memory}, self._after)
+        self.receiver = Receiver(limits)
         self.metrics = Metrics(lambda: len(self.queue), lambda: len(self.workers.running))
         self.jobs: dict[str, Job] = {}
         self._lock = Lock()
