@@ -68,7 +68,7 @@ def web(
         waiting_each=max(1, max_waiting // 2), keep=60.0 * keep, disk=parse_memory(max_disk),
         memory=None if memory is None else parse_memory(memory), rate=rate,
     )  # fmt: skip
-    private = host in LOOPBACK
+    private, token = host in LOOPBACK, token or None  # an empty variable of the environment is none
     opened = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{opened.getsockname()[1]}/"
