@@ -1,8 +1,12 @@
 """engines/native.py: the project's own kernels give what PyTorch gives, tiled equals whole, to the bit."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +20,8 @@ from superfine.engines import open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.native import NativeEngine, instructions
 from superfine.errors import EngineError
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.stitch import run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import find, network_file
@@ -127,6 +132,84 @@ def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.
     whole = used.run(rgb)
     monkeypatch.setattr(native_module, "cores", lambda: threads)
     assert np.array_equal(used.run(rgb), whole)
+
+
+@here
+@pytest.mark.parametrize("name", ["small esrgcnn", "small cfsrcnn"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_self_ensemble_of_tiles_equals_that_of_the_whole_to_the_bit(name: str, scale: int) -> None:
+    used = SelfEnsembleEngine(engine(name, scale))
+    for height, width in ((41, 79), (62, 45)):  # no multiples of the grid: turned, windows begin between its lines
+        rgb = noise(height, width)
+        plan = plan_tiles(height, width, 8, used.halo, used.grid)
+        assert len(plan) > 1
+        assert np.array_equal(run_tiles_float(used, rgb, plan), used.run(planes(rgb))[0].transpose(1, 2, 0))
+
+
+@here
+@pytest.mark.parametrize("at", [(0, 1), (3, 2)])
+def test_a_window_between_lines_of_the_grid_is_told_so_and_keeps_every_bit(at: tuple[int, int]) -> None:
+    used, rgb = NativeEngine.of_network(network("small cfsrcnn"), 3), noise(70, 403)
+    down, across, reach = at[0] + 4, at[1] + 8, used.halo + 4
+    whole = used.run(planes(rgb))
+    found = used.run(planes(rgb[down:, across:]), at)
+    kept = (..., slice(reach * 3, None), slice(reach * 3, None))
+    assert np.array_equal(found[kept], whole[..., down * 3 :, across * 3 :][kept])
+    used.limit(16)  # in strips of columns
+    assert np.array_equal(used.run(planes(rgb[down:, across:]), at), found)
+
+
+@pytest.mark.skipif(instructions() != "AVX-512", reason="there is nothing narrower than what the tests above ran on")
+def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None:
+    script = Path(__file__)
+    chosen = "small esrgcnn and (agrees or tiled_equals_whole_to_the_bit)"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        str(script),
+        "-k",
+        chosen,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
+    narrow = os.environ | {"SUPERFINE_INSTRUCTIONS": "AVX2"}
+    ran = subprocess.run(command, env=narrow, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    name = [sys.executable, "-c", "from superfine.engines.native import instructions; print(instructions())"]
+    assert subprocess.run(name, env=narrow, capture_output=True, text=True, check=True).stdout.strip() == "AVX2"
+
+
+@here
+@pytest.mark.parametrize("name", SHIPPED)
+@all_scales
+def test_the_exported_graph_and_the_pytorch_network_make_the_same_layers(name: str, scale: int) -> None:
+    rgb = planes(noise(9, 14))
+    assert np.array_equal(NativeEngine.of_network(network(name), scale).run(rgb), engine(name, scale).run(rgb))
+
+
+@here
+def test_an_operation_the_kernels_do_not_know_is_one_line() -> None:
+    class Odd(ESRGCNN):
+        def shallow(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(super().shallow(x))
+
+    with pytest.raises(EngineError, match="does not know the operation sigmoid in esrgcnn: choose another engine"):
+        NativeEngine.of_network(Odd(SMALL["small esrgcnn"]), 2)
+
+
+@here
+def test_a_sum_the_kernels_cannot_fuse_is_one_line() -> None:
+    class Odd(ESRGCNN):
+        def shallow(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().shallow(x)
+            return y + y
+
+    with pytest.raises(EngineError, match="has no form for add of"):
+        NativeEngine.of_network(Odd(SMALL["small esrgcnn"]), 2)
 
 
 @here
