@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from time import perf_counter
 
-import numpy as np
-
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.bands import Band, BandedImage
 from superfine.images.files import write
@@ -21,13 +19,15 @@ from superfine.images.picture import Picture
 from superfine.images.provenance import embed
 from superfine.images.rows import PictureRows, Rows
 from superfine.upscaling.back_projection import Consistency
+from superfine.upscaling.batch.changes import list_changes
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.journal import Journal, Stamp
-from superfine.upscaling.batch.source import Settings, load_frames, open_source, result_suffix
+from superfine.upscaling.batch.source import Settings, load_frames, open_source
+from superfine.upscaling.finish import Upscaled
 from superfine.upscaling.memory import bytes_of
 from superfine.upscaling.plan import Target
 from superfine.upscaling.tiled import WindowTimes
-from superfine.upscaling.upscaler import Upscaled, Upscaler
+from superfine.upscaling.upscaler import Upscaler
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -190,7 +190,7 @@ def _enlarge(
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
                 image, plan = found
-                changes = _changes(image.head, job, settings)
+                changes = list_changes(image.head, image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings)
                 return _Enlarged(
                     before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes,
@@ -206,36 +206,13 @@ def _enlarge(
         pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in enlarged]
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
-        changes = _changes(pictures[0], job, settings)
+        changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
         around = perf_counter() - started - (upscaler.seconds_in_windows - before_windows)
         return _Enlarged(
             before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around
         )
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
-
-
-def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
-    """List what is converted on the way from a picture's file to its result's, and settings without effect."""
-    form = FORMATS[result_suffix(job, settings)]
-    changes = []
-    kind = "gray" if picture.is_gray else "RGB"
-    if picture.mode in ("P", "PA") and form.name != "GIF":
-        changes.append(f"palette to {kind}")
-    if picture.mode in ("CMYK", "LAB"):
-        changes.append(f"{picture.mode} to sRGB")
-    if picture.alpha is not None and not form.alpha:
-        changes.append("transparency to a white background")
-    if picture.pixels.dtype != np.uint8 and form.name in EIGHT_BITS:
-        changes.append("16 bits to 8")
-    if settings.quality is not None and form.name not in LOSSY:
-        changes.append(f"--quality has no effect on {form.name}")
-    return tuple(changes)
-
-
-LOSSY = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
-"""Formats that have a quality."""
-EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
