@@ -17,6 +17,7 @@ LAYERS = [
     "superfine",
     "cli",
     "web",
+    "integrations",
     "demo",
     "quantization",
     "training.run",

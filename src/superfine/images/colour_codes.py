@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from superfine.images.profile import HEADER_BYTES
 
+
+class HdrWarning(UserWarning):
+    """An HDR picture (PQ, HLG) becomes one of 8 bits, which most programs show washed out."""
+
+
 Primaries = tuple[float, float, float, float, float, float, float, float]
 """x and y of white, red, green and blue."""
 
@@ -28,7 +33,7 @@ _PRIMARIES: Final[dict[int, Primaries]] = {
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
 }
 """H.273, table 2."""
-_SRGB: Final = _PRIMARIES[1]
+SRGB: Final = _PRIMARIES[1]
 _NAMES: Final = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _BT709_CURVES: Final = (1, 6, 14, 15)
 _UNSPECIFIED: Final = 2
@@ -55,12 +60,12 @@ def profile_of_codes(primaries: int, transfer: int, *, gray: bool = False) -> by
 
 def profile_of_gamma(gamma: float | None, chromaticity: tuple[float, ...] | None, *, gray: bool) -> bytes | None:
     """Make the ICC profile of PNG's gAMA (usually 1/2.2) and cHRM (white, red, green, blue); None for sRGB."""
-    place: Primaries = _SRGB
+    place: Primaries = SRGB
     if chromaticity is not None and len(chromaticity) == 8 and min(chromaticity[1::2]) > 0:
-        close = max(abs(one - other) for one, other in zip(chromaticity, _SRGB, strict=True)) < 0.003
-        place = _SRGB if close else chromaticity
+        close = max(abs(one - other) for one, other in zip(chromaticity, SRGB, strict=True)) < 0.003
+        place = SRGB if close else chromaticity
     usual = gamma is None or not 0.01 < gamma < 10 or abs(1 / gamma - 2.2) < 0.05
-    if usual and (place == _SRGB or gray):
+    if usual and (place == SRGB or gray):
         return None
     power = 2.2 if gamma is None or usual else 1 / gamma
     try:
@@ -79,6 +84,29 @@ def codes_of(icc: bytes | None) -> tuple[int, int] | None:
         if tag == b"cicp" and size >= 12 and start + 12 <= len(icc):
             return icc[start + 8], icc[start + 9]
     return None
+
+
+def described(icc: bytes | None, codes: tuple[int, int], *, gray: bool) -> bytes | None:
+    """Say in one profile what a file says with a profile and code points: its profile, which counts, or that of them.
+
+    A profile beside PQ or HLG gets the code points as its `cicp` tag, for that is how an HDR picture is known.
+    """
+    if not icc or codes[1] not in (_PQ, _HLG) or codes_of(icc) is not None:
+        return icc or profile_of_codes(*codes, gray=gray)
+    (count,) = struct.unpack_from(">I", icc, HEADER_BYTES)
+    end = HEADER_BYTES + 4 + 12 * count
+    if not 0 < count < 100 or end > len(icc):
+        return profile_of_codes(*codes, gray=gray)
+    table = bytearray(icc[HEADER_BYTES + 4 : end])
+    for at in range(4, len(table), 12):  # one entry more moves all that lies behind the table
+        struct.pack_into(">I", table, at, struct.unpack_from(">I", table, at)[0] + 12)
+    content = icc[end:] + bytes(-len(icc) % 4)
+    table += struct.pack(">4sII", b"cicp", end + 12 + len(content), 12)
+    content += b"cicp" + bytes(4) + bytes([*codes, 0, 1])
+    head = bytearray(icc[:HEADER_BYTES])
+    struct.pack_into(">I", head, 0, end + 12 + len(content))
+    head[84:100] = bytes(16)  # the profile's digest, which is optional
+    return bytes(head) + struct.pack(">I", count + 1) + bytes(table) + content
 
 
 def is_hdr(icc: bytes | None) -> bool:
@@ -133,12 +161,27 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
     return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(float(value) * 65536) for value in values))
 
 
-def _colorants(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the columns RGB → XYZ, adapted to D50 by Bradford, and the matrix that adapts."""
+def _to_xyz(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the matrix RGB → XYZ and the white point, both unadapted."""
     points = np.array(place).reshape(4, 2)
     white, *columns = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)
     matrix = np.stack(columns, axis=1)
-    matrix = matrix * np.linalg.solve(matrix, white)
+    return matrix * np.linalg.solve(matrix, white), white
+
+
+def matrix_between(primaries: int | Primaries, others: int | Primaries) -> NDArray[np.float64]:
+    """Return the matrix of linear RGB from one set of primaries (a code of H.273, or places) to another's.
+
+    White becomes white. An unknown code counts as sRGB's.
+    """
+    places = [_PRIMARIES.get(each, SRGB) if isinstance(each, int) else each for each in (primaries, others)]
+    one, other = (_colorants(place)[0] for place in places)
+    return np.asarray(np.linalg.solve(other, one))
+
+
+def _colorants(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the columns RGB → XYZ, adapted to D50 by Bradford, and the matrix that adapts."""
+    matrix, white = _to_xyz(place)
     adapt = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD
     return adapt @ matrix, adapt
 

@@ -1,19 +1,19 @@
 """Read and write HEIC and JPEG XL by the libraries of `superfine[formats]`."""
 
-import importlib
 import io
 import struct
 from dataclasses import replace
-from types import ModuleType
 from typing import IO, Any, Final
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from superfine.errors import ImageError, install_command
-from superfine.images.colour_codes import codes_of, profile_of_codes
+from superfine.errors import ImageError
+from superfine.images.colour_codes import codes_of, described, is_hdr, nclx_codes, profile_of_codes
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
-from superfine.images.metadata import EXIF_PREFIX, current_xmp
+from superfine.images.formats.avif_items import box, with_items
+from superfine.images.formats.deep import library
+from superfine.images.metadata import EXIF_PREFIX, announced, current_xmp
 from superfine.images.picture import Picture, check_size, from_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
 
@@ -40,20 +40,12 @@ def read_with_extra(data: bytes, max_pixels: int) -> Picture:
     return _read_jxl(data, max_pixels) if kind_of(data[:32]) == "JPEG XL" else _read_heif(data, max_pixels)
 
 
-def _library(module: str, what: str) -> ModuleType:
-    """Import an optional library. Raises ImageError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ImageError(f"{what} needs {module}: {install_command('formats')}") from None
-
-
 # HEIC -------------------------------------------------------------------------------------------
 
 
 def _read_heif(data: bytes, max_pixels: int) -> Picture:
     """Read the main picture of a HEIC file."""
-    heif = _library("pillow_heif", "reading HEIC")
+    heif = library("pillow_heif", "reading HEIC")
     file = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=True)
     width, height = file.size
     check_size(width, height, max_pixels)
@@ -62,11 +54,17 @@ def _read_heif(data: bytes, max_pixels: int) -> Picture:
         image = Image.frombytes(file.mode, file.size, as_uint8(values).tobytes())
         values = np.asarray(image.convert(image.mode.upper()))
     nclx = file.info.get("nclx_profile")
-    if nclx and not file.info.get("icc_profile"):
-        codes = int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])
-        file.info["icc_profile"] = profile_of_codes(*codes, gray=file.mode.startswith("L"))
+    # The library tells of code points only where there is no profile.
+    found = (nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else nclx_codes(data)
+    if found is not None:
+        codes = int(found[0]), int(found[1])
+        file.info["icc_profile"] = described(file.info.get("icc_profile"), codes, gray=file.mode.startswith("L"))
     # libheif has turned the picture; the EXIF block still says how it lay.
-    return _picture(values, file.mode, file.info)
+    picture = _picture(values, file.mode, file.info)
+    beside = {"gain map": "gainmap", "depth map": "depth"}
+    kinds = str(list(file.info.get("aux") or {})).lower() + ("depth" if file.info.get("depth_images") else "")
+    left_out = [*picture.left_out, *(name for name, word in beside.items() if word in kinds)]
+    return replace(picture, left_out=tuple(dict.fromkeys(left_out)))
 
 
 def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
@@ -90,8 +88,8 @@ def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
 
 
 def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
-    """Encode an HDR picture as AVIF of 10 bits with its code points."""
-    codecs = _library("imagecodecs", "writing HDR as AVIF")
+    """Encode an HDR picture as AVIF of 10 bits with its code points, EXIF, XMP and a profile that came with it."""
+    codecs = library("imagecodecs", "writing HDR as AVIF")
     codes = codes_of(picture.icc)
     assert codes is not None
     pixels, alpha = as_uint16(picture.pixels), None if picture.alpha is None else as_uint16(picture.alpha)
@@ -99,13 +97,28 @@ def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
     values = pixels if alpha is None else np.dstack([pixels, alpha])
     values = ((values.astype(np.uint32) * 1023 + 32767) // 65535).astype(np.uint16)
     matrix = 9 if codes[0] == 9 else 1
-    settings = {"bitspersample": 10, "primaries": codes[0], "transfer": codes[1], "matrix": matrix, "speed": speed}
-    return bytes(codecs.avif_encode(np.ascontiguousarray(values), quality, **settings))
+    settings: dict[str, Any] = {
+        "bitspersample": 10,
+        "primaries": codes[0],
+        "transfer": codes[1],
+        "matrix": matrix,
+        "speed": speed,
+    }
+    if quality >= 90:
+        settings["pixelformat"] = "444"
+    data = bytes(codecs.avif_encode(np.ascontiguousarray(values), quality, **settings))
+    return with_items(data, picture.exif, picture.xmp, None if _says_codes_alone(picture) else picture.icc)
+
+
+def _says_codes_alone(picture: Picture) -> bool:
+    """Return True for an HDR profile made of code points: programs would believe it before these, and show it dark."""
+    codes = codes_of(picture.icc)
+    return codes is not None and is_hdr(picture.icc) and picture.icc == profile_of_codes(*codes, gray=picture.is_gray)
 
 
 def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
     """Write HEIC: 8 bits, or 10 for deeper pictures; 4:4:4 from quality 90 on; never lossless."""
-    heif = _library("pillow_heif", "writing HEIC")
+    heif = library("pillow_heif", "writing HEIC")
     deep = picture.pixels.dtype != np.uint8
     pixels = as_uint16(picture.pixels) if deep else picture.pixels
     mode = "L" if picture.is_gray else "RGB"
@@ -117,7 +130,7 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
         settings["exif"] = EXIF_PREFIX + picture.exif
     if picture.xmp:
         settings["xmp"] = picture.xmp
-    if picture.icc:
+    if picture.icc and not _says_codes_alone(picture):
         settings["icc_profile"] = picture.icc
     if (codes := codes_of(picture.icc)) is not None:
         settings |= {"color_primaries": codes[0], "transfer_characteristics": codes[1], "full_range_flag": 1}
@@ -132,8 +145,8 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
 def _read_jxl(data: bytes, max_pixels: int) -> Picture:
     """Read the first picture of a JPEG XL file."""
     check_size(*_jxl_size(data), max_pixels)
-    codecs = _library("imagecodecs", "reading JPEG XL")
-    plugin = _library("pillow_jxl", "reading JPEG XL")
+    codecs = library("imagecodecs", "reading JPEG XL")
+    plugin = library("pillow_jxl", "reading JPEG XL")
     # The plug-in gives profile and boxes, but cuts colour to 8 bits; imagecodecs gives pixels of any depth.
     # It gives up on 16-bit gray with alpha, and then there is no profile to be had.
     try:
@@ -176,7 +189,7 @@ def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
 
     (imagecodecs says of 8-bit values that they are sRGB, of all others that they are linear, and takes no profile.)
     """
-    codecs = _library("imagecodecs", "writing JPEG XL")
+    codecs = library("imagecodecs", "writing JPEG XL")
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.dtype != np.uint8:
         pixels = decode_linear(pixels, np.dtype(np.float32))
@@ -193,23 +206,16 @@ def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
     )
     stream = bytes(stream)
     if not stream.startswith(_JXL_BOX):
-        stream = _JXL_BOX + _box(b"ftyp", b"jxl \0\0\0\0jxl ") + _box(b"jxlc", stream)
+        stream = _JXL_BOX + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"jxlc", stream)
     start = len(_JXL_BOX) + 20
     if stream[start + 4 : start + 8] == b"jxll":  # the level, which must come next
         start += 9
     file.write(stream[:start])
     if picture.exif:
-        file.write(_box(b"Exif", bytes(4) + picture.exif))
+        file.write(box(b"Exif", bytes(4) + picture.exif))
     if picture.xmp:
-        file.write(_box(b"xml ", picture.xmp))
+        file.write(box(b"xml ", picture.xmp))
     file.write(stream[start:])
-
-
-def _box(kind: bytes, data: bytes) -> bytes:
-    """Make a box of an ISO media file."""
-    if len(data) + 8 < 1 << 32:
-        return struct.pack(">I4s", len(data) + 8, kind) + data
-    return struct.pack(">I4sQ", 1, kind, len(data) + 16) + data
 
 
 def _jxl_size(data: bytes) -> tuple[int, int]:
@@ -275,4 +281,5 @@ def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:
         dpi=info.get("dpi"),
         mode=mode,
         xmp=current_xmp(bytes(xmp)) if xmp else None,
+        left_out=announced(bytes(xmp or b"")),
     )

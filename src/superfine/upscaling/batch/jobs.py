@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from superfine.errors import ImageError, PlanError
-from superfine.images.files import SUFFIXES
+from superfine.images.files import READABLE, SUFFIXES
 from superfine.images.formats.encode import FORMATS
 
 STREAM = "-"
@@ -144,7 +144,7 @@ def expand(text: str, complaints: list[ImageError], without: Path | None = None)
         return [Found(path, Path(path.name), named=True)]  # a missing file too: reading it says so
     if not found:
         where = f"in the folder {path}" if _is_dir(path) else f"match {text}"
-        complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(SUFFIXES)}"))
+        complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(READABLE)}"))
     return found
 
 
@@ -164,7 +164,7 @@ def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> It
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and path.suffix.lower() in READABLE:
                 yield Found(path, path.relative_to(top))
 
 
@@ -198,7 +198,7 @@ def _glob(pattern: str) -> list[Found]:
     return [
         Found(path, path.relative_to(fixed))
         for path in matches
-        if path.suffix.lower() in SUFFIXES and not _is_dir(path)
+        if path.suffix.lower() in READABLE and not _is_dir(path)
     ]
 
 
