@@ -171,9 +171,9 @@ def bomb() -> bytes:
     [
         ({}, b"", 400, ["empty"]),
         ({}, b"no picture", 415, ["no picture", "wanted", "png"]),
-        ({}, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, ["no picture"]),
+        ({}, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, ["pages"]),
         ({}, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 415, ["no picture"]),
-        ({}, b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://example.org/'/></svg>", 415, ["no picture"]),
+        ({}, b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://example.org/'/></svg>", 415, ["SVG"]),
         ({}, PNG[:200], 422, ["damaged"]),
         ({}, encoded(noise(), "JPEG")[:300], 422, ["damaged"]),
         ({}, bomb(), 422, ["60,000"]),

@@ -8,18 +8,19 @@ from typing import Final, Literal
 
 from PIL import UnidentifiedImageError
 
-from superfine.errors import install_command
-from superfine.images.files import SUFFIXES, image_errors, open_header, read
-from superfine.images.formats.heif_jxl import kind_of
+from superfine.errors import ImageError, install_command
+from superfine.images.files import READABLE, image_errors, open_header, read
+from superfine.images.formats import heif_jxl, read_only
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.metadata import orientation_of
 from superfine.web.problems import Problem
 
 _FORMATS: Final = {
     "PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "DIB": ".bmp",
-    "GIF": ".gif", "AVIF": ".avif", "PPM": ".ppm", "HEIC": ".heic", "JPEG XL": ".jxl",
+    "GIF": ".gif", "AVIF": ".avif", "PPM": ".ppm", "HEIC": ".heic", "JPEG XL": ".jxl", "JPEG2000": ".png",
+    "QOI": ".png", "ICO": ".png", "TGA": ".png",
 }  # fmt: skip
-"""Formats that are let in → suffix. Pillow knows more, some of which run programs or are seldom tested."""
+"""Formats that are let in → suffix of their results. Pillow knows more; some run programs."""
 
 VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts")
 """Endings of the containers that `superfine.video` writes."""
@@ -52,17 +53,20 @@ def examine(path: Path, *, max_pixels: int) -> Subject:
     suffix = video_suffix(start)
     if suffix is not None:
         return _examine_video(path, suffix)
-    if kind_of(start) is not None:
-        picture = read(path, max_pixels=max_pixels)
-        return Subject("picture", _FORMATS[str(kind_of(start))], picture.width, picture.height)
+    try:
+        read_only.refuse_foreign(start)
+    except ImageError as error:
+        raise Problem(415, "not-a-picture", f"this {error}") from None
+    kind = heif_jxl.kind_of(start) or read_only.kind_of(start)
+    if kind is not None:
+        return _examine_whole(path, kind, max_pixels)
     with image_errors(str(path), max_pixels):
         try:
             image = open_header(path, _ANY_SIZE)
         except UnidentifiedImageError:
-            if is_tiff(start):
-                picture = read(path, max_pixels=max_pixels)
-                return Subject("picture", ".tiff", picture.width, picture.height)
-            raise _unknown() from None
+            if not is_tiff(start) and not start.startswith(b"\xff\xd8\xff"):
+                raise _unknown() from None
+            return _examine_whole(path, "TIFF" if is_tiff(start) else "PNG", max_pixels)
         with image:
             if image.format not in _FORMATS:
                 raise _unknown()
@@ -77,12 +81,18 @@ def examine(path: Path, *, max_pixels: int) -> Subject:
             return Subject("picture", _FORMATS[image.format], width, height, frames)
 
 
+def _examine_whole(path: Path, kind: str, max_pixels: int) -> Subject:
+    """Read a picture whose header alone does not say enough; its result is PNG where its own format is not written."""
+    picture = read(path, max_pixels=max_pixels)
+    return Subject("picture", _FORMATS.get(kind, ".png"), picture.width, picture.height)
+
+
 def _over(what: str, limit: int) -> str:
     return f"{what} came, and {limit:,} pixels is this server's limit: send a smaller one"
 
 
 def _unknown() -> Problem:
-    wanted = " ".join(sorted({suffix.lstrip(".") for suffix in SUFFIXES}))
+    wanted = " ".join(sorted({suffix.lstrip(".") for suffix in READABLE}))
     return Problem(415, "not-a-picture", f"this is no picture that can be read here; wanted is one of {wanted}")
 
 
@@ -91,7 +101,7 @@ def video_suffix(start: bytes) -> str | None:
 
     FFmpeg would also open playlists and scripts, which name further files and addresses: they never get that far.
     """
-    if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and kind_of(start) is None:
+    if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and heif_jxl.kind_of(start) is None:
         brand = start[8:12] if start[4:8] == b"ftyp" else b"qt  "
         return None if brand in (b"avif", b"avis") else ".mov" if brand == b"qt  " else ".mp4"
     if start.startswith(b"\x1a\x45\xdf\xa3"):
