@@ -66,15 +66,15 @@ def run_jobs(
     if not jobs:
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(_load, jobs[0], upscaler, settings, journal)
+        ahead = reader.submit(load, jobs[0], upscaler, settings, journal)
         writing: Future[Outcome] | None = None
         for number, job in enumerate(jobs):
             loaded = ahead.result()
             # A large picture is alone in memory.
-            alone = isinstance(loaded, _Loaded) and (upscaler.memory is not None or loaded.is_large)
+            alone = isinstance(loaded, Loaded) and (upscaler.memory is not None or loaded.is_large)
             more = number + 1 < len(jobs)
             if more and not alone:
-                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
+                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
             if alone and writing is not None:
                 yield writing.result()
                 writing = None
@@ -84,19 +84,19 @@ def run_jobs(
                     progress(number, share)
 
             result = (
-                loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, upscaler, target, settings, report)
+                loaded if isinstance(loaded, Outcome) else enlarge(job, loaded, upscaler, target, settings, report)
             )
             if writing is not None:
                 yield writing.result()
                 writing = None
-            if isinstance(result, _Enlarged) and (alone or result.is_large):
+            if isinstance(result, Enlarged) and (alone or result.is_large):
                 # Here, where Ctrl-C reaches it: the network may run in it.
-                yield _store(job, result, settings, journal)
+                yield store(job, result, settings, journal)
             else:
-                writing = writer.submit(_store, job, result, settings, journal)
+                writing = writer.submit(store, job, result, settings, journal)
             del loaded, result
             if more and alone:
-                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
+                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
         if writing is not None:
             yield writing.result()
 
@@ -106,7 +106,9 @@ _LARGE = 200_000_000
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
+    """A job after its first stage."""
+
     source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
 
@@ -116,7 +118,9 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Enlarged:
+class Enlarged:
+    """A job after its second stage; the network runs in the third where `result` is a BandedImage."""
+
     before: Size
     after: Size
     result: Frames | BandedImage
@@ -134,12 +138,13 @@ def _bytes_of(pictures: Sequence[Picture]) -> int:
     return sum(each.pixels.nbytes for each in pictures)
 
 
-def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+def load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | None) -> Loaded | Outcome:
+    """Read a job's source; give an Outcome if there is nothing to do or it fails. No SuperfineError leaves it."""
     try:
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
         stamp = None if job.source is None else Stamp.of(job.source)
-        return _Loaded(open_source(job, upscaler, settings), stamp)
+        return Loaded(open_source(job, upscaler, settings), stamp)
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -166,9 +171,10 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
     return False
 
 
-def _enlarge(
-    job: Job, loaded: _Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
-) -> _Enlarged | Outcome:
+def enlarge(
+    job: Job, loaded: Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
+) -> Enlarged | Outcome:
+    """Run the network over what was read, or plan the bands; give an Outcome if that fails."""
     source = loaded.source
     try:
         if not isinstance(source, Frames):
@@ -180,7 +186,7 @@ def _enlarge(
                 image, plan = found
                 changes = _changes(image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings)
-                return _Enlarged(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
+                return Enlarged(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
@@ -191,7 +197,7 @@ def _enlarge(
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
         changes = _changes(pictures[0], job, settings)
-        return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes)
+        return Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
@@ -281,7 +287,8 @@ def _put_out(whole: BytesIO) -> None:
         raise ImageError(f"cannot write standard output: {(error.strerror or str(error)).lower()}") from None
 
 
-def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+def store(job: Job, enlarged: Enlarged | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+    """Write the result, whole or not at all; an Outcome of an earlier stage is passed on."""
     if isinstance(enlarged, Outcome):
         return enlarged
     inside: list[MemoryError | SuperfineError] = []
