@@ -16,6 +16,7 @@ LAYERS = [
     "__main__",
     "superfine",
     "cli",
+    "fleet",
     "demo",
     "quantization",
     "training.run",

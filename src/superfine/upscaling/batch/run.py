@@ -83,9 +83,7 @@ def run_jobs(
                 if progress is not None:
                     progress(number, share)
 
-            result = (
-                loaded if isinstance(loaded, Outcome) else enlarge(job, loaded, upscaler, target, settings, report)
-            )
+            result = loaded if isinstance(loaded, Outcome) else enlarge(job, loaded, upscaler, target, settings, report)
             if writing is not None:
                 yield writing.result()
                 writing = None
