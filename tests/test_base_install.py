@@ -19,12 +19,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "av": ["av"],
+    "fsspec": ["fsspec"],
     "imagecodecs": ["imagecodecs"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
     "pillow-heif": ["pillow_heif"],
     "pillow-jxl-plugin": ["pillow_jxl"],
+    "pyarrow": ["pyarrow"],
+    "ray": ["ray"],
+    "s3fs": ["s3fs"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
@@ -61,6 +65,7 @@ print(json.dumps(results))
 LINES = {
     "upscale": "upscale photo.png -o large.png -s 2",
     "video": "video clip.mp4 large.mp4",
+    "fleet": "fleet set out",
     "inspect": "inspect photo.png",
     "models": "models",
     "demo": "demo small.png -o demo",
@@ -80,6 +85,7 @@ LINES = {
 }
 NEEDS = {
     "video": "video",
+    "fleet": "fleet",
     "recipe": "train",
     "train": "train",
     "report": "train",

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from superfine.errors import FleetError, ImageError
 from superfine.fleet.orders import COMPUTE, READ, WRITE, Errand, Orders, Report
 from superfine.fleet.tasks import Task
+from superfine.fleet.visit import Visit
 from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band, BandedImage
 from superfine.images.files import write
@@ -23,9 +24,6 @@ from superfine.images.rows import FileRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.run import Enlarged, Loaded, enlarge
 from superfine.upscaling.plan import Target
-
-if TYPE_CHECKING:
-    from superfine.fleet.worker import Visit, Worker
 
 _LEAST_HALOS = 16
 """LR rows of a part, in halos: what is computed twice stays below an eighth."""
@@ -42,8 +40,8 @@ class RowsBetween:
     def __init__(self, rows: Rows, top: int, bottom: int) -> None:
         self._rows, self._top = rows, top
         self.head, self.neutral, self.height = rows.head, rows.neutral, bottom - top
-        for row in (*range(_STEP, top, _STEP), *([top] if top else [])):  # decoded and dropped, in order
-            rows.band(row - 1, row)
+        for row in range(0, top, _STEP):  # decoded and dropped
+            rows.band(row, min(row + _STEP, top))
 
     def band(self, top: int, bottom: int) -> Band:
         """Return rows, counted from the first of these."""
@@ -69,19 +67,19 @@ def cut(errand: Errand, orders: Orders, loaded: Loaded, enlarged: Enlarged) -> t
     return tuple(Errand(errand.task, "part", edges[number], edges[number + 1], number, most) for number in range(most))
 
 
-def part(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def part(visit: Visit) -> Report:
     """Compute and pack some strips."""
-    orders, place = worker.orders, place_of_part(errand)
+    errand, orders, place = visit.errand, visit.orders, place_of_part(visit.errand)
     if orders.scratch.holds(place):  # made before an interruption
         return visit.report()
-    rows, image, scale = _opened(worker, visit)
+    rows, image, scale = _opened(visit)
     packed_rows = strip_rows(image)
     first, last = errand.first * packed_rows, min(errand.last * packed_rows, image.height)  # rows of the result
     low, high = first // scale, -(-last // scale)
     engine = orders.upscaler.tiled(scale).engine
     margin = max(engine.halo, UNIFORM_RADIUS)
     top = max(0, low - margin) // engine.grid * engine.grid
-    local = worker.scratch / place.replace("/", "-")
+    local = visit.station.scratch / place.replace("/", "-")
 
     def work() -> None:
         some = RowsBetween(rows, top, min(rows.height, high + margin))
@@ -92,41 +90,40 @@ def part(worker: Worker, errand: Errand, visit: Visit) -> Report:
             for strip in pack_strips(wanted, packed_rows):
                 put_block(file, strip)
 
-    worker.compute(work)
+    visit.station.compute(work)
     with visit.clock(WRITE):
         orders.scratch.put(local, place)
     return visit.report()
 
 
-def join(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def join(visit: Visit) -> Report:
     """Write the TIFF from its parts, in memory that does not grow with it."""
-    orders, task = worker.orders, errand.task
-    rows, image, _ = _opened(worker, visit)
-    packed = PackedImage(image.head, image.height, (), blocks(worker, errand))
+    rows, image, _ = _opened(visit)
+    packed = PackedImage(image.head, image.height, (), blocks(visit))
     target = visit.target()
     target.parent.mkdir(parents=True, exist_ok=True)
     with visit.clock(WRITE):
         write(packed, target)
     report = visit.deliver(target, before=(rows.head.width, rows.height), after=(image.width, image.height))
-    orders.scratch.remove(folder_of_parts(task))
+    visit.orders.scratch.remove(folder_of_parts(visit.task))
     return report
 
 
-def _opened(worker: Worker, visit: Visit) -> tuple[FileRows, BandedImage, int]:
+def _opened(visit: Visit) -> tuple[FileRows, BandedImage, int]:
     """Open the source by rows, and plan its whole result, of which no row is computed yet."""
-    orders = worker.orders
+    orders = visit.orders
     job = Job(visit.source(), visit.target())
     with visit.clock(READ):
         rows = open_rows(visit.source(), max_pixels=orders.settings.max_pixels)
     if rows is None:
-        raise ImageError(f"{visit.errand.task.name} has changed since it was cut into parts")
+        raise ImageError(f"{visit.task.name} has changed since it was cut into parts")
 
     def plan() -> object:
         return enlarge(job, Loaded(rows, None), orders.upscaler, orders.target, orders.settings, lambda share: None)
 
-    planned = worker.compute(plan)
+    planned = visit.station.compute(plan)
     if not isinstance(planned, Enlarged) or not isinstance(planned.result, BandedImage):
-        raise getattr(planned, "error", None) or ImageError(f"{visit.errand.task.name} does not go by rows")
+        raise getattr(planned, "error", None) or ImageError(f"{visit.task.name} does not go by rows")
     return rows, planned.result, planned.passes[0]
 
 
@@ -148,12 +145,12 @@ def put_block(file: IO[bytes], block: bytes) -> None:
     file.write(len(block).to_bytes(_LENGTH, "little") + block)
 
 
-def blocks(worker: Worker, errand: Errand) -> Iterator[bytes]:
+def blocks(visit: Visit) -> Iterator[bytes]:
     """Yield the blocks of all parts of a task in order; one part at a time is copied to this machine."""
-    store = worker.orders.scratch
-    for number in range(errand.count):
-        place = place_of_part(replace(errand, number=number))
-        local = store.fetch(place, worker.scratch)
+    store = visit.orders.scratch
+    for number in range(visit.errand.count):
+        place = place_of_part(replace(visit.errand, number=number))
+        local = store.fetch(place, visit.station.scratch)
         try:
             with local.open("rb") as file:
                 while head := file.read(_LENGTH):

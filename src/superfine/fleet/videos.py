@@ -9,29 +9,26 @@ from __future__ import annotations
 import shutil
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from superfine.fleet.orders import COMPUTE, WRITE, Errand, Report
 from superfine.fleet.strips import blocks, folder_of_parts, place_of_part, put_block
+from superfine.fleet.visit import Visit
 from superfine.video import Options, Summary, upscale_video
 from superfine.video.pieces import FRAMES, Pieces, work_folder
 from superfine.video.pipeline import enlarge
 from superfine.video.run import VideoPlan, plan_video
 from superfine.video.source import Source, packets_of
 
-if TYPE_CHECKING:
-    from superfine.fleet.worker import Visit, Worker
-
 _OPTIONS = Options()
 _NO_END = 2**62
 """A time stamp beyond every video's end."""
 
 
-def whole(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def whole(visit: Visit) -> Report:
     """Enlarge a short video, or say into which parts a longer one is to be cut."""
-    orders = worker.orders
+    orders, errand = visit.orders, visit.errand
     with Source(visit.source()) as video:
-        _planned(worker, video, visit.target())  # what cannot be done is found out now
+        _planned(visit, video, visit.target())  # what cannot be done is found out now
         stamps = _time_stamps(video)
     pieces = -(-len(stamps) // FRAMES)
     most = min(orders.parts, pieces) if orders.split_from is not None else 1
@@ -42,18 +39,18 @@ def whole(worker: Worker, errand: Errand, visit: Visit) -> Report:
         return visit.report(
             parts=tuple(Errand(errand.task, "part", *span, number, most) for number, span in enumerate(spans))
         )
-    return _finished(worker, errand, visit)
+    return _finished(visit)
 
 
-def part(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def part(visit: Visit) -> Report:
     """Enlarge and encode some pieces."""
-    orders, place = worker.orders, place_of_part(errand)
+    errand, orders, place = visit.errand, visit.orders, place_of_part(visit.errand)
     if orders.scratch.holds(place):  # made before an interruption
         return visit.report()
-    folder = worker.scratch / place.replace("/", "-")
+    folder = visit.station.scratch / place.replace("/", "-")
     local = folder.with_suffix(".part")
     with Source(visit.source()) as video:
-        plan = _planned(worker, video, visit.target())
+        plan = _planned(visit, video, visit.target())
         after = None if errand.first == -_NO_END else errand.first
         pieces = Pieces(folder, plan.job)
         frames = takewhile(lambda frame: frame.pts <= errand.last, video.frames(after))
@@ -63,7 +60,7 @@ def part(worker: Worker, errand: Errand, visit: Visit) -> Report:
                 for _ in enlarge(frames, pieces, plan.encoding, plan.sizing):
                     pass
 
-        worker.compute(work)
+        visit.station.compute(work)
     with visit.clock(WRITE):
         with local.open("wb") as file:
             for name in sorted(folder.glob("*.piece")):
@@ -73,24 +70,24 @@ def part(worker: Worker, errand: Errand, visit: Visit) -> Report:
     return visit.report()
 
 
-def join(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def join(visit: Visit) -> Report:
     """Put the pieces of all parts where a run that was interrupted would have left them, and go on with it."""
     target = visit.target()
     target.parent.mkdir(parents=True, exist_ok=True)
     with Source(visit.source()) as video:
-        plan = _planned(worker, video, target)
+        plan = _planned(visit, video, target)
     folder = work_folder(target)
     Pieces(folder, plan.job)
-    for number, piece in enumerate(blocks(worker, errand)):
+    for number, piece in enumerate(blocks(visit)):
         (folder / f"{number:06d}.piece").write_bytes(piece)
-    report = _finished(worker, errand, visit)
-    worker.orders.scratch.remove(folder_of_parts(errand.task))
+    report = _finished(visit)
+    visit.orders.scratch.remove(folder_of_parts(visit.task))
     return report
 
 
-def _finished(worker: Worker, errand: Errand, visit: Visit) -> Report:
+def _finished(visit: Visit) -> Report:
     """Make the result, from the pieces there are, and deliver it."""
-    orders, source, target = worker.orders, visit.source(), visit.target()
+    orders, source, target = visit.orders, visit.source(), visit.target()
     target.parent.mkdir(parents=True, exist_ok=True)
 
     def work() -> Summary:
@@ -105,16 +102,16 @@ def _finished(worker: Worker, errand: Errand, visit: Visit) -> Report:
                 overwrite=True,
             )
 
-    summary = worker.compute(work)
+    summary = visit.station.compute(work)
     with Source(source) as video:
         before = video.width, video.height
     return visit.deliver(target, before=before, after=summary.size, frames=summary.frames)
 
 
-def _planned(worker: Worker, video: Source, target: Path) -> VideoPlan:
+def _planned(visit: Visit, video: Source, target: Path) -> VideoPlan:
     """Plan a video; networks are opened by it."""
-    orders = worker.orders
-    return worker.compute(
+    orders = visit.orders
+    return visit.station.compute(
         lambda: plan_video(
             video, target, orders.upscaler, _OPTIONS, target=orders.target, identity=orders.upscaler.digest
         )
