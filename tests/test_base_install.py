@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
     "av": ["av"],
     "fsspec": ["fsspec"],
+    "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
@@ -29,6 +30,7 @@ MODULES = {
     "pyarrow": ["pyarrow"],
     "ray": ["ray"],
     "s3fs": ["s3fs"],
+    "spandrel": ["spandrel"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],

@@ -17,6 +17,7 @@ LAYERS = [
     "superfine",
     "cli",
     "fleet",
+    "integrations",
     "demo",
     "quantization",
     "training.run",

@@ -65,6 +65,7 @@ def fleet(
     tile: options.Tile = None,
     memory: options.Memory = None,
     alpha: options.Alpha = "network",
+    tone_map: options.ToneMap = False,
     tta: options.Tta = False,
     back_projection: options.BackProjection = False,
 ) -> int:
@@ -99,11 +100,12 @@ def fleet(
     settings = Settings(None, quality, most, overwrite, False, note, is_scaled(dpi))
     upscaler = Upscaler(
         model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
+        memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     requested = requested_settings(
         sizes, upscaler, fit=fit, model=model, engine=engine, precision=precision, device=device, alpha=alpha, tta=tta,
         back_projection=back_projection, quality=quality, dpi=dpi, note=note, suffix=suffix, format=wanted,
+        tone_map=tone_map,
     )  # fmt: skip
     output = Store(out if "://" in out else str(Path(out).absolute()))
     tasks, complaints = find_tasks(source, output, suffix=suffix, format=wanted)

@@ -47,6 +47,7 @@ def upscale(
     tile: options.Tile = None,
     memory: options.Memory = None,
     alpha: options.Alpha = "network",
+    tone_map: options.ToneMap = False,
     tta: options.Tta = False,
     back_projection: options.BackProjection = False,
 ) -> int:
@@ -62,7 +63,7 @@ def upscale(
     """
     from superfine.cli.quiet import hush_codecs
     from superfine.images.files import DEFAULT_MAX_PIXELS
-    from superfine.upscaling.batch.jobs import plan_batch
+    from superfine.upscaling.batch.jobs import label_of, plan_batch
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import DEFAULT_SCALE, make_target
     from superfine.upscaling.upscaler import Upscaler
@@ -84,12 +85,12 @@ def upscale(
         return 2
     upscaler = Upscaler(
         model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
+        memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
     requested = requested_settings(
         sizes, upscaler, fit=fit, model=model, engine=engine, precision=precision, device=device, alpha=alpha, tta=tta,
-        back_projection=back_projection, quality=quality, dpi=dpi, note=note,
+        back_projection=back_projection, quality=quality, dpi=dpi, note=note, tone_map=tone_map,
     )  # fmt: skip
     if dry_run:
         failed = estimate(batch, upscaler, target, settings)
@@ -133,17 +134,6 @@ def run(
     if journal is not None:  # a run that does not get here is to be resumed
         journal.finish()
     return failed
-
-
-def label_of(sizes: dict[str, Any]) -> str:
-    """Return what names of results end in where --out does not name them: -x4, -3000w, -3840x2160."""
-    ((name, size),) = sizes.items()
-    forms = {
-        "scale": "x{}", "width": "{}w", "height": "{}h", "long_edge": "long{}", "short_edge": "short{}",
-        "megapixels": "{}mp",
-    }  # fmt: skip
-    text = str(size).partition("@")[0].replace("/", "-")  # of 30x40cm@300dpi, and of a scale of 3/2
-    return "-" + forms.get(name, "{}").format(text)
 
 
 def refuse_terminal(inputs: list[str], out: str | None) -> None:

@@ -14,8 +14,10 @@ from superfine.cli.messages import complain, one_line, size_of, time_of
 from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from superfine.upscaling.batch.estimate import Estimator, FileEstimate
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
+    from superfine.upscaling.batch.rates import Rates
     from superfine.upscaling.batch.run import Outcome
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import Plan, Target
@@ -32,9 +34,10 @@ def show_run(
     quiet: bool = False,
 ) -> int:
     """Do the jobs and show how far they are; return how many failed."""
+    from superfine.upscaling.batch.rates import Rates
     from superfine.upscaling.batch.run import run_jobs
 
-    started = perf_counter()
+    started, rates = perf_counter(), Rates()
     outcomes: list[Outcome] = []
     with ProgressBar(quiet=quiet) as bar:
         meter = _Meter(bar, jobs, upscaler, target, settings)
@@ -52,12 +55,28 @@ def show_run(
             raise KeyboardInterrupt(
                 f"interrupted: {done} of {len(jobs)} pictures are done; the same command with {again} does the rest"
             ) from None
+        finally:
+            _learn(rates, upscaler, outcomes, settings)
     failed = sum(outcome.error is not None for outcome in outcomes)
     if not quiet:
         _sum_up(outcomes, perf_counter() - started)
     if failed and len(jobs) > 1:
         complain(f"{failed} of {len(jobs)} pictures failed")
     return failed
+
+
+def _learn(rates: Rates, upscaler: Upscaler, outcomes: Sequence[Outcome], settings: Settings) -> None:
+    """Keep how long everything took, for dry runs."""
+    from superfine.upscaling.batch.source import result_suffix, source_suffix
+
+    for tiled in upscaler.opened:
+        rates.note_windows(tiled, upscaler.digest)
+    for outcome in outcomes:
+        if outcome.reading is not None and outcome.writing is not None:
+            read, written = source_suffix(outcome.job), result_suffix(outcome.job, settings)
+            rates.note(f"read {read}", outcome.before[0] * outcome.before[1], outcome.reading)
+            rates.note(f"write {written}", outcome.after[0] * outcome.after[1], outcome.writing)
+    rates.save()
 
 
 class _Meter:
@@ -134,54 +153,79 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
     """Show in a table what the jobs would make and cost; return how many would fail."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from superfine.cli.tables import show_table
     from superfine.errors import SuperfineError
-    from superfine.images.formats.frames import Frames
     from superfine.upscaling.batch.estimate import Estimator, FileEstimate, peak_of_batch
-    from superfine.upscaling.batch.source import load_frames, open_source
+    from superfine.upscaling.batch.rates import Rates
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
-    estimator = Estimator(upscaler)
-    table = Table(caption_justify="left")
-    for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
-        table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
+    estimator = Estimator(upscaler, Rates())
+    rows: list[list[str]] = []
     failed, estimates = 0, list[FileEstimate]()
     for job in jobs:
         try:
-            started = perf_counter()
-            source = open_source(job, upscaler, settings)
-            reading = perf_counter() - started
-            suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-            estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, suffix, reading)
-            if estimate is None:
-                frames = source if isinstance(source, Frames) else load_frames(job, settings)
-                estimate = estimator(frames, target, suffix, reading)
+            estimate = _estimate(job, estimator, target, settings)
         except SuperfineError as error:
             failed += 1
             complain(str(error))
             continue
         estimates.append(estimate)
-        table.add_row(
-            Text(_name(job)),
-            _size(estimate.plan.source, estimate.frames),
-            _passes(estimate.plan),
-            _size(estimate.plan.output, estimate.frames),
-            size_of(estimate.pixels, "pixels"),
-            size_of(estimate.memory),
-            time_of(estimate.seconds),
+        rows.append(
+            [
+                _name(job),
+                _size(estimate.plan.source, estimate.frames),
+                _passes(estimate.plan),
+                _size(estimate.plan.output, estimate.frames),
+                size_of(estimate.pixels, "pixels"),
+                size_of(estimate.memory),
+                "unknown" if estimate.seconds is None else time_of(estimate.seconds),
+            ]
         )
     if estimates:
-        pixels, seconds = sum(each.pixels for each in estimates), sum(each.seconds for each in estimates)
+        pixels, seconds = sum(each.pixels for each in estimates), [each.seconds for each in estimates]
         passes = {scale for each in estimates for scale in each.plan.passes}
-        table.caption = (
+        known = [each for each in seconds if each is not None]
+        time = time_of(starting + sum(known)) if len(known) == len(seconds) else "time unknown"
+        caption = (
             f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
-            f"{time_of(starting + seconds)} ({upscaler.describe(passes)}); nothing was written"
+            f"{time} ({upscaler.describe(passes)}); nothing was written"
         )
-        Console().print(table)
+        show_table(("picture", "size", "passes", "result", "pixels", "memory", "time"), rows, caption=caption)
+        if len(known) < len(seconds):
+            print(
+                "The time is known as soon as one picture was made with this model, engine and scale on this machine."
+            )
+        elif estimator.unknown:
+            print(f"Without the time to read or write {', '.join(sorted(estimator.unknown))}: not measured here yet.")
     return failed
+
+
+def _estimate(job: Job, estimator: Estimator, target: Target, settings: Settings) -> FileEstimate:
+    """Estimate one job, from its header where that is enough. Raises SuperfineError."""
+    from superfine.images.formats.frames import Frames
+    from superfine.images.rows import PictureRows
+    from superfine.upscaling.batch.estimate import peek
+    from superfine.upscaling.batch.source import (
+        by_rows_if_large,
+        load_frames,
+        open_source,
+        result_suffix,
+        source_suffix,
+    )
+
+    suffixes = source_suffix(job), result_suffix(job, settings)
+    picture = None if job.source is None else peek(job.source, settings.max_pixels)
+    source = (
+        open_source(job, estimator.upscaler, settings)
+        if picture is None
+        else by_rows_if_large(Frames([picture]), job, estimator.upscaler, settings)
+    )
+    estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, *suffixes)
+    if estimate is not None:
+        return estimate
+    if isinstance(source, PictureRows):
+        source = Frames([source.picture])
+    return estimator(source if isinstance(source, Frames) else load_frames(job, settings), target, *suffixes)
 
 
 def _size(size: tuple[int, int], frames: int) -> str:

@@ -119,7 +119,9 @@ def _opened(visit: Visit) -> tuple[FileRows, BandedImage, int]:
         raise ImageError(f"{visit.task.name} has changed since it was cut into parts")
 
     def plan() -> object:
-        return enlarge(job, Loaded(rows, None), orders.upscaler, orders.target, orders.settings, lambda share: None)
+        return enlarge(
+            job, Loaded(rows, None, 0.0), orders.upscaler, orders.target, orders.settings, lambda share: None
+        )
 
     planned = visit.station.compute(plan)
     if not isinstance(planned, Enlarged) or not isinstance(planned.result, BandedImage):

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from superfine.nets.kernels.cuda_graph import record
 
+Drawn = tuple[Tensor, ...]
+"""A step's random choices: where the patches lie (`PatchSampler.places`), then how they are spoilt if they are."""
+
 WARM = 3
 """Passes before a step is recorded: compilers and cuDNN choose their kernels in them."""
 
@@ -21,24 +24,25 @@ class RecordedSteps:
     """Steps by key. All share one pool of memory, since only one runs at a time."""
 
     def __init__(self) -> None:
-        self._steps: dict[Hashable, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._steps: dict[Hashable, tuple[torch.cuda.CUDAGraph, Drawn, Tensor]] = {}
         self._pool = torch.cuda.graph_pool_handle()
 
-    def record(self, key: Hashable, places: Tensor, work: Callable[[Tensor], Tensor]) -> None:
-        """Record `work(places) → loss`; it is really done WARM times on the way.
+    def record(self, key: Hashable, drawn: Drawn, work: Callable[[Drawn], Tensor]) -> None:
+        """Record `work(drawn) → loss`; it is really done WARM times on the way.
 
-        places: where the patches of one step lie, on the CPU (`PatchSampler.places`).
+        drawn: the random choices of one step, on the CPU.
         """
-        fixed = places.cuda()
+        fixed = tuple(tensor.cuda() for tensor in drawn)
         graph, loss = record(lambda: work(fixed), self._pool, warm_up=WARM)
         self._steps[key] = graph, fixed, loss
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._steps
 
-    def replay(self, key: Hashable, places: Tensor) -> Tensor:
-        """Make the step with its patches at `places`; return the loss."""
+    def replay(self, key: Hashable, drawn: Drawn) -> Tensor:
+        """Make the step with the choices `drawn`; return the loss."""
         graph, fixed, loss = self._steps[key]
-        fixed.copy_(places.pin_memory(), non_blocking=True)
+        for to, tensor in zip(fixed, drawn, strict=True):
+            to.copy_(tensor.pin_memory(), non_blocking=True)
         graph.replay()
         return loss.clone()  # the next replay writes there again

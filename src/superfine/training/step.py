@@ -9,11 +9,12 @@ from torch import Tensor
 
 from superfine.errors import TrainingError
 from superfine.training.data.sampler import PatchBatch, Samplers
+from superfine.training.degradation import Degrader
 from superfine.training.losses import LOSSES
 from superfine.training.processes import Team
 from superfine.training.program import Program
 from superfine.training.recipe import Recipe, Stage
-from superfine.training.recorded import RecordedSteps
+from superfine.training.recorded import Drawn, RecordedSteps
 from superfine.training.state import TrainingState
 
 
@@ -24,6 +25,8 @@ class TrainingStep:
         self.recipe, self.state, self.samplers, self.team = recipe, state, samplers, team
         self.device = samplers.device
         self.program = Program(state.network, self.device, bf16=bf16, compile=recipe.hardware.compile)
+        section = recipe.degradation
+        self.degrader = Degrader(section, seed=recipe.seed, device=self.device) if section.active else None
         self._ema_weight = torch.zeros((), device=self.device)
         self._recorded: RecordedSteps | None = None
 
@@ -65,34 +68,48 @@ class TrainingStep:
                 key = _kind(stage, scale)
                 if not odds or (self._recorded and key in self._recorded):
                     continue
-                places = self.samplers.of_size(stage.patch, stage.batch).places(0, scale)
-                work = partial(self._work, stage, scale)
+                drawn, work = self.draw(stage, scale, 0), partial(self._work, stage, scale)
                 if self._recorded:
-                    self._recorded.record(key, places, work)
+                    self._recorded.record(key, drawn, work)
                 else:
-                    work(places.to(self.device))
+                    work(self._moved(drawn))
 
     def __call__(self, stage: Stage, scale: int, rate_share: float) -> Tensor:
         """Make one step at `rate_share` (0..1) of the highest rate; return the loss (on the device, unread)."""
-        places = self.samplers.of_size(stage.patch, stage.batch).places(self.state.step, scale)
+        drawn = self.draw(stage, scale, self.state.step)
         self.state.optimizer.set_rate_share(rate_share)
         self._ema_weight.fill_(self.state.ema_weight(self.recipe.optimizer.ema))
         key = _kind(stage, scale)
         if self._recorded and key in self._recorded:
-            loss = self._recorded.replay(key, places)
+            loss = self._recorded.replay(key, drawn)
         else:
-            loss = self._work(stage, scale, places.to(self.device))
+            loss = self._work(stage, scale, self._moved(drawn))
         self.state.step += 1
         return loss
+
+    def draw(self, stage: Stage, scale: int, step: int) -> Drawn:
+        """Draw all that is random in a step, on the CPU."""
+        places = self.samplers.of_size(stage.patch, stage.batch).places(step, scale)
+        if not self.degrader:
+            return (places,)
+        return places, self.degrader.draw(step, stage.batch, rank=self.team.rank, world=self.team.world)
+
+    def batch(self, stage: Stage, scale: int, drawn: Drawn) -> PatchBatch:
+        """Cut the patches of a step, and spoil the LR ones if the recipe says so. drawn: on the device."""
+        batch = self.samplers.of_size(stage.patch, stage.batch).cut(drawn[0], scale)
+        return self.degrader(batch, drawn[1]) if self.degrader else batch
+
+    def _moved(self, drawn: Drawn) -> Drawn:
+        return tuple(tensor.to(self.device) for tensor in drawn)
 
     def loss(self, stage: Stage, batch: PatchBatch) -> Tensor:
         """Compute the stage's loss of one batch (a scalar on the device)."""
         sr = self.program(batch.lr, batch.scale)
         return LOSSES[stage.loss](sr, batch.hr.float() / 255)
 
-    def _work(self, stage: Stage, scale: int, places: Tensor) -> Tensor:
+    def _work(self, stage: Stage, scale: int, drawn: Drawn) -> Tensor:
         """Do the device's part of a step: cut patches, upscale, compare, and move the weights."""
-        batch = self.samplers.of_size(stage.patch, stage.batch).cut(places, scale)
+        batch = self.batch(stage, scale, drawn)
         self.program.begin()
         loss = self.loss(stage, batch)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from superfine.benchmark.degrade import degrade, parse_degradations
 from superfine.errors import DataError, RecipeError
 from superfine.images.resize import crop_to_multiple, downscale, resize
 from superfine.nets import Network
@@ -49,7 +50,8 @@ class ValidationSet:
         if not chosen:
             return None
         hrs = [_centre(_decoded(path), section.crop, lcm(*scales)) for path in chosen]
-        return cls({scale: [(hr, downscale(hr, scale)) for hr in hrs] for scale in scales})
+        steps = parse_degradations(section.degrade) if section.degrade else ()
+        return cls({scale: [(hr, degrade(downscale(hr, scale), steps)) for hr in hrs] for scale in scales})
 
     def bicubic(self) -> dict[int, float]:
         """Measure bicubic enlargement, which any network has to beat: mean PSNR in dB by scale."""

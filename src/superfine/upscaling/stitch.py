@@ -23,22 +23,28 @@ _ALPHA_TILE = 512
 
 
 def run_tiles(
-    engine: Engine, pixels: Pixels, tiles: Sequence[Tile], after_tile: Callable[[], None] | None = None, top: int = 0
+    engine: Engine,
+    pixels: Pixels,
+    tiles: Sequence[Tile],
+    after_tile: Callable[[Tile, Pixels], None] | None = None,
+    top: int = 0,
 ) -> Pixels:
     """Run HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1); give the same type, `engine.scale` times as large.
 
     tiles: all of a picture, or a row of them, whose kept rows are the result. pixels: the rows they read, the first
-    being row `top` of the picture. after_tile: called after every tile. Gray runs as RGB with three equal channels and
-    comes back as their mean. Values are clamped to the type's range, and rounded half to even.
+    being row `top` of the picture. after_tile: called after every tile, with its part of the result. Gray runs as RGB
+    with three equal channels and comes back as their mean. Values are clamped to the type's range, and rounded half to
+    even.
     """
     given, kept = _areas(pixels, tiles, top)
     scale = engine.scale
     out = np.empty((kept.height * scale, kept.width * scale, pixels.shape[2]), pixels.dtype)
     for tile in tiles:
         sr = _run(engine, _cut(pixels, tile.read.inside(given)))
-        _cut(out, tile.keep.inside(kept).scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+        part = _cut(out, tile.keep.inside(kept).scaled(scale))
+        part[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
         if after_tile is not None:
-            after_tile()
+            after_tile(tile, part)
     return out
 
 
@@ -69,8 +75,16 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
     return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
 
 
-def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0) -> Pixels:
+def run_alpha(
+    engine: Engine,
+    alpha: Pixels,
+    tiles: Sequence[Tile],
+    top: int = 0,
+    after_window: Callable[[], None] | None = None,
+) -> Pixels:
     """Magnify HW alpha by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
+
+    after_window: called after every tile that has an edge.
 
     Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
     without an edge cost nothing.
@@ -85,6 +99,8 @@ def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0
             sr = _run(engine, _cut(alpha, tile.read.inside(given))[:, :, None])[:, :, 0]
             larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
             np.copyto(_cut(out, tile.keep.inside(kept).scaled(scale)), larger, where=_repeated(edges, scale))
+            if after_window is not None:
+                after_window()
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from superfine.engines.base import is_out_of_memory
 from superfine.errors import EngineError, PlanError
 from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band
-from superfine.images.depth import as_float32
+from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture
 from superfine.images.profile import decode_linear, encode_linear, is_linear
 from superfine.images.rows import PictureRows, Rows
@@ -23,8 +24,45 @@ from superfine.upscaling.tiles import Tile, choose_tile, plan_bands
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, 0..1."""
 
+Watch = Callable[[Tile, tuple[int, int], Pixels], None]
+"""Called after every tile with the tile, the height and width of the picture in LR pixels, and the tile's part of the
+result: HWC, C = 1 or 3, in the picture's type."""
+
 ALPHA_METHODS = ("network", "bicubic")
 """How transparency grows: as sharp as the colour, or at no cost."""
+
+
+class WindowTimes:
+    """Seconds that windows took, by their number of pixels; the first window of a size, which may compile, apart."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, float] = {}
+        self._later: dict[int, tuple[int, float]] = {}
+        self._sizes: set[int] = set()
+        self.seconds = 0.0
+        """Sum over all windows."""
+
+    def add(self, pixels: int, seconds: float) -> None:
+        """Count one window."""
+        self.seconds += seconds
+        if pixels not in self._sizes:
+            self._sizes.add(pixels)
+            self._first[pixels] = seconds
+            return
+        count, total = self._later.get(pixels, (0, 0.0))
+        self._later[pixels] = count + 1, total + seconds
+
+    def take(self) -> list[tuple[int, float]]:
+        """Return the mean of the later windows of each size, and forget them."""
+        means = [(pixels, total / count) for pixels, (count, total) in self._later.items()]
+        self._later.clear()
+        return means
+
+    def take_first(self) -> list[tuple[int, float]]:
+        """Return the first window of each size, and forget their times."""
+        first = list(self._first.items())
+        self._first.clear()
+        return first
 
 
 class TiledUpscaler:
@@ -32,13 +70,17 @@ class TiledUpscaler:
 
     tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
     alpha: one of ALPHA_METHODS.
+    watch: sees the result as it grows; what it raises ends the run.
     """
 
-    def __init__(self, engine: Engine, tile: int | None = None, alpha: str = "network") -> None:
+    def __init__(
+        self, engine: Engine, tile: int | None = None, alpha: str = "network", watch: Watch | None = None
+    ) -> None:
         check_settings(tile, alpha)
-        self.engine, self.tile, self.alpha = engine, tile, alpha
+        self.engine, self.tile, self.alpha, self.watch = engine, tile, alpha, watch
         self._largest_window = engine.window
         self._rows: int | None = None
+        self.times = WindowTimes()
 
     @property
     def scale(self) -> int:
@@ -118,9 +160,11 @@ class TiledUpscaler:
         """
         rows_done = tiles_done = 0
 
-        def count_tile() -> None:
+        def count_tile(tile: Tile, part: Pixels) -> None:
             nonlocal tiles_done
             tiles_done += 1
+            if self.watch is not None:
+                self.watch(tile, (rows.height, rows.head.width), part)
             if progress is not None:
                 progress(min(1.0, tiles_done / total))
 
@@ -138,19 +182,33 @@ class TiledUpscaler:
                 yield band
                 rows_done = tiles[0].keep.bottom
 
-    def _band(self, rows: Rows, tiles: Sequence[Tile], after_tile: Callable[[], None]) -> Band:
+    def _band(self, rows: Rows, tiles: Sequence[Tile], after_tile: Callable[[Tile, Pixels], None]) -> Band:
         """Run one row of tiles. Values that a profile calls linear go through the network on sRGB's tone curve."""
         first, last = tiles[0].keep.top, tiles[0].keep.bottom
         top = max(0, min(tiles[0].read.top, first - UNIFORM_RADIUS))
         pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + UNIFORM_RADIUS)))
         gray, linear = pixels.shape[2] == 1, is_linear(rows.head.icc)
         given = pixels[:, :, :1] if rows.neutral else pixels
-        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_tile, top)
+        window, since = tiles[0].read.height * tiles[0].read.width, perf_counter()
+
+        def after_window() -> None:
+            nonlocal since
+            now = perf_counter()
+            self.times.add(window, now - since)
+            since = now
+
+        def after_colour(tile: Tile, part: Pixels) -> None:
+            nonlocal since
+            after_window()
+            after_tile(tile, part)
+            since = perf_counter()
+
+        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_colour, top)
         if linear:
             larger = decode_linear(larger, pixels.dtype)
         if rows.neutral and not gray:
             larger = larger.repeat(3, axis=2)
-        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top)
+        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top, after_window)
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run HWC uint8 RGB and give HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
@@ -18,16 +18,18 @@ from PIL import Image
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, open_engine
 from superfine.images.bands import BandedImage
+from superfine.images.colour_codes import is_hdr
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
-from superfine.images.resize import shrink
 from superfine.images.rows import Rows
+from superfine.images.tone_map import to_standard_range
 from superfine.upscaling.back_projection import Consistency, project_back
+from superfine.upscaling.finish import Upscaled, finish, resolution_after
 from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
-from superfine.upscaling.tiled import Progress, TiledUpscaler, check_settings
+from superfine.upscaling.tiled import Progress, TiledUpscaler, Watch, check_settings
 from superfine.version import __version__
 from superfine.weights import Model, find
 
@@ -39,16 +41,6 @@ Kind = TypeVar("Kind", bound="Picture | NDArray[Any] | torch.Tensor")
 """The kinds that come back as what they were."""
 
 _NEAREST_SCALES = (2, 3, 4)
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """A picture at its new size, and how it came there."""
-
-    picture: Picture
-    plan: Plan
-    consistency: tuple[Consistency, ...]
-    """The agreement of every pass with its input, where back-projection was requested."""
 
 
 class Upscaler:
@@ -71,6 +63,7 @@ class Upscaler:
         back_projection: change every pass's result so that downscaling it gives its input back.
         memory: bytes, or "2GiB", that the process keeps below; what cannot be done so is refused with a PlanError.
         alpha: how transparency grows: "network", as sharp as the colour, or "bicubic", at no cost.
+        tone_map: bring HDR pictures (PQ, HLG) to standard range, sRGB; otherwise they stay HDR.
 
     Raises:
         ModelError, CheckpointError: no such model, or a damaged file.
@@ -90,6 +83,7 @@ class Upscaler:
         back_projection: bool = False,
         memory: int | str | None = None,
         alpha: str = "network",
+        tone_map: bool = False,
     ) -> None:
         check_settings(tile, alpha)
         if isinstance(engine, str):
@@ -99,6 +93,8 @@ class Upscaler:
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self.tone_map = tone_map
+        self.watch: Watch | None = None  # to be set before the first picture
         self._opened: dict[int, TiledUpscaler] = {}
         self._memory_before: int | None = None
 
@@ -179,7 +175,7 @@ class Upscaler:
         self._opened.clear()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": {}, "_memory_before": None}  # engines are opened where they run
+        return self.__dict__ | {"_opened": {}, "_memory_before": None, "watch": None}  # opened where they run
 
     def __repr__(self) -> str:
         used = self.engine
@@ -232,7 +228,7 @@ class Upscaler:
                 engine = open_engine(self._model, scale, engine, self._precision, self._device)
             if self._tta:
                 engine = SelfEnsembleEngine(engine)
-            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha)
+            self._opened[scale] = TiledUpscaler(engine, self._tile, self._alpha, self.watch)
             self._memory_before = self._memory_before or resident_memory()
         return self._opened[scale]
 
@@ -240,6 +236,16 @@ class Upscaler:
     def memory_before(self) -> int:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
         return self._memory_before or 0
+
+    @property
+    def seconds_in_windows(self) -> float:
+        """Seconds that the networks have run so far, with cutting and stitching."""
+        return sum(tiled.times.seconds for tiled in self._opened.values())
+
+    @property
+    def opened(self) -> tuple[TiledUpscaler, ...]:
+        """The networks that are open, one a scale."""
+        return tuple(self._opened.values())
 
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
@@ -253,6 +259,8 @@ class Upscaler:
 
         beside: bytes of other pictures that are in memory meanwhile.
         """
+        if self.tone_map:
+            picture = to_standard_range(picture)
         plan = self.plan(picture.width, picture.height, target)
         for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
             self.limit_memory(picture, plan, passed, beside)
@@ -277,13 +285,14 @@ class Upscaler:
     ) -> tuple[BandedImage, Plan] | None:
         """Bring a picture to a target as bands of rows, computed when they are asked for; and give the plan.
 
-        None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
-        transparency by bicubic. Raises PlanError at once, EngineError and ImageError as the bands come.
+        None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for,
+        transparency by bicubic, or HDR is to be tone-mapped. Raises PlanError at once, EngineError and ImageError as
+        the bands come.
         """
         head, size = rows.head, (rows.head.width, rows.height)
         plan = self.plan(*size, target)
         whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
-        if whole or len(plan.passes) != 1 or plan.output != plan.enlarged:
+        if whole or (self.tone_map and is_hdr(head.icc)) or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
         tiled = self.tiled(plan.passes[0])
         held = self.memory_before + rows.held
@@ -292,7 +301,7 @@ class Upscaler:
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
-        head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi))
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=resolution_after(head.dpi, target.dpi))
         return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
     def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
@@ -316,21 +325,6 @@ class Upscaler:
         return replace(larger, pixels=pixels), agreement
 
 
-def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
-    """Do what follows the passes: the downscale, the cut, and the resolution that a print is marked with."""
-    pixels, alpha = shrink(picture.pixels, plan.resized), picture.alpha
-    if alpha is not None:
-        alpha = shrink(alpha, plan.resized)
-    if plan.crop is not None:
-        rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
-        pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=_resolution(picture.dpi, dpi))
-
-
-def _resolution(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
-    return found if dpi is None else (float(dpi), float(dpi))
-
-
 class UpscaleKeywords(Size, total=False):
     """Every keyword of `upscale`: a size, and how it is computed (see Upscaler)."""
 
@@ -342,6 +336,7 @@ class UpscaleKeywords(Size, total=False):
     back_projection: bool
     memory: int | str | None
     alpha: str
+    tone_map: bool
     progress: Progress | None
 
 
@@ -379,6 +374,7 @@ def upscale(
     back_projection: bool = False,
     memory: int | str | None = None,
     alpha: str = "network",
+    tone_map: bool = False,
     progress: Progress | None = None,
 ) -> Any:
     """Bring one picture to a size: 4 times as wide and high, unless another is named.
@@ -391,7 +387,7 @@ def upscale(
     """
     upscaler = Upscaler(
         model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
+        memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     return upscaler(
         image, scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,

@@ -13,6 +13,7 @@ from superfine.training.data.pack import Pack, PackOptions, write_pack
 from superfine.training.data.pictures import PictureSource, ZippedPicture, find_pictures
 from superfine.training.data.portable import is_portable, read_portable
 from superfine.training.recipe import Recipe
+from superfine.training.recipe.degradation import MARGIN
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def find_data(recipe: Recipe) -> Pack | UnpackedData:
         pictures = [member for member in read_portable(Path(data.pack)) if member.name not in data.exclude]
     else:
         pictures = find_pictures([Path(folder) for folder in data.folders], data.exclude)
-    smallest = min(stage.patch for stage in recipe.stages()) * max(recipe.network.scales)
+    margin = 2 * MARGIN if recipe.degradation.active else 0
+    smallest = (min(stage.patch for stage in recipe.stages()) + margin) * max(recipe.network.scales)
     return UnpackedData(pictures, PackOptions(recipe.network.scales, data.extra_downscales, smallest))
 
 

@@ -23,7 +23,10 @@ from superfine.training.data.pack import Pack
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Patches: lr (n, 3, p, p) and hr (n, 3, p·scale, p·scale), uint8, channels_last in memory."""
+    """Patches: lr (n, 3, p, p) and hr (n, 3, p·scale, p·scale), uint8, channels_last in memory.
+
+    Out of a sampler with margins, p is larger by twice the margin, for LR and HR each.
+    """
 
     scale: int
     lr: Tensor
@@ -43,23 +46,26 @@ class PatchSampler:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        margins: tuple[int, int] = (0, 0),
         flat: Tensor | None = None,
     ) -> None:
         """List where the pictures lie that are large enough.
 
+        margins: LR pixels cut on every side around the LR patch, and (as many or fewer) around the HR patch.
         flat: the pack's samples on `device`, if they are there already. `world` processes that train together draw
             `batch` each: together the one batch `world` times as large.
         Raises DataError if no picture is large enough for the patch at every scale.
         """
         self.pack, self.batch, self.patch, self.seed, self.device = pack, batch, patch, seed, device
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.margins = rank, world, margins
         self.flat = samples_on(device, pack) if flat is None else flat
         self._tables: dict[int, NDArray[np.int64]] = {}
         self._odds: dict[int, NDArray[np.float64]] = {}
+        side = patch + 2 * margins[0]
         for scale in pack.scales:
-            large = [p for p in pack if min(p.lr[scale].height, p.lr[scale].width) >= patch]
+            large = [p for p in pack if min(p.lr[scale].height, p.lr[scale].width) >= side]
             if not large:
-                raise DataError(f"no picture is {patch * scale} pixels a side: patch = {patch} at x{scale} needs one")
+                raise DataError(f"no picture is {side * scale} pixels a side: patch = {patch} at x{scale} needs one")
             self._tables[scale] = np.array(
                 [[p.hr.offset, p.hr.width, p.lr[scale].offset, p.lr[scale].height, p.lr[scale].width] for p in large]
             )
@@ -82,18 +88,20 @@ class PatchSampler:
         table, everyone = self._tables[scale], self.batch * self.world
         mine = slice(self.rank * self.batch, (self.rank + 1) * self.batch)
         chosen = table[np.minimum(np.searchsorted(self._odds[scale], rng.random(everyone)), len(table) - 1)]
-        top = rng.integers(0, chosen[:, 3] - self.patch + 1)[mine]
-        left = rng.integers(0, chosen[:, 4] - self.patch + 1)[mine]
+        outer, inner = self.margins
+        top = rng.integers(0, chosen[:, 3] - self.patch - 2 * outer + 1)[mine]
+        left = rng.integers(0, chosen[:, 4] - self.patch - 2 * outer + 1)[mine]
         turns = rng.integers(0, 8, everyone)[mine]
         hr_offset, hr_width, lr_offset, _, lr_width = chosen[mine].T
         lr = [lr_offset + (top * lr_width + left) * 3, lr_width * 3, turns]
+        top, left = top + outer - inner, left + outer - inner
         hr = [hr_offset + (top * hr_width + left) * 3 * scale, hr_width * 3, turns]
         return torch.from_numpy(np.array([lr, hr]))
 
     def cut(self, places: Tensor, scale: int) -> PatchBatch:
         """Cut the patches at `places`, which must be on the sampler's device."""
-        lr, hr = self._gather(places[0], self.patch), self._gather(places[1], self.patch * scale)
-        return PatchBatch(scale, lr, hr)
+        outer, inner = (self.patch + 2 * margin for margin in self.margins)
+        return PatchBatch(scale, self._gather(places[0], outer), self._gather(places[1], inner * scale))
 
     def _gather(self, places: Tensor, side: int) -> Tensor:
         """Cut squares of `side` out of the flat samples, flipped and transposed as the bits of `turns` say."""
@@ -110,7 +118,9 @@ class PatchSampler:
 class Samplers:
     """The samplers of one pack on one device, one for each size of patch and batch that the stages of a run have."""
 
-    def __init__(self, pack: Pack, *, seed: int, device: torch.device, rank: int, world: int) -> None:
+    def __init__(
+        self, pack: Pack, *, seed: int, device: torch.device, rank: int, world: int, margins: tuple[int, int] = (0, 0)
+    ) -> None:
         self.device = device
         self._common: dict[str, Any] = {
             "pack": pack,
@@ -118,6 +128,7 @@ class Samplers:
             "device": device,
             "rank": rank,
             "world": world,
+            "margins": margins,
             "flat": samples_on(device, pack),
         }
         self._samplers: dict[tuple[int, int], PatchSampler] = {}

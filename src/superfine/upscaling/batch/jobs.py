@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from superfine.errors import ImageError, PlanError
 from superfine.images.files import SUFFIXES
@@ -91,6 +92,17 @@ def plan_batch(
         return Batch(_distinct(kept, complaints), complaints, folder, left_out)
     _check_suffix(Path(out), format)
     return Batch([Job(found[0].source, Path(out))], complaints)
+
+
+def label_of(sizes: dict[str, Any]) -> str:
+    """Return what names of results end in where nobody names them: -x4, -3000w, -3840x2160."""
+    ((name, size),) = sizes.items()
+    forms = {
+        "scale": "x{}", "width": "{}w", "height": "{}h", "long_edge": "long{}", "short_edge": "short{}",
+        "megapixels": "{}mp",
+    }  # fmt: skip
+    text = str(size).partition("@")[0].replace("/", "-")  # of 30x40cm@300dpi, and of a scale of 3/2
+    return "-" + forms.get(name, "{}").format(text)
 
 
 def _beside_sources(inputs: Sequence[str], suffix: str, format: str | None) -> Batch:
