@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from superfine.errors import FleetError, ImageError, PlanError
 from superfine.fleet.store import Entry, Store
-from superfine.images.files import SUFFIXES
+from superfine.images.files import READABLE, SUFFIXES
 from superfine.upscaling.batch.jobs import expand, result_name
 from superfine.upscaling.batch.journal import Stamp
 
@@ -80,7 +80,7 @@ def find_tasks(
         else:
             tasks[target] = Task(store, entry.place, target, entry.size or 0, entry.version)
     if not tasks:
-        raise FleetError(f"no pictures or videos at {source}: looked for {' '.join((*SUFFIXES, *VIDEOS))}")
+        raise FleetError(f"no pictures or videos at {source}: looked for {' '.join((*READABLE, *VIDEOS))}")
     if any(output.full(task.target) == task.name for task in tasks.values()):
         raise PlanError(f"the results would replace their sources in {output.address}: name another folder")
     return list(tasks.values()), complaints
@@ -97,7 +97,7 @@ def _in_store(store: Store) -> list[tuple[Entry, PurePosixPath]]:
     for entry in store.entries():
         place = PurePosixPath(entry.place)
         hidden = any(part.startswith(".") or part == MANIFEST for part in place.parts)
-        if not hidden and place.suffix.lower() in (*SUFFIXES, *VIDEOS):
+        if not hidden and place.suffix.lower() in (*READABLE, *VIDEOS):
             found.append((entry, place))
     return found
 
@@ -106,7 +106,7 @@ def _in_folder(
     source: str, output: Store, complaints: list[ImageError]
 ) -> tuple[Store, list[tuple[Entry, PurePosixPath]]]:
     """List local files by the rules of `superfine upscale`."""
-    pictures = expand(source, complaints, without=output.folder, suffixes=(*SUFFIXES, *VIDEOS))
+    pictures = expand(source, complaints, without=output.folder, suffixes=(*READABLE, *VIDEOS))
     if complaints and not pictures:
         raise FleetError(str(complaints[0]))
     store = Store("/")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from superfine.errors import ImageError, PlanError
-from superfine.images.files import SUFFIXES
+from superfine.images.files import READABLE, SUFFIXES
 from superfine.images.formats.encode import FORMATS
 
 STREAM = "-"
@@ -127,7 +127,7 @@ def _sibling(inputs: Sequence[str], label: str) -> str:
 
 
 def expand(
-    text: str, complaints: list[ImageError], without: Path | None = None, suffixes: Collection[str] = SUFFIXES
+    text: str, complaints: list[ImageError], without: Path | None = None, suffixes: Collection[str] = READABLE
 ) -> list[Found]:
     """Find the pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
 
