@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
     "av": ["av"],
     "fastapi": ["fastapi"],
+    "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
     "onnx": ["onnx"],
@@ -31,6 +32,9 @@ MODULES = {
     "pillow-jxl-plugin": ["pillow_jxl"],
     "prometheus-client": ["prometheus_client"],
     "python-multipart": ["multipart", "python_multipart"],
+    "pyarrow": ["pyarrow"],
+    "ray": ["ray"],
+    "s3fs": ["s3fs"],
     "spandrel": ["spandrel"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
@@ -70,6 +74,7 @@ LINES = {
     "upscale": "upscale photo.png -o large.png -s 2",
     "video": "video clip.mp4 large.mp4",
     "web": "web --port 0 --no-open",
+    "fleet": "fleet set out",
     "inspect": "inspect photo.png",
     "models": "models",
     "demo": "demo small.png -o demo",
@@ -90,6 +95,7 @@ LINES = {
 NEEDS = {
     "video": "video",
     "web": "web",
+    "fleet": "fleet",
     "recipe": "train",
     "train": "train",
     "report": "train",

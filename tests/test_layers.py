@@ -17,6 +17,7 @@ LAYERS = [
     "superfine",
     "cli",
     "web",
+    "fleet",
     "integrations",
     "demo",
     "quantization",
