@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, NetworkConfig, network_of
 from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
 from superfine.weights.header import UnknownNetworkError
 from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
-
 
 _MOST = 4096
 """Largest width or depth believed."""
