@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from superfine.benchmark.speed import reason_for
 from superfine.engines import native as native_module
 from superfine.engines import open_engine
 from superfine.engines.base import round_to_uint8, widen
-from superfine.engines.native import NativeEngine, instructions
+from superfine.engines.native import NativeEngine, instructions, matrix_units
 from superfine.errors import EngineError
 from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
@@ -248,5 +249,8 @@ def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_module, "library", lambda: None)
-    with pytest.raises(EngineError, match="was not compiled when superfine was installed"):
+    with pytest.raises(EngineError, match="were not compiled when it was installed: install it again where a C"):
         open_engine(find("esrgcnn"), 2, "native")
+    used = open_engine(find("esrgcnn"), 2, device="cpu")
+    assert used.name == "openvino"
+    assert "were not compiled when it was installed" in reason_for(used) or matrix_units()

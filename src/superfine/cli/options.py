@@ -60,7 +60,7 @@ SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results tha
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
-Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps.")]
+Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps, vulkan.")]
 Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,

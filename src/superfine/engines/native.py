@@ -33,6 +33,7 @@ _OUT_OF_MEMORY = 1
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "native_instructions": (c_char_p, ()),
+    "native_matrix_units": (c_int, ()),
     "native_panel": (c_int, ()),
     "native_network": (
         c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), c_int, c_int)
@@ -66,6 +67,19 @@ def instructions() -> str | None:
     found = library()
     name = None if found is None else found.native_instructions()
     return None if name is None else str(name.decode())
+
+
+def absence() -> str:
+    """Say why the engine cannot run here; an empty text where it can."""
+    if library() is None:
+        return "superfine's own kernels were not compiled when it was installed"
+    return "" if instructions() else "superfine's own kernels need AVX2, AVX-512 or NEON, which this CPU lacks"
+
+
+def matrix_units() -> bool:
+    """Say if this CPU multiplies matrices of bfloat16 (AMX): there OpenVINO is faster in bf16."""
+    found = library()
+    return found is not None and bool(found.native_matrix_units())
 
 
 class NativeEngine:
@@ -157,10 +171,6 @@ def _check(precision: str) -> None:
     """Raises EngineError unless the engine can run here, in this precision."""
     if precision not in ("auto", "fp32"):
         raise EngineError(f"engine 'native' computes in fp32, not {precision}: choose auto or fp32")
-    if library() is None:
-        raise EngineError(
-            "engine 'native' was not compiled when superfine was installed: install it again where a C++ compiler is "
-            "(apt install g++), or choose another engine"
-        )
-    if instructions() is None:
-        raise EngineError("engine 'native' needs a CPU with AVX2, AVX-512 or NEON: choose another engine")
+    if why := absence():
+        again = "" if library() else "install it again where a C++ compiler is (apt install g++), or "
+        raise EngineError(f"engine 'native' cannot run, {why}: {again}choose another engine")

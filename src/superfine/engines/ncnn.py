@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +12,10 @@ from numpy.typing import NDArray
 
 from superfine.cores import cores
 from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.devices import absent
 from superfine.engines.native_graph import PICTURE, Graph, graph_of_model, trace
 from superfine.engines.ncnn_files import RESULT, ncnn_files
+from superfine.engines.vulkan import VulkanDevice, vulkan_devices
 from superfine.errors import EngineError, install_command
 
 try:
@@ -37,26 +34,6 @@ all makers allow as much in one buffer."""
 _SR_BYTES, _SR_BYTES_GPU = 3900, 48
 """Of the computer's memory for each pixel of the result: activations and what Winograd makes of them; with a GPU, the
 tensors that travel."""
-
-_SOFTWARE = 3
-"""Type of a Vulkan device that is a program on the CPU."""
-
-
-@dataclass(frozen=True)
-class VulkanDevice:
-    """A device that Vulkan offers."""
-
-    number: int
-    name: str
-    is_software: bool
-
-
-@cache
-def vulkan_devices() -> tuple[VulkanDevice, ...]:
-    """List the devices that Vulkan offers; none where there is no driver."""
-    with _silent():  # ncnn reports every device on standard error
-        infos = [(number, ncnn.get_gpu_info(number)) for number in range(ncnn.get_gpu_count())]
-        return tuple(VulkanDevice(n, str(info.device_name()), info.type() == _SOFTWARE) for n, info in infos)
 
 
 class NcnnEngine:
@@ -85,8 +62,8 @@ class NcnnEngine:
         self._vulkan = choose_device(device)
         self.device = "cpu" if self._vulkan is None else f"vulkan:{self._vulkan.number}"
         self.precision = choose_precision(precision, self._vulkan)
-        self.scale, self.halo, self.window = scale, halo, _SR_PIXELS // scale**2
         on_gpu = self._vulkan is not None and not self._vulkan.is_software
+        self.scale, self.halo, self.window = scale, halo, (_SR_PIXELS_GPU if on_gpu else _SR_PIXELS) // scale**2
         self.pixel_bytes = (_SR_BYTES_GPU if on_gpu else _SR_BYTES) * scale**2
         self._files = ncnn_files(graph, half=self.precision == "fp16")
         self._lock = threading.Lock()
@@ -142,19 +119,23 @@ class NcnnEngine:
 
 
 def choose_device(device: str) -> VulkanDevice | None:
-    """Take for "auto" the first GPU that Vulkan offers, otherwise the CPU: None. "vulkan" takes a program that acts as
-    a GPU where there is no other. Raises EngineError for a device that is not there."""
+    """Take for "auto" the first graphics card that Vulkan offers, otherwise the CPU: None.
+
+    "vulkan" takes a program that acts as a GPU where there is no other. Raises EngineError for a device that is not
+    there.
+    """
     if device == "cpu":
         return None
     found = sorted(vulkan_devices(), key=lambda each: each.is_software)
     kind, _, number = device.partition(":")
     if number:
         found = [each for each in found if each.number == int(number)]
-    elif kind in ("auto", "gpu"):
+    elif kind == "gpu":
         found = [each for each in found if not each.is_software]
+    elif kind == "auto":
+        found = [each for each in found if each.is_card]
     if not found and kind != "auto":
-        have = ", ".join(["cpu", *(f"vulkan:{each.number} ({each.name})" for each in vulkan_devices())])
-        raise EngineError(f"Vulkan offers no device {device!r} here: choose one of {have}")
+        raise absent(device)
     return found[0] if found else None
 
 
@@ -167,17 +148,3 @@ def choose_precision(precision: str, device: VulkanDevice | None) -> str:
         where = "CPUs" if device is None else "GPUs"
         raise EngineError(f"ncnn cannot run {precision} on {where}: choose one of auto, {', '.join(able)}")
     return precision
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Send to nowhere what libraries write on standard error."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        with suppress(OSError):
-            os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -15,6 +15,9 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 #endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -520,6 +523,20 @@ using namespace superfine;
 
 // The instructions in use; null: this processor has none of those there are kernels for.
 EXPORTED const char* native_instructions() { return kernels() ? kernels()->name : nullptr; }
+
+// Whether the processor multiplies matrices of bfloat16 (AMX).
+EXPORTED int native_matrix_units() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
+#elif defined(_M_X64)
+  int leaf[4];
+  __cpuidex(leaf, 7, 0);
+  return leaf[3] >> 22 & 1;
+#else
+  return 0;
+#endif
+}
 
 EXPORTED int native_panel() { return kernels()->panel; }
 
