@@ -21,6 +21,7 @@ MODULES = {
     "av": ["av"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+    "ncnn": ["ncnn"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],

@@ -314,7 +314,7 @@ def test_a_recorded_window_is_the_window_computed_at_once(precision: str, most: 
     "wrong, error, says",
     [
         ({"engine": "tensorrt"}, EngineError, "openvino"),
-        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on the CPU"),
+        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on cpu, gpu"),
         ({"device": "gpu:first"}, EngineError, "gpu:1"),
         ({"precision": "fp64"}, EngineError, "bf16"),
         ({"engine": "pytorch", "device": "cpu", "precision": "fp16"}, EngineError, "fp32"),
