@@ -2,6 +2,7 @@
 
 from superfine.engines.base import Engine
 from superfine.engines.devices import DEVICES
+from superfine.engines.foreign.find import find_model
 from superfine.engines.open import ENGINES, PRECISIONS, check_request, open_engine
 
-__all__ = ["DEVICES", "ENGINES", "PRECISIONS", "Engine", "check_request", "open_engine"]
+__all__ = ["DEVICES", "ENGINES", "PRECISIONS", "Engine", "check_request", "find_model", "open_engine"]

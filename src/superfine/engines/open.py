@@ -40,6 +40,10 @@ def open_engine(
     if scale not in model.scales:
         have = ", ".join(f"x{each}" for each in model.scales)
         raise ModelError(f"model {model.name!r} has no x{scale}: choose one of {have}")
+    if model.kind != "superfine":
+        from superfine.engines.foreign.find import open_foreign
+
+        return open_foreign(model, engine, precision, device)
     on_gpu = engine_on_gpu(device) if engine == "auto" else None
     if "pytorch" in (engine, on_gpu):
         from superfine.engines.pytorch import PyTorchEngine
