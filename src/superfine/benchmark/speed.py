@@ -11,10 +11,10 @@ from time import perf_counter
 import numpy as np
 
 from superfine.benchmark.complexity import count
-from superfine.engines import Engine
+from superfine.engines import Engine, find_model
+from superfine.engines.native import absence, instructions, matrix_units
 from superfine.errors import EngineError
 from superfine.upscaling.upscaler import Upscaler
-from superfine.weights import find
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Speed:
 
 def available_engines() -> list[tuple[str, str, str]]:
     """List every (engine, precision, device) that may run with the packages and devices of this machine."""
-    choices = [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
+    choices = [("native", "fp32", "cpu")]
+    choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
         choices.append(("onnxruntime", "fp32", "cpu"))
     if find_spec("torch") is None:
@@ -51,7 +52,7 @@ def measure_speed(
     name: str, scale: int, engine: str, precision: str, device: str = "auto", side: int = 256, repeat: int = 5
 ) -> Speed:
     """Enlarge a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
-    model, upscaler = find(name), Upscaler(name, device=device, engine=engine, precision=precision)
+    model, upscaler = find_model(name), Upscaler(name, device=device, engine=engine, precision=precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
     # Counted on the graph, where there is one: files of older versions do not say their work.
@@ -80,9 +81,11 @@ def reason_for(chosen: Engine) -> str:
     """Say why `auto` takes the engine it has chosen."""
     if chosen.name == "pytorch":
         return "PyTorch sees a GPU"
-    if chosen.precision == "bf16":
-        return "no GPU for PyTorch, and this CPU computes in bfloat16; int8 is for those who ask for it"
-    return "no GPU for PyTorch, and this CPU has no arithmetic in bfloat16"
+    if chosen.name == "native":
+        return f"no GPU for PyTorch, and superfine's own kernels for {instructions()}; int8 is for those who ask for it"
+    if matrix_units():
+        return "no GPU for PyTorch, and this CPU has matrix units for bfloat16; int8 is for those who ask for it"
+    return f"no GPU for PyTorch, and {absence() or 'superfine has no kernels of its own for this network'}"
 
 
 def matmul_rate(precision: str, repeat: int = 5) -> float:

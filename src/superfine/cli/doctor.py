@@ -66,6 +66,8 @@ def _weights(model: str, fix: Path | None, json: bool, every: bool) -> int:
         path, shipped = mended.path, None
     report = examine(path)
     _show(doctor_output.as_json(report) if json else doctor_output.describe_weights(report, None if every else 10))
+    if not json:
+        print(f"  engine       {engine_here()}")
     if shipped:
         from superfine.weights import find
 
@@ -73,6 +75,13 @@ def _weights(model: str, fix: Path | None, json: bool, every: bool) -> int:
         if not json:
             print("  shipped      its SHA-256 and its graphs' are the catalogue's")
     return 0 if report.healthy and not report.doubtful else 1
+
+
+def engine_here() -> str:
+    """Say which engine computes on this machine's CPU."""
+    from superfine.engines.native import absence, instructions
+
+    return f"native ({instructions()})" if instructions() else f"openvino, as {absence()}"
 
 
 def _folder(folder: Path, against: list[Path], json: bool, every: bool) -> int:

@@ -36,7 +36,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show sizes, memory and 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, or a weights file."),
+    typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, a file, or hf:owner/name."),
 ]
 
 # Sizes: see upscaling.plan.make_target.
