@@ -57,6 +57,7 @@ Quality = Annotated[
 ]
 Overwrite = Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist.")]
 SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist as they are.")]
+AcceptDamaged = Annotated[bool, flag(FILES, "--accept-damaged", "Take what is there of a damaged JPEG or PNG.")]
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
