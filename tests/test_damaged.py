@@ -1,6 +1,7 @@
 """Damaged JPEG and PNG: refused in one line, or what is there when asked, and then said."""
 
 import io
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from picture_samples import photograph
-from processes import SUPERFINE, assert_refused, superfine, upscale_nearest
+from processes import SUPERFINE, assert_refused, upscale_nearest
 from superfine.errors import ImageError
 from superfine.images import Picture, read, write
 
@@ -56,10 +57,9 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     done = upscale_nearest(source, tmp_path / "o.png", "--accept-damaged")
     assert done.returncode == 0 and "damaged part of the file left out" in done.stderr
     assert Image.open(tmp_path / "o.png").size == (600, 400)
-    arguments = [*SUPERFINE[3:], "upscale", "-", "-o", "-", "-s", "2", "--engine", "nearest", "--accept-damaged"]
-    with source.open("rb") as stream:
-        piped = superfine(*arguments, stdin=stream, text=False)
-    assert Image.open(io.BytesIO(piped.stdout)).size == (600, 400)  # type: ignore[arg-type]
+    command = [*SUPERFINE, "upscale", "-", "-o", "-", "-s", "2", "--engine", "nearest", "--accept-damaged"]
+    piped = subprocess.run(command, input=source.read_bytes(), capture_output=True, timeout=120, check=True)
+    assert Image.open(io.BytesIO(piped.stdout)).size == (600, 400)
 
 
 @pytest.mark.parametrize(

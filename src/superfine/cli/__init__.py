@@ -31,6 +31,8 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "upscale": Command(PICTURES, "Make pictures larger: 4 times, or any size you name."),
     "video": Command(PICTURES, "Make a video larger: twice, or any size you name.", "video"),
+    "web": Command(PICTURES, "Serve a page for the browser, and an HTTP interface.", "web"),
+    "fleet": Command(PICTURES, "Make millions of pictures larger, on a cluster of machines.", "fleet"),
     "inspect": Command(PICTURES, "Show what a picture file holds, and what made it."),
     "models": Command(PICTURES, "List the networks that come along."),
     "demo": Command(PICTURES, "Show what both networks do to a real photograph."),

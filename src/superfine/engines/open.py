@@ -44,6 +44,10 @@ def open_engine(
     if scale not in model.scales:
         have = ", ".join(f"x{each}" for each in model.scales)
         raise ModelError(f"model {model.name!r} has no x{scale}: choose one of {have}")
+    if model.kind != "superfine":
+        from superfine.engines.foreign.find import open_foreign
+
+        return open_foreign(model, engine, precision, device)
     on_gpu = device not in ("auto", "cpu") or (device == "auto" and _pytorch_sees_a_gpu())
     if engine == "pytorch" or (engine == "auto" and on_gpu):
         from superfine.engines.pytorch import PyTorchEngine
