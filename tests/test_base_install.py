@@ -83,6 +83,7 @@ LINES = {
     "explain": "explain a.json b.json",
     "complexity": "complexity esrgcnn",
     "bench": "bench -m nothing",
+    "parity": "parity nothing",
     "data": "data list",
     "results": "results",
     "recipe": "recipe mine --data set",
