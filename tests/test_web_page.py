@@ -80,6 +80,7 @@ def open_page(opened: Any, address: str) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda said: troubles.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(address)
         page.wait_for_selector("html[data-ready]")
+        page.bring_to_front()
         return page
 
     yield open_one
