@@ -36,6 +36,7 @@ LAYERS = [
     "nets",
     "quality",
     "images",
+    "native",
     "cores",
     "atomic",
     "errors",
