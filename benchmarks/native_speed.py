@@ -2,8 +2,8 @@
 
     python benchmarks/native_speed.py [--size 360] [--scale 2] [--repeat 5] [--avx2]
 
-Every engine and precision that runs here, in turn, so that a change of the machine's pace meets them all alike: median by
-the clock, and of processor time of all threads. Times are given beside OpenVINO's in fp32. --avx2 holds superfine's own
+Every engine and precision that runs here, in turn, so that a change of the machine's pace meets them all alike. Medians
+by the clock, and of processor time of all threads, each beside OpenVINO's in fp32. --avx2 holds superfine's own
 kernels and OpenVINO to AVX2, as most desktop processors have it; ncnn keeps what it finds.
 """
 
