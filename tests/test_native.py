@@ -249,7 +249,8 @@ def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
 
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("superfine.native.library.library", lambda: None)
+    for place in ("superfine.native.library", "superfine.engines.native"):
+        monkeypatch.setattr(f"{place}.library", lambda: None)
     with pytest.raises(EngineError, match="were not compiled when it was installed: install it again where a C"):
         open_engine(find("esrgcnn"), 2, "native")
     used = open_engine(find("esrgcnn"), 2, device="cpu")
