@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, Network, NetworkConfig, network_of
 from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
+from superfine.weights.header import UnknownNetworkError
 from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
 
 _MOST = 4096
@@ -70,7 +70,7 @@ def recognise(shapes: Shapes) -> Recognised:
     # a foreign network may share a name or two ("head.weight"); half the keys is a likeness
     if best is None or 2 * best_hits < len(best.table):
         known = " or ".join(map(_example, NETWORKS.values()))
-        raise CheckpointError(
+        raise UnknownNetworkError(
             f"found {len(shapes)} tensors ({listing(list(shapes))}), which is no network known here: wanted {known}"
         )
     return best
