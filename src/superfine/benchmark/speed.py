@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from superfine.benchmark.complexity import count
 from superfine.engines import Engine, find_model
 from superfine.engines.devices import devices
-from superfine.engines.native import absence, instructions, matrix_units
 from superfine.errors import EngineError
 from superfine.images.resize import resize
+from superfine.native.library import absence, instructions, matrix_units
 from superfine.upscaling.upscaler import Upscaler
 
 
