@@ -23,6 +23,7 @@ MODULES = {
     "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+    "mkdocstrings-python": ["mkdocstrings_handlers"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
@@ -40,6 +41,7 @@ MODULES = {
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],
+    "zensical": ["zensical"],
     "uvicorn": ["uvicorn"],
 }
 """A package of an extra → the modules it installs. Not pydantic: typer brings it along."""
