@@ -23,7 +23,11 @@ MODULES = {
     "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+<<<<<<< HEAD
     "mkdocstrings-python": ["mkdocstrings_handlers"],
+=======
+    "ncnn": ["ncnn"],
+>>>>>>> main
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],

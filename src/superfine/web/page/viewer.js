@@ -248,7 +248,7 @@ export class Viewer {
       this.y += at.y / this.zoom - at.y / next;
     }
     this.zoom = next;
-    this.fitted = next <= this.fitZoom * 1.001;
+    this.fitted = Math.abs(next / this.fitZoom - 1) < 0.001;
     this.layout();
   }
 
