@@ -23,11 +23,8 @@ MODULES = {
     "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
-<<<<<<< HEAD
     "mkdocstrings-python": ["mkdocstrings_handlers"],
-=======
     "ncnn": ["ncnn"],
->>>>>>> main
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
