@@ -23,6 +23,8 @@ MODULES = {
     "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+    "mkdocstrings-python": ["mkdocstrings_handlers"],
+    "ncnn": ["ncnn"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
@@ -40,6 +42,7 @@ MODULES = {
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],
+    "zensical": ["zensical"],
     "uvicorn": ["uvicorn"],
 }
 """A package of an extra → the modules it installs. Not pydantic: typer brings it along."""
@@ -82,6 +85,7 @@ LINES = {
     "explain": "explain a.json b.json",
     "complexity": "complexity esrgcnn",
     "bench": "bench -m nothing",
+    "parity": "parity nothing",
     "data": "data list",
     "results": "results",
     "recipe": "recipe mine --data set",

@@ -55,8 +55,9 @@ class Upscaler:
 
     Args:
         model: a shipped name ("esrgcnn", "cfsrcnn"), the path of a weights file or an ONNX graph, or "hf:owner/name".
-        device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
-        engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
+        device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
+        engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
+            `Engine` of your own.
         precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
         tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
         tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
@@ -208,7 +209,8 @@ class Upscaler:
         if not used:
             return "no network needed"
         engine = self.tiled(used[0]).engine
-        return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}"
+        where = "" if engine.device == "cpu" else f" on {engine.device}"
+        return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}{where}"
 
     @property
     def remark(self) -> str:
