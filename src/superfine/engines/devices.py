@@ -42,6 +42,28 @@ class Device:
         return f"{self.name} ({self.title})" if self.title else self.name
 
 
+def split_devices(text: str) -> list[str]:
+    """Return the devices that share a batch: "cuda:0,cuda:1" → those two, "cuda:all" → all of that kind that are here.
+
+    gpu:all: all of the kind that `gpu` is here. One device gives a list of one. Raises EngineError where none is here.
+    """
+    found: list[str] = []
+    for part in text.split(","):
+        name = part.strip()
+        kind, _, number = name.partition(":")
+        if number != "all" or kind not in _NUMBERED:
+            found.append(name)
+            continue
+        here = [each for each in devices() if each.name.startswith(f"{kind}:") and not each.is_software]
+        if kind == "gpu":
+            gpus = [each for each in devices() if ":" in each.name and not each.is_software]
+            here = [each for each in gpus if each.engine == gpus[0].engine]
+        if not here:
+            raise absent(name)
+        found += [each.name for each in here]
+    return found
+
+
 def check_device(device: str, engine: str) -> None:
     """Raise EngineError for a name that is no device, and for a device that the engine cannot use."""
     kind, colon, number = device.partition(":")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 from superfine.errors import ImageError, PlanError
@@ -51,6 +52,7 @@ class Journal:
     def __init__(self, folder: Path, settings: Mapping[str, str], *, resume: bool, restart: bool = False) -> None:
         self._folder = folder
         self.path = folder / NAME
+        self._lock = Lock()  # several devices write into it
         self._begun: set[str] = set()
         self._done: dict[str, tuple[Stamp, Stamp]] = {}
         try:
@@ -123,8 +125,9 @@ class Journal:
 
     def _write(self, entry: Mapping[str, object], ahead: str = "") -> None:
         try:
-            self._file.write(ahead + json.dumps(entry) + "\n")
-            self._file.flush()
+            with self._lock:
+                self._file.write(ahead + json.dumps(entry) + "\n")
+                self._file.flush()
         except OSError as error:
             raise ImageError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from None
 

@@ -57,7 +57,7 @@ BatchProgress = Callable[[int, float], None]
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     upscaler: Upscaler,
     target: Target,
     settings: Settings,
@@ -69,18 +69,21 @@ def run_jobs(
     The next picture is read, and the last result written, while the network runs: on a GPU that is most of
     the time there is. No SuperfineError leaves this function.
     """
-    if not jobs:
-        return
+    waiting = iter(jobs)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(load, jobs[0], upscaler, settings, journal)
+
+        def read_next() -> tuple[Job, Future[Loaded | Outcome]] | None:
+            job = next(waiting, None)
+            return None if job is None else (job, reader.submit(load, job, upscaler, settings, journal))
+
+        ahead = read_next()
         writing: Future[Outcome] | None = None
-        for number, job in enumerate(jobs):
-            loaded = ahead.result()
+        number = 0
+        while ahead is not None:
+            job, loaded = ahead[0], ahead[1].result()
             # A large picture is alone in memory.
             alone = isinstance(loaded, Loaded) and (upscaler.memory is not None or loaded.is_large)
-            more = number + 1 < len(jobs)
-            if more and not alone:
-                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
+            ahead = None if alone else read_next()
             if alone and writing is not None:
                 yield writing.result()
                 writing = None
@@ -99,8 +102,9 @@ def run_jobs(
             else:
                 writing = writer.submit(store, job, result, settings, journal)
             del loaded, result
-            if more and alone:
-                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
+            number += 1
+            if alone:
+                ahead = read_next()
         if writing is not None:
             yield writing.result()
 
