@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import referee
+import superfine as package
 from picture_samples import photograph
 from processes import assert_refused, upscale_nearest
 from superfine.errors import ImageError
@@ -125,6 +126,13 @@ def test_open_exr_in_standard_range_stays_linear_light(half: bool, channels: int
     curve = np.where(wanted <= 0.0031308, 12.92 * wanted, 1.055 * np.maximum(wanted, 1e-9) ** (1 / 2.4) - 0.055)
     found = read(tmp_path / "a.png")
     assert found.icc is None and np.abs(found.pixels[::2, ::2] / 65535 - curve[:, :, :channels]).max() < 2e-5
+
+
+def test_python_gets_open_exr_on_srgbs_curve(tmp_path: Path) -> None:
+    light = np.full((8, 8, 3), 0.2140411, np.float32)  # sRGB's 127.5
+    larger = package.upscale(exr(light, tmp_path / "a.exr"), 2, engine="nearest")
+    assert larger.mode == "RGB" and "icc_profile" not in larger.info
+    assert larger.getpixel((3, 3))[0] in (127, 128)
 
 
 @pytest.mark.parametrize("source", ["EXR", "Radiance"])
