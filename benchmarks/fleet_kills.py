@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,26 @@ def kill(kind: str, driver: subprocess.Popen[str], cluster: Any, dice: random.Ra
 
 
 def workers() -> list[int]:
-    """List the processes of workers, by the name that Ray gives them."""
+    """List the processes of the workers that this program's cluster has started, by the name that Ray gives them."""
+    return [pid for pid, name in processes() if name.startswith(b"ray::Worker") and os.getpid() in ancestors(pid)]
+
+
+def processes() -> list[tuple[int, bytes]]:
+    """List every process and its command line."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if place.read_bytes().startswith(b"ray::Worker"):
-                found.append(int(place.parent.name))
-        except OSError:  # it has just ended
-            continue
+        with suppress(OSError):  # it has just ended
+            found.append((int(place.parent.name), place.read_bytes()))
+    return found
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return the parents of a process, up to the first."""
+    found = []
+    with suppress(OSError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            found.append(pid)
     return found
 
 
