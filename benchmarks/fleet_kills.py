@@ -73,11 +73,13 @@ def work(folder: Path, cluster: Any, most: int, dice: random.Random) -> tuple[Co
         driver = subprocess.Popen([*command, "--resume", "-q"], stderr=subprocess.PIPE, text=True)
         runs += 1
         while driver.poll() is None and kills.total() < most:
-            time.sleep(dice.uniform(0.2, 2.5))
+            await_progress(folder / "out", driver)
+            time.sleep(dice.uniform(0, 1))
             kind = dice.choices(["worker", "driver", "node"], [10, 6, 2])[0]
             if driver.poll() is None and kill(kind, driver, cluster, dice):
                 kills[kind] += 1
-        _, words = driver.communicate(timeout=300)
+                print(f"kill {kills.total()}: a {kind}", flush=True)
+        _, words = driver.communicate(timeout=1200)
         if driver.returncode == 0 and kills.total() >= most:
             return kills, runs
         if driver.returncode == 0:  # it was faster than the kills: some work again
@@ -85,6 +87,13 @@ def work(folder: Path, cluster: Any, most: int, dice: random.Random) -> tuple[Co
                 path.unlink()
         elif driver.returncode > 0:
             print(f"run {runs}: exit code {driver.returncode}: {words.strip()}", flush=True)
+
+
+def await_progress(out: Path, driver: subprocess.Popen[str]) -> None:
+    """Wait until one more result is there, or the driver has ended: what has not begun is no use killing."""
+    before = len(list(out.glob("*.png")))
+    while driver.poll() is None and len(list(out.glob("*.png"))) <= before:
+        time.sleep(0.02)
 
 
 def kill(kind: str, driver: subprocess.Popen[str], cluster: Any, dice: random.Random) -> bool:
