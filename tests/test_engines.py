@@ -16,13 +16,13 @@ from PIL import Image
 import superfine
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
-from superfine.engines.native import instructions
+from superfine.engines.devices import has_kernels
 from superfine.engines.nearest import NearestEngine
-from superfine.engines.open import _has_kernels
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
 from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, ModelError
+from superfine.native.library import instructions
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.stitch import run_tiles, run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
@@ -245,7 +245,7 @@ def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -
 def test_auto_takes_the_own_kernels_for_float32_but_matrix_units_for_bf16(
     monkeypatch: pytest.MonkeyPatch, units: bool, precision: str, taken: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr("superfine.engines.native.matrix_units", lambda: units)
+    monkeypatch.setattr("superfine.native.library.matrix_units", lambda: units)
     used = open_engine(find("esrgcnn"), 2, "auto", precision, "cpu")
     assert (used.name, used.precision) == taken
 
@@ -277,7 +277,7 @@ def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
     built: list[str], gpu: tuple[int, int], taken: bool
 ) -> None:
     cuda = SimpleNamespace(get_arch_list=lambda: built, get_device_capability=lambda: gpu)
-    assert _has_kernels(SimpleNamespace(cuda=cuda)) is taken
+    assert has_kernels(SimpleNamespace(cuda=cuda)) is taken
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -314,11 +314,15 @@ def test_a_recorded_window_is_the_window_computed_at_once(precision: str, most: 
     "wrong, error, says",
     [
         ({"engine": "tensorrt"}, EngineError, "openvino"),
-        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on the CPU"),
+        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on cpu, gpu"),
         ({"device": "gpu:first"}, EngineError, "gpu:1"),
         ({"precision": "fp64"}, EngineError, "bf16"),
         ({"engine": "pytorch", "device": "cpu", "precision": "fp16"}, EngineError, "fp32"),
         ({"engine": "pytorch", "device": "abacus"}, EngineError, "cpu"),
+        ({"engine": "native", "device": "vulkan:0"}, EngineError, "computes on the CPU"),
+        ({"engine": "ncnn", "device": "cuda"}, EngineError, "cpu, vulkan, gpu"),
+        ({"device": "vulkan:99"}, EngineError, "there are "),
+        ({"device": "cuda:99"}, EngineError, ", cpu"),
         ({"scale": 5}, ModelError, "x2, x3, x4"),
     ],
 )

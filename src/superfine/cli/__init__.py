@@ -31,6 +31,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "upscale": Command(PICTURES, "Make pictures larger: 4 times, or any size you name."),
     "video": Command(PICTURES, "Make a video larger: twice, or any size you name.", "video"),
+    "web": Command(PICTURES, "Serve a page for the browser, and an HTTP interface.", "web"),
     "fleet": Command(PICTURES, "Make millions of pictures larger, on a cluster of machines.", "fleet"),
     "inspect": Command(PICTURES, "Show what a picture file holds, and what made it."),
     "models": Command(PICTURES, "List the networks that come along."),
@@ -39,14 +40,15 @@ COMMANDS: dict[str, Command] = {
     "explain": Command(MEASURING, "Explain why two results of a benchmark differ."),
     "complexity": Command(MEASURING, "Count a network's parameters and operations."),
     "bench": Command(MEASURING, "Measure how fast this machine is, engine by engine."),
+    "parity": Command(MEASURING, "Compare what the engines compute, value by value."),
     "data": Command(MEASURING, "Fetch, list and check data sets; make LR pictures."),
     "results": Command(MEASURING, "Write the page of results from files of results."),
     "recipe": Command(TRAINING, "Write a commented recipe to start from.", "train"),
     "train": Command(TRAINING, "Train a network on your own pictures.", "train"),
     "pack": Command(TRAINING, "Pack training pictures into one file."),
     "report": Command(TRAINING, "Write the report of a training run.", "train"),
-    "doctor": Command(MODELS, "Examine a weights file: what is in it, what fits.", "torch"),
-    "export": Command(MODELS, "Turn a checkpoint into weights and ONNX graphs.", "export"),
+    "doctor": Command(MODELS, "Examine the machine, a weights file or a data set.", "torch"),
+    "export": Command(MODELS, "Turn a checkpoint into files that other programs run.", "export"),
     "quantize": Command(MODELS, "Round a network's convolutions to eight bits.", "torch"),
 }
 """command → its line. The keys are also the names of the modules in this folder."""

@@ -41,6 +41,7 @@ def upscale(
     skip_existing: options.SkipExisting = False,
     resume: options.Resume = False,
     max_pixels: options.MaxPixels = None,
+    accept_damaged: options.AcceptDamaged = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -76,7 +77,7 @@ def upscale(
     target = make_target(**sizes, fit=fit)
     wanted = None if format is None else "." + format.lower().lstrip(".")
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi))
+    settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi), accept_damaged)
     refuse_terminal(inputs, out)
     batch = plan_batch(inputs, out, suffix=suffix, format=wanted, label=label_of(sizes or {"scale": DEFAULT_SCALE}))
     for complaint in [*batch.complaints, *results_left_out(batch)]:
@@ -88,9 +89,12 @@ def upscale(
         memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
+    if upscaler.remark and not quiet:
+        complain(upscaler.remark)
     requested = requested_settings(
         sizes, upscaler, fit=fit, model=model, engine=engine, precision=precision, device=device, alpha=alpha, tta=tta,
         back_projection=back_projection, quality=quality, dpi=dpi, note=note, tone_map=tone_map,
+        accept_damaged=accept_damaged,
     )  # fmt: skip
     if dry_run:
         failed = estimate(batch, upscaler, target, settings)

@@ -13,11 +13,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from superfine.errors import ImageError
 from superfine.images import colour_codes
@@ -51,6 +52,7 @@ _DENSEST: Final = {
     "JPEG": 1000, "MPO": 1000, "PNG": 8 * 1032, "GIF": 8 * 1032, "TIFF": 8 * 1032, "BMP": 8 * 1032, "PPM": 1,
     "WEBP": 20_000,
 }  # fmt: skip
+_MENDABLE: Final = ("JPEG", "MPO", "PNG")
 _HARMLESS: Final = 16_000_000
 
 # What Pillow's decoders raise on damaged files, found by fuzzing them.
@@ -60,22 +62,52 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def read(
+    path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS, accept_damaged: bool = False
+) -> Picture:
     """Read a picture file, upright, with alpha, ICC profile, EXIF, XMP, DPI and text notes.
 
     `path` may be a binary file open for reading (standard input, say). Pixels come as uint8, as
     uint16 where the file has more than 8 bits, as float32 where it has floats. Of an animation or a
-    file of several pages, the first (`frames.read_frames` gives all). Raises ImageError for what
-    cannot be read and for pictures over `max_pixels` (width x height), which is checked from the
-    header, before any pixel is unpacked.
+    file of several pages, the first (`frames.read_frames` gives all). accept_damaged: of a damaged
+    JPEG or PNG take what is there; `Picture.left_out` then says so. Raises ImageError for what cannot
+    be read and for pictures over `max_pixels` (width x height), which is checked from the header,
+    before any pixel is unpacked.
     """
     name, source = source_of(path)
+    try:
+        return _read_whole(name, source, max_pixels)
+    except ImageError:
+        found = _read_damaged(source, max_pixels) if accept_damaged else None
+        if found is None:
+            raise
+        return found
+
+
+def _read_whole(name: str, source: Path | IO[bytes], max_pixels: int) -> Picture:
+    """Read a sound file."""
     with image_errors(name, max_pixels):
         opened = open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
             return opened
         with opened as image:
             return load(image, source, name, max_pixels)
+
+
+def _read_damaged(source: Path | IO[bytes], max_pixels: int) -> Picture | None:
+    """Read what is there of a damaged JPEG or PNG; None for other formats and where nothing can be read."""
+    with _limit_lock:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            with open_header(source, max_pixels) as image:
+                if image.format not in _MENDABLE:
+                    return None
+                picture = load(image, source, "", max_pixels)
+        except (ImageError, Image.DecompressionBombWarning, Image.DecompressionBombError, *_DAMAGE):
+            return None
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+    return replace(picture, left_out=(*picture.left_out, "the damaged part of the file"))
 
 
 def write(
@@ -194,6 +226,8 @@ def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
     """Open a source with Pillow and check its size, without loading pixels. Raises ImageError and Pillow's errors."""
     if not isinstance(source, Path):
         source.seek(0)
+    elif source.exists() and not source.is_file():  # a pipe would be waited for without end
+        raise ImageError(f"{source} is not an ordinary file; want a picture file")
     with _limit_lock, warnings.catch_warnings():
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max_pixels
@@ -229,6 +263,17 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
     """Load the Picture of an opened image that stands at `frame`; 16-bit pictures need the source opened again."""
+    try:
+        return _load(image, source, name, max_pixels, frame)
+    except OSError as error:
+        if image.format not in _MENDABLE or isinstance(error, ImageError):
+            raise
+        words = f"{name} is cut short or damaged ({_reason(error)}); --accept-damaged takes what is there"
+        raise ImageError(words) from None
+
+
+def _load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int) -> Picture:
+    """Load the Picture of an opened image, by its format's own way."""
     _describe_colour(image, source)
     if image.format == "JPEG2000" and (samples := deep.deep_jpeg2000(content(source))):
         return assemble(image, *samples, image.info.get("icc_profile") or None, image.mode)

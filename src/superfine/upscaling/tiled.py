@@ -78,6 +78,10 @@ class TiledUpscaler:
     ) -> None:
         check_settings(tile, alpha)
         self.engine, self.tile, self.alpha, self.watch = engine, tile, alpha, watch
+        side: int | None = getattr(engine, "side", None)  # graphs of other programs may have windows of one size
+        if side is not None:
+            most = max(1, (side - 2 * engine.halo) // engine.grid * engine.grid - (engine.grid - 1))
+            self.tile = most if tile is None else min(tile, most)
         self._largest_window = engine.window
         self._rows: int | None = None
         self.times = WindowTimes()
@@ -113,7 +117,8 @@ class TiledUpscaler:
         if not is_out_of_memory(error):
             raise error
         height, width, context = tile.read.height, tile.read.width, 2 * self.engine.halo + 1
-        if height * width <= min(height, context) * min(width, context):
+        fixed = getattr(self.engine, "side", None) is not None
+        if fixed or height * width <= min(height, context) * min(width, context):
             raise EngineError(
                 f"out of memory with the smallest window, {width}x{height} pixels: "
                 "close other programs, or take a smaller scale"
