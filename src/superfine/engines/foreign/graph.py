@@ -54,10 +54,13 @@ def open_graph(path: Path, runtime: str = "auto", precision: str = "auto") -> Gr
         return OnnxRuntimeGraph(path, precision)
     try:
         return OpenVINOGraph(path, precision)
-    except EngineError:
+    except EngineError as error:
         if runtime == "openvino" or find_spec("onnxruntime") is None:
             raise
-        return OnnxRuntimeGraph(path, precision)
+        try:
+            return OnnxRuntimeGraph(path, precision)
+        except EngineError:
+            raise error from None  # of the two that failed, OpenVINO says it in plainer words
 
 
 class OpenVINOGraph:
