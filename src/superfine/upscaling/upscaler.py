@@ -46,9 +46,9 @@ _NEAREST_SCALES = (2, 3, 4)
 class Upscaler:
     """One model, ready for any number of pictures of any kind, at any size.
 
-    >>> with Upscaler("esrgcnn") as upscaler:
-    ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
-    ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
+        >>> with Upscaler("esrgcnn") as upscaler:
+        ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
+        ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
 
     Engines are opened as sizes ask for them, and kept: the first picture of a size takes a moment longer. An Upscaler
     can be pickled, for other processes.
@@ -386,8 +386,8 @@ def upscale(
 ) -> Any:
     """Bring one picture to a size: 4 times as wide and high, unless another is named.
 
-    >>> superfine.upscale("photo.jpg").save("larger.png")
-    >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
+        >>> superfine.upscale("photo.jpg").save("larger.png")
+        >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
 
     `Upscaler` says what goes in, what comes out and what every keyword means. For several pictures, keep one Upscaler:
     it opens its network once.
