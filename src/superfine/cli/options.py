@@ -38,6 +38,10 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, or a weights file."),
 ]
+ModelOrAuto = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="NAME", help="auto (by each picture), a shipped name, or a weights file."),
+]
 
 # Sizes: see upscaling.plan.make_target.
 Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "Width; the height in proportion.", min=1)]

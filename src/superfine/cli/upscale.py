@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def upscale(
     inputs: options.Inputs,
     out: options.Out = None,
-    model: options.Model = "esrgcnn",
+    model: options.ModelOrAuto = "auto",
     scale: options.Scale = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
@@ -88,7 +88,8 @@ def upscale(
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
     deciding = {
-        **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model, "weights": upscaler.digest,
+        **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model,
+        "weights": " ".join(each.digest for each in upscaler.candidates),
         "engine": engine, "precision": precision, "device": device, "alpha": alpha, "tta": tta,
         "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from superfine.cli.messages import complain, one_line, size_of, time_of
 from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from superfine.upscaling.auto import Choice
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
     from superfine.upscaling.batch.run import Outcome
@@ -123,6 +124,8 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
     if agreements:
         before, after = (min(getattr(each, when) for each in agreements) for when in ("before", "after"))
         line += f"; agreement with the input {before:.1f} dB before back-projection, {after:.1f} dB after"
+    if choices := [outcome.choice for outcome in made if outcome.choice is not None]:
+        line += f"; {_chosen(choices)}"
     streamed = any(outcome.job.target is None for outcome in outcomes)
     print(one_line(line), file=sys.stderr if streamed else sys.stdout)
     changes = Counter(change for outcome in made for change in outcome.changes)
@@ -130,6 +133,18 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
         several = len(made) > 1
         lines = [f"{change} ({count} of {len(made)})" if several else change for change, count in changes.items()]
         print(one_line(f"converted: {'; '.join(lines)}"), file=sys.stderr)
+
+
+def _chosen(choices: Sequence[Choice]) -> str:
+    """Say which model was chosen and why: "esrgcnn-photo (JPEG of quality 80)", of several how often."""
+    if len(choices) == 1:
+        return str(choices[0])
+    counts = Counter(choice.model for choice in choices)
+    reasons = {model: Counter(choice.reason for choice in choices if choice.model == model) for model in counts}
+    return ", ".join(
+        f"{model} for {count} ({reasons[model].most_common(1)[0][0]}{', ...' if len(reasons[model]) > 1 else ''})"
+        for model, count in counts.most_common()
+    )
 
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
@@ -141,19 +156,26 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     from superfine.errors import SuperfineError
     from superfine.images.formats.frames import Frames
     from superfine.upscaling.batch.estimate import Estimator, FileEstimate, peak_of_batch
+    from superfine.upscaling.batch.run import choose_for
     from superfine.upscaling.batch.source import load_frames, open_source
+    from superfine.upscaling.upscaler import Upscaler
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
-    estimator = Estimator(upscaler)
+    estimators = {id(each): Estimator(each) for each in upscaler.candidates}
+    chosen = len(upscaler.candidates) > 1
     table = Table(caption_justify="left")
-    for heading in ("picture", "size", "passes", "result", "pixels", "memory", "time"):
-        table.add_column(heading, overflow="fold", justify="left" if heading in ("picture", "passes") else "right")
-    failed, estimates = 0, list[FileEstimate]()
+    for heading in ("picture", "size", *(["model"] if chosen else []), "passes", "result", "pixels", "memory", "time"):
+        left = heading in ("picture", "model", "passes")
+        table.add_column(heading, overflow="fold", justify="left" if left else "right")
+    failed, estimates, used = 0, list[FileEstimate](), list[Upscaler]()
     for job in jobs:
         try:
             started = perf_counter()
             source = open_source(job, upscaler, settings)
             reading = perf_counter() - started
+            choice = choose_for(source, upscaler)
+            suited = upscaler.of(choice)
+            estimator = estimators[id(suited)]
             suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
             estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, suffix, reading)
             if estimate is None:
@@ -164,9 +186,11 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
             complain(str(error))
             continue
         estimates.append(estimate)
+        used.append(suited)
         table.add_row(
             Text(_name(job)),
             _size(estimate.plan.source, estimate.frames),
+            *([Text(str(choice))] if chosen else []),
             _passes(estimate.plan),
             _size(estimate.plan.output, estimate.frames),
             size_of(estimate.pixels, "pixels"),
@@ -176,9 +200,10 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     if estimates:
         pixels, seconds = sum(each.pixels for each in estimates), sum(each.seconds for each in estimates)
         passes = {scale for each in estimates for scale in each.plan.passes}
+        engines = " and ".join(each.describe(passes) for each in dict.fromkeys(used))
         table.caption = (
             f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
-            f"{time_of(starting + seconds)} ({upscaler.describe(passes)}); nothing was written"
+            f"{time_of(starting + seconds)} ({engines}); nothing was written"
         )
         Console().print(table)
     return failed

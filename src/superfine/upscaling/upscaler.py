@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -22,6 +23,7 @@ from superfine.images.picture import Picture
 from superfine.images.provenance import Note
 from superfine.images.resize import shrink
 from superfine.images.rows import Rows
+from superfine.upscaling.auto import AUTO, CLEAN, PHOTO, Choice, choose
 from superfine.upscaling.back_projection import Consistency, project_back
 from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
@@ -54,7 +56,7 @@ class Upscaled:
 class Upscaler:
     """One model, ready for any number of pictures of any kind, at any size.
 
-    >>> with Upscaler("esrgcnn") as upscaler:
+    >>> with Upscaler() as upscaler:
     ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
     ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
 
@@ -62,7 +64,8 @@ class Upscaler:
     can be pickled, for other processes.
 
     Args:
-        model: a shipped name ("esrgcnn", "cfsrcnn") or the path of a weights file.
+        model: "auto" ("esrgcnn", or "esrgcnn-photo" for JPEGs and noisy pictures, by each picture's own evidence), a
+            shipped name or the path of a weights file.
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
         engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
         precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
@@ -80,7 +83,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | PathLike[str] = "esrgcnn",
+        model: str | PathLike[str] = AUTO,
         *,
         device: str = "auto",
         engine: str | Engine = "auto",
@@ -95,7 +98,8 @@ class Upscaler:
         if isinstance(engine, str):
             check_request(engine, precision, device)
         weightless = engine == "nearest" or not isinstance(engine, str)
-        self._model: Model | None = None if weightless else find(Path(model))
+        self._auto = model == AUTO and not weightless
+        self._model: Model | None = None if weightless else find(CLEAN if self._auto else Path(model))
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
@@ -166,7 +170,7 @@ class Upscaler:
                 if progress is not None:
                     progress((number + share) / len(pictures))
 
-            results.append(self.upscale_picture(picture, target, report).picture)
+            results.append(self.of(self.choose(picture)).upscale_picture(picture, target, report).picture)
         return from_pictures(results, image)
 
     def __enter__(self) -> Self:
@@ -178,6 +182,7 @@ class Upscaler:
     def close(self) -> None:
         """Give back the engines and their memory. A later call opens them again."""
         self._opened.clear()
+        self.__dict__.pop("_photo", None)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": {}, "_memory_before": None, "watch": None}  # opened where they run
@@ -185,6 +190,30 @@ class Upscaler:
     def __repr__(self) -> str:
         used = self.engine
         return f"Upscaler({self.name!r}, engine={used.name!r}, precision={used.precision!r}, device={used.device!r})"
+
+    def choose(self, source: Picture | Rows) -> Choice | None:
+        """Choose the model for a picture by its own evidence; None unless the model is "auto". Raises ImageError."""
+        return choose(source) if self._auto else None
+
+    def of(self, choice: Choice | None) -> Upscaler:
+        """Return the Upscaler of the chosen model: the same settings, and engines of its own."""
+        return self._photo if choice is not None and choice.model == PHOTO else self
+
+    @property
+    def candidates(self) -> tuple[Upscaler, ...]:
+        """Every Upscaler that `of` may return."""
+        return (self, self._photo) if self._auto else (self,)
+
+    @cached_property
+    def _photo(self) -> Upscaler:
+        other = copy(self)
+        other._auto, other._model = False, find(PHOTO)
+        other.__dict__.pop("digest", None)
+        if self._opened:  # opened here, so that pictures in memory are not taken for a part of it
+            before = resident_memory()
+            other.tiled(next(iter(self._opened)))
+            other._memory_before = self.memory_before + max(0, resident_memory() - before)
+        return other
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -215,10 +244,10 @@ class Upscaler:
         engine = self.tiled(used[0]).engine
         return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}"
 
-    def note(self, across: float, down: float) -> Note:
+    def note(self, across: float, down: float, choice: Choice | None = None) -> Note:
         """Say what made a result `across` times as wide and `down` times as high, to be put into its file."""
         scale = f"{across:.4g}" if f"{across:.4g}" == f"{down:.4g}" else f"{across:.4g}x{down:.4g}"
-        return Note(f"superfine {__version__}", self.name, scale, self.digest)
+        return Note(f"superfine {__version__}", self.name, scale, self.digest, choice.reason if choice else "")
 
     @cached_property
     def digest(self) -> str:
@@ -293,7 +322,7 @@ class Upscaler:
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
-        head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi))
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi), jpeg_quality=None)
         return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
     def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
@@ -325,76 +354,8 @@ def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
     if plan.crop is not None:
         rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
         pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=_resolution(picture.dpi, dpi))
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=_resolution(picture.dpi, dpi), jpeg_quality=None)
 
 
 def _resolution(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
     return found if dpi is None else (float(dpi), float(dpi))
-
-
-class UpscaleKeywords(Size, total=False):
-    """Every keyword of `upscale`: a size, and how it is computed (see Upscaler)."""
-
-    device: str
-    engine: str | Engine
-    precision: str
-    tile: int | None
-    tta: bool
-    back_projection: bool
-    memory: int | str | None
-    alpha: str
-    progress: Progress | None
-
-
-@overload
-def upscale(
-    image: str | PathLike[str] | Image.Image,
-    scale: Scale | None = None,
-    model: str | PathLike[str] = "esrgcnn",
-    **options: Unpack[UpscaleKeywords],
-) -> Image.Image: ...
-@overload
-def upscale(
-    image: Kind, scale: Scale | None = None, model: str | PathLike[str] = "esrgcnn", **options: Unpack[UpscaleKeywords]
-) -> Kind: ...
-
-
-def upscale(
-    image: Any,
-    scale: Scale | None = None,
-    model: str | PathLike[str] = "esrgcnn",
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    long_edge: int | None = None,
-    short_edge: int | None = None,
-    megapixels: float | str | None = None,
-    size: tuple[int, int] | str | None = None,
-    print: str | None = None,
-    fit: str = "contain",
-    device: str = "auto",
-    engine: str | Engine = "auto",
-    precision: str = "auto",
-    tile: int | None = None,
-    tta: bool = False,
-    back_projection: bool = False,
-    memory: int | str | None = None,
-    alpha: str = "network",
-    progress: Progress | None = None,
-) -> Any:
-    """Bring one picture to a size: 4 times as wide and high, unless another is named.
-
-    >>> superfine.upscale("photo.jpg").save("larger.png")
-    >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
-
-    `Upscaler` says what goes in, what comes out and what every keyword means. For several pictures, keep one Upscaler:
-    it opens its network once.
-    """
-    upscaler = Upscaler(
-        model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
-    )  # fmt: skip
-    return upscaler(
-        image, scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
-        size=size, print=print, fit=fit, progress=progress,
-    )  # fmt: skip

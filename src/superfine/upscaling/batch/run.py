@@ -19,6 +19,7 @@ from superfine.images.formats.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.provenance import embed
 from superfine.images.rows import PictureRows, Rows
+from superfine.upscaling.auto import Choice
 from superfine.upscaling.back_projection import Consistency
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.journal import Journal, Stamp
@@ -42,6 +43,8 @@ class Outcome:
     after: Size = (0, 0)
     passes: tuple[int, ...] = ()
     consistency: tuple[Consistency, ...] = ()
+    choice: Choice | None = None
+    """The model chosen for the picture, where that was left to superfine."""
     changes: tuple[str, ...] = ()
     """What of the source the result does not have, and what of the settings had no effect: "CMYK to sRGB"."""
 
@@ -109,6 +112,7 @@ _LARGE = 200_000_000
 class _Loaded:
     source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
+    choice: Choice | None = None
 
     @property
     def is_large(self) -> bool:
@@ -123,6 +127,7 @@ class _Enlarged:
     passes: tuple[int, ...]
     stamp: Stamp | None
     consistency: tuple[Consistency, ...] = ()
+    choice: Choice | None = None
     changes: tuple[str, ...] = ()
 
     @property
@@ -139,9 +144,15 @@ def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | N
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
         stamp = None if job.source is None else Stamp.of(job.source)
-        return _Loaded(open_source(job, upscaler, settings), stamp)
+        source = open_source(job, upscaler, settings)
+        return _Loaded(source, stamp, choose_for(source, upscaler))
     except SuperfineError as error:
         return Outcome(job, error)
+
+
+def choose_for(source: Frames | Rows, upscaler: Upscaler) -> Choice | None:
+    """Choose the model for a source, of several frames by the first; None where the user chose. Raises ImageError."""
+    return upscaler.choose(source.pictures[0] if isinstance(source, Frames) else source)
 
 
 def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
@@ -169,8 +180,9 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
 def _enlarge(
     job: Job, loaded: _Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
 ) -> _Enlarged | Outcome:
-    source = loaded.source
+    source, choice = loaded.source, loaded.choice
     try:
+        upscaler = upscaler.of(choice)
         if not isinstance(source, Frames):
             before = (source.head.width, source.height)
             after = upscaler.plan(*before, target).output
@@ -179,19 +191,20 @@ def _enlarge(
             if found is not None:
                 image, plan = found
                 changes = _changes(image.head, job, settings)
-                head = _marked(image.head, upscaler, before, after, target, settings)
-                return _Enlarged(before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes)
+                head = _marked(image.head, upscaler, before, after, target, settings, choice)
+                image = replace(image, head=head)
+                return _Enlarged(before, after, image, plan.passes, loaded.stamp, (), choice, changes)
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
         after = upscaler.plan(*before, target).output
         _check_format(job, after)
         enlarged = _enlarge_frames(source.pictures, upscaler, target, report)
-        pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in enlarged]
+        pictures = [_marked(each.picture, upscaler, before, after, target, settings, choice) for each in enlarged]
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
         changes = _changes(pictures[0], job, settings)
-        return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes)
+        return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, choice, changes)
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
@@ -249,13 +262,19 @@ def _enlarge_frames(
 
 
 def _marked(
-    picture: Picture, upscaler: Upscaler, before: Size, after: Size, target: Target, settings: Settings
+    picture: Picture,
+    upscaler: Upscaler,
+    before: Size,
+    after: Size,
+    target: Target,
+    settings: Settings,
+    choice: Choice | None,
 ) -> Picture:
     """Write into the result what the settings ask for: its resolution, and what made it."""
     across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
-    return embed(picture, upscaler.note(across, down)) if settings.note else picture
+    return embed(picture, upscaler.note(across, down, choice)) if settings.note else picture
 
 
 def _check_format(job: Job, output: Size) -> None:
@@ -309,6 +328,7 @@ def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal:
         after=enlarged.after,
         passes=enlarged.passes,
         consistency=enlarged.consistency,
+        choice=enlarged.choice,
         changes=enlarged.changes,
     )
 
