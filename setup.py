@@ -1,8 +1,10 @@
 """What pyproject.toml cannot say: the page of a wheel is the README, its links absolute, and where the project lives.
 
 The address is `repository-code` in CITATION.cff. While there is none, links to other files become plain words.
+With SUPERFINE_PURE=1 nothing is compiled: the wheel lacks engine "native" and installs on every platform.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -30,10 +32,19 @@ def page(readme: str, base: str) -> str:
 
 
 if __name__ == "__main__":
-    from setuptools import setup
+    from setuptools import Distribution, setup
+
+    class Pure(Distribution):
+        """A distribution without the compiled engine."""
+
+        def parse_config_files(self, *arguments, **settings):
+            """Read pyproject.toml, all but its extension modules."""
+            super().parse_config_files(*arguments, **settings)
+            self.ext_modules = []
 
     base = address((HERE / "CITATION.cff").read_text(encoding="utf-8"))
     setup(
+        distclass=Pure if os.environ.get("SUPERFINE_PURE") == "1" else Distribution,
         long_description=page((HERE / "README.md").read_text(encoding="utf-8"), base),
         long_description_content_type="text/markdown",
         project_urls={"Source": base, "Changelog": f"{base}/blob/main/CHANGELOG.md"} if base else {},

@@ -19,12 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "av": ["av"],
+    "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
     "pillow-heif": ["pillow_heif"],
     "pillow-jxl-plugin": ["pillow_jxl"],
+    "spandrel": ["spandrel"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],

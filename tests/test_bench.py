@@ -17,7 +17,9 @@ def test_bench_measures_every_engine_here_and_says_what_auto_takes_and_why():
     assert done.stderr == ""
     assert "esrgcnn, 16x16 pixels to x3" in done.stdout
     rows = [
-        line.split() for line in done.stdout.splitlines() if line.startswith(("openvino", "onnxruntime", "pytorch"))
+        line.split()
+        for line in done.stdout.splitlines()
+        if line.startswith(("native", "openvino", "onnxruntime", "pytorch"))
     ]
     measured = {tuple(row[:2]): row[2:] for row in rows}
     assert {("openvino", "fp32"), ("onnxruntime", "fp32"), ("pytorch", "fp32"), ("pytorch", "bf16")} <= set(measured)

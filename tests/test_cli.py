@@ -271,15 +271,22 @@ def test_a_folder_of_sources_and_results_can_be_run_again(tmp_path: Path) -> Non
     assert code == 2 and "replace their sources" in one_clear_line(err)
 
 
-def test_a_dry_run_shows_plan_pixels_memory_and_time_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_shows_plan_pixels_memory_and_time_and_writes_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     picture(tmp_path / "in/a.png", (40, 30))
     picture(tmp_path / "in/b.png", (30, 40))
     (tmp_path / "in/c.png").write_text("no picture")
     code, out, err = nearest("in", "-o", "out", "--long-edge", "100", "--dry-run", cwd=tmp_path)
     assert code == 1
     assert "c.png" in one_clear_line(err)
-    for word in ("100x75", "75x100", "x3, down to", "15.0 kpixels", "nothing was written"):
+    for word in ("100x75", "75x100", "x3, down to", "15.0 kpixels", "time unknown", "nothing was written"):
         assert word in out
+    assert nearest("in/a.png", "-o", "a.png", "--long-edge", "100", cwd=tmp_path)[0] == 0
+    (tmp_path / "a.png").unlink()
+    _, out, _ = nearest("in", "-o", "out", "--long-edge", "100", "--dry-run", cwd=tmp_path)
+    assert "unknown" not in out and re.search(r"memory, [\d.]+ s \(", out), "learned by a real run"
     assert re.search(r"\d [MG]i?B", out)  # of this process, which other tests may have made large
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 

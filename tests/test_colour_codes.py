@@ -41,6 +41,7 @@ def with_codes(codes: tuple[int, int], suffix: str) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore::superfine.images.colour_codes.HdrWarning")
 @pytest.mark.parametrize("codes", CODES)
 @pytest.mark.parametrize("source", [".png", ".avif", ".heic"])
 def test_code_points_come_back_in_every_format_that_holds_colour(

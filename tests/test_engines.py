@@ -16,6 +16,7 @@ from PIL import Image
 import superfine
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.native import instructions
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.open import _has_kernels
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
@@ -227,8 +228,26 @@ def test_every_engine_opens_a_checkpoint_without_graphs_and_agrees(checkpoint: M
 
 def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -> None:
     used = open_engine(checkpoint, 2)
-    assert used.name in ("openvino", "pytorch") and used.precision in ("fp32", "bf16")
+    assert used.name in ("native", "openvino", "pytorch") and used.precision in ("fp32", "bf16", "fp16")
     assert used.run_uint8(photograph()).shape == (128, 144, 3)
+
+
+@pytest.mark.skipif(instructions() is None, reason="the kernels are not compiled, or not for this processor")
+@pytest.mark.parametrize(
+    ("units", "precision", "taken"),
+    [
+        (False, "auto", ("native", "fp32")),
+        (True, "auto", ("openvino", choose_precision("auto"))),
+        (True, "fp32", ("native", "fp32")),
+        (False, "int8", ("openvino", "int8")),
+    ],
+)
+def test_auto_takes_the_own_kernels_for_float32_but_matrix_units_for_bf16(
+    monkeypatch: pytest.MonkeyPatch, units: bool, precision: str, taken: tuple[str, str]
+) -> None:
+    monkeypatch.setattr("superfine.engines.native.matrix_units", lambda: units)
+    used = open_engine(find("esrgcnn"), 2, "auto", precision, "cpu")
+    assert (used.name, used.precision) == taken
 
 
 @pytest.mark.parametrize(("own", "chosen"), [("bf16", "bf16"), ("f32", "fp32"), ("f16", "fp32")])

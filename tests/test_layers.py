@@ -16,6 +16,7 @@ LAYERS = [
     "__main__",
     "superfine",
     "cli",
+    "integrations",
     "demo",
     "quantization",
     "training.run",

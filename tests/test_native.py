@@ -1,8 +1,12 @@
 """engines/native.py: the project's own kernels give what PyTorch gives, tiled equals whole, to the bit."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +15,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from superfine.benchmark.speed import reason_for
 from superfine.engines import native as native_module
 from superfine.engines import open_engine
 from superfine.engines.base import round_to_uint8, widen
-from superfine.engines.native import NativeEngine, instructions
+from superfine.engines.native import NativeEngine, instructions, matrix_units
 from superfine.errors import EngineError
-from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
+from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.stitch import run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import find, network_file
@@ -130,6 +136,84 @@ def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.
 
 
 @here
+@pytest.mark.parametrize("name", ["small esrgcnn", "small cfsrcnn"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_self_ensemble_of_tiles_equals_that_of_the_whole_to_the_bit(name: str, scale: int) -> None:
+    used = SelfEnsembleEngine(engine(name, scale))
+    for height, width in ((41, 79), (62, 45)):  # no multiples of the grid: turned, windows begin between its lines
+        rgb = noise(height, width)
+        plan = plan_tiles(height, width, 8, used.halo, used.grid)
+        assert len(plan) > 1
+        assert np.array_equal(run_tiles_float(used, rgb, plan), used.run(planes(rgb))[0].transpose(1, 2, 0))
+
+
+@here
+@pytest.mark.parametrize("at", [(0, 1), (3, 2)])
+def test_a_window_between_lines_of_the_grid_is_told_so_and_keeps_every_bit(at: tuple[int, int]) -> None:
+    used, rgb = NativeEngine.of_network(network("small cfsrcnn"), 3), noise(70, 403)
+    down, across, reach = at[0] + 4, at[1] + 8, used.halo + 4
+    whole = used.run(planes(rgb))
+    found = used.run(planes(rgb[down:, across:]), at)
+    kept = (..., slice(reach * 3, None), slice(reach * 3, None))
+    assert np.array_equal(found[kept], whole[..., down * 3 :, across * 3 :][kept])
+    used.limit(16)  # in strips of columns
+    assert np.array_equal(used.run(planes(rgb[down:, across:]), at), found)
+
+
+@pytest.mark.skipif(instructions() != "AVX-512", reason="there is nothing narrower than what the tests above ran on")
+def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None:
+    script = Path(__file__)
+    chosen = "small esrgcnn and (agrees or tiled_equals_whole_to_the_bit)"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        str(script),
+        "-k",
+        chosen,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
+    narrow = os.environ | {"SUPERFINE_INSTRUCTIONS": "AVX2"}
+    ran = subprocess.run(command, env=narrow, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    name = [sys.executable, "-c", "from superfine.engines.native import instructions; print(instructions())"]
+    assert subprocess.run(name, env=narrow, capture_output=True, text=True, check=True).stdout.strip() == "AVX2"
+
+
+@here
+@pytest.mark.parametrize("name", SHIPPED)
+@all_scales
+def test_the_exported_graph_and_the_pytorch_network_make_the_same_layers(name: str, scale: int) -> None:
+    rgb = planes(noise(9, 14))
+    assert np.array_equal(NativeEngine.of_network(network(name), scale).run(rgb), engine(name, scale).run(rgb))
+
+
+@here
+def test_an_operation_the_kernels_do_not_know_is_one_line() -> None:
+    class Odd(ESRGCNN):
+        def shallow(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(super().shallow(x))
+
+    with pytest.raises(EngineError, match="does not know the operation sigmoid in esrgcnn: choose another engine"):
+        NativeEngine.of_network(Odd(SMALL["small esrgcnn"]), 2)
+
+
+@here
+def test_a_sum_the_kernels_cannot_fuse_is_one_line() -> None:
+    class Odd(ESRGCNN):
+        def shallow(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().shallow(x)
+            return y + y
+
+    with pytest.raises(EngineError, match="has no form for add of"):
+        NativeEngine.of_network(Odd(SMALL["small esrgcnn"]), 2)
+
+
+@here
 @pytest.mark.parametrize("name", SHIPPED)
 def test_uint8_ends_give_the_rounded_float_result(name: str) -> None:
     levels = np.random.default_rng(1).integers(0, 256, (23, 34, 3), dtype=np.uint8)
@@ -165,5 +249,8 @@ def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_module, "library", lambda: None)
-    with pytest.raises(EngineError, match="was not compiled when superfine was installed"):
+    with pytest.raises(EngineError, match="were not compiled when it was installed: install it again where a C"):
         open_engine(find("esrgcnn"), 2, "native")
+    used = open_engine(find("esrgcnn"), 2, device="cpu")
+    assert used.name == "openvino"
+    assert "were not compiled when it was installed" in reason_for(used) or matrix_units()

@@ -15,7 +15,7 @@ from superfine.demo import PHOTOGRAPH
 from superfine.errors import DataError
 from superfine.images import read
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
-from superfine.training.init import interpolator
+from superfine.nets.start import start_as_interpolator
 from superfine.weights import network_file
 
 ESRGCNN = ESRGCNNConfig(scales=(2, 4), width=8, distilled=2, blocks=1)
@@ -25,7 +25,7 @@ CFSRCNN = CFSRCNNConfig(scales=(2,), width=8, units=2, enhance=1, refine=1)
 def tinted(config: NetworkConfig = ESRGCNN) -> Network:
     """An interpolator that makes everything redder by two levels of 255 or more."""
     network = build(config).eval()
-    interpolator(network, seed=0)
+    start_as_interpolator(network, seed=0)
     with torch.no_grad():
         for branch in network.upsampler.branches.values():
             branch[-1].bias[:4] += 2 / 255
@@ -54,7 +54,7 @@ def test_a_round_that_makes_the_cast_worse_is_taken_back(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("neutral.cast", cast)
     network = build(CFSRCNN).eval()
-    interpolator(network, seed=0)
+    start_as_interpolator(network, seed=0)
     found = make_neutral(network, [], precisions=["fp32"])
     assert [each[0] for each in found[2]] == [0.4, -0.1, 0.3, 0.2]
     bias = network.upsampler.branches["x2"][-1].bias.detach() * 255

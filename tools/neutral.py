@@ -2,7 +2,7 @@
 
 L1 makes a network right in the median, not in the mean, and bfloat16 rounds the picture's channels a little to one
 side: together about a tenth of a level of 255, the same everywhere, which PSNR does not see. Nothing but the last
-upsampling convolution's biases of the six channels that carry the picture (training/init.py) is moved, until the
+upsampling convolution's biases of the six channels that carry the picture (nets/start.py) is moved, until the
 mean colour of enlarged photographs is that of the small ones. Run before a release, on training pictures.
 """
 

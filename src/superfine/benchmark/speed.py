@@ -12,6 +12,7 @@ import numpy as np
 
 from superfine.benchmark.complexity import count
 from superfine.engines import Engine
+from superfine.engines.native import absence, instructions, matrix_units
 from superfine.errors import EngineError
 from superfine.upscaling.upscaler import Upscaler
 from superfine.weights import find
@@ -34,7 +35,8 @@ class Speed:
 
 def available_engines() -> list[tuple[str, str, str]]:
     """List every (engine, precision, device) that may run with the packages and devices of this machine."""
-    choices = [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
+    choices = [("native", "fp32", "cpu")]
+    choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
         choices.append(("onnxruntime", "fp32", "cpu"))
     if find_spec("torch") is None:
@@ -80,9 +82,11 @@ def reason_for(chosen: Engine) -> str:
     """Say why `auto` takes the engine it has chosen."""
     if chosen.name == "pytorch":
         return "PyTorch sees a GPU"
-    if chosen.precision == "bf16":
-        return "no GPU for PyTorch, and this CPU computes in bfloat16; int8 is for those who ask for it"
-    return "no GPU for PyTorch, and this CPU has no arithmetic in bfloat16"
+    if chosen.name == "native":
+        return f"no GPU for PyTorch, and superfine's own kernels for {instructions()}; int8 is for those who ask for it"
+    if matrix_units():
+        return "no GPU for PyTorch, and this CPU has matrix units for bfloat16; int8 is for those who ask for it"
+    return f"no GPU for PyTorch, and {absence() or 'superfine has no kernels of its own for this network'}"
 
 
 def matmul_rate(precision: str, repeat: int = 5) -> float:

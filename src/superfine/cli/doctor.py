@@ -38,6 +38,7 @@ def doctor(
         print(_as_json(report))
     else:
         print("\n".join(one_line(line) for line in describe(report, most=None if every else 10)))
+        print(f"  engine       {engine_here()}")
     if shipped:
         from superfine.weights import find
 
@@ -45,6 +46,13 @@ def doctor(
         if not json:
             print("  shipped      its SHA-256 and its graphs' are the catalogue's")
     return 0 if report.healthy and not report.doubtful else 1
+
+
+def engine_here() -> str:
+    """Say which engine computes on this machine's CPU."""
+    from superfine.engines.native import absence, instructions
+
+    return f"native ({instructions()})" if instructions() else f"openvino, as {absence()}"
 
 
 def describe(report: Examination, most: int | None = 10) -> list[str]:

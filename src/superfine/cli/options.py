@@ -78,6 +78,7 @@ MaxPixels = Annotated[
 Tta = Annotated[bool, flag(ADVANCED, "--tta", "Mean of 8 turned runs: a little better, 8 times slower.")]
 BackProjection = Annotated[bool, flag(ADVANCED, "--back-projection", "Match the input exactly when made small again.")]
 Alpha = Annotated[str, option(ADVANCED, "--alpha", "HOW", "Enlarge transparency by network or bicubic.")]
+ToneMap = Annotated[bool, flag(ADVANCED, "--tone-map", "Bring HDR pictures (PQ, HLG) to standard range, sRGB.")]
 Dpi = Annotated[str, option(ADVANCED, "--dpi", "HOW", "Resolution in the file: keep, or scale with the size.")]
 AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what made it; see superfine inspect.")]
 

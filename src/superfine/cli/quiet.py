@@ -7,6 +7,8 @@ import warnings
 
 from PIL import _imaging
 
+from superfine.images.colour_codes import HdrWarning
+
 
 def hush_codecs() -> None:
     """Silence what Pillow and libtiff would print about odd or damaged files.
@@ -15,6 +17,7 @@ def hush_codecs() -> None:
     `files.read` names in one ImageError what matters of it.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=HdrWarning)  # the line of what was converted says it, once for a batch
     logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
     # A warning of our own (a JPEG without its end marker) is one line, like everything this program says.
     warnings.showwarning = lambda message, *_, **__: print(f"superfine: {message}", file=sys.stderr)

@@ -47,6 +47,7 @@ def upscale(
     tile: options.Tile = None,
     memory: options.Memory = None,
     alpha: options.Alpha = "network",
+    tone_map: options.ToneMap = False,
     tta: options.Tta = False,
     back_projection: options.BackProjection = False,
 ) -> int:
@@ -84,14 +85,14 @@ def upscale(
         return 2
     upscaler = Upscaler(
         model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
+        memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
     deciding = {
         **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model,
         "weights": " ".join(each.digest for each in upscaler.candidates),
         "engine": engine, "precision": precision, "device": device, "alpha": alpha, "tta": tta,
-        "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note,
+        "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note, "tone-map": tone_map,
     }  # fmt: skip
     requested = {name: str(value) for name, value in deciding.items()}
     if dry_run:

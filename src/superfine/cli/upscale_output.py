@@ -15,8 +15,10 @@ from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from superfine.upscaling.auto import Choice
+    from superfine.upscaling.batch.estimate import Estimator, FileEstimate
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
+    from superfine.upscaling.batch.rates import Rates
     from superfine.upscaling.batch.run import Outcome
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import Plan, Target
@@ -33,9 +35,10 @@ def show_run(
     quiet: bool = False,
 ) -> int:
     """Do the jobs and show how far they are; return how many failed."""
+    from superfine.upscaling.batch.rates import Rates
     from superfine.upscaling.batch.run import run_jobs
 
-    started = perf_counter()
+    started, rates = perf_counter(), Rates()
     outcomes: list[Outcome] = []
     with ProgressBar(quiet=quiet) as bar:
         meter = _Meter(bar, jobs, upscaler, target, settings)
@@ -53,12 +56,29 @@ def show_run(
             raise KeyboardInterrupt(
                 f"interrupted: {done} of {len(jobs)} pictures are done; the same command with {again} does the rest"
             ) from None
+        finally:
+            _learn(rates, upscaler, outcomes, settings)
     failed = sum(outcome.error is not None for outcome in outcomes)
     if not quiet:
         _sum_up(outcomes, perf_counter() - started)
     if failed and len(jobs) > 1:
         complain(f"{failed} of {len(jobs)} pictures failed")
     return failed
+
+
+def _learn(rates: Rates, upscaler: Upscaler, outcomes: Sequence[Outcome], settings: Settings) -> None:
+    """Keep how long everything took, for dry runs."""
+    from superfine.upscaling.batch.source import result_suffix, source_suffix
+
+    for each in upscaler.candidates:
+        for tiled in each.opened:
+            rates.note_windows(tiled, each.digest)
+    for outcome in outcomes:
+        if outcome.reading is not None and outcome.writing is not None:
+            read, written = source_suffix(outcome.job), result_suffix(outcome.job, settings)
+            rates.note(f"read {read}", outcome.before[0] * outcome.before[1], outcome.reading)
+            rates.note(f"write {written}", outcome.after[0] * outcome.after[1], outcome.writing)
+    rates.save()
 
 
 class _Meter:
@@ -149,64 +169,96 @@ def _chosen(choices: Sequence[Choice]) -> str:
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
     """Show in a table what the jobs would make and cost; return how many would fail."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from superfine.cli.tables import show_table
     from superfine.errors import SuperfineError
-    from superfine.images.formats.frames import Frames
     from superfine.upscaling.batch.estimate import Estimator, FileEstimate, peak_of_batch
-    from superfine.upscaling.batch.run import choose_for
-    from superfine.upscaling.batch.source import load_frames, open_source
-    from superfine.upscaling.upscaler import Upscaler
+    from superfine.upscaling.batch.rates import Rates
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
-    estimators = {id(each): Estimator(each) for each in upscaler.candidates}
-    chosen = len(upscaler.candidates) > 1
-    table = Table(caption_justify="left")
-    for heading in ("picture", "size", *(["model"] if chosen else []), "passes", "result", "pixels", "memory", "time"):
-        left = heading in ("picture", "model", "passes")
-        table.add_column(heading, overflow="fold", justify="left" if left else "right")
+    rates = Rates()
+    estimators = [Estimator(each, rates) for each in upscaler.candidates]
+    rows: list[list[str]] = []
     failed, estimates, used = 0, list[FileEstimate](), list[Upscaler]()
     for job in jobs:
         try:
-            started = perf_counter()
-            source = open_source(job, upscaler, settings)
-            reading = perf_counter() - started
-            choice = choose_for(source, upscaler)
-            suited = upscaler.of(choice)
-            estimator = estimators[id(suited)]
-            suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-            estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, suffix, reading)
-            if estimate is None:
-                frames = source if isinstance(source, Frames) else load_frames(job, settings)
-                estimate = estimator(frames, target, suffix, reading)
+            estimate, choice, suited = _estimate(job, estimators, target, settings)
         except SuperfineError as error:
             failed += 1
             complain(str(error))
             continue
         estimates.append(estimate)
         used.append(suited)
-        table.add_row(
-            Text(_name(job)),
-            _size(estimate.plan.source, estimate.frames),
-            *([Text(str(choice))] if chosen else []),
-            _passes(estimate.plan),
-            _size(estimate.plan.output, estimate.frames),
-            size_of(estimate.pixels, "pixels"),
-            size_of(estimate.memory),
-            time_of(estimate.seconds),
+        rows.append(
+            [
+                _name(job),
+                _size(estimate.plan.source, estimate.frames),
+                *([] if choice is None else [str(choice)]),
+                _passes(estimate.plan),
+                _size(estimate.plan.output, estimate.frames),
+                size_of(estimate.pixels, "pixels"),
+                size_of(estimate.memory),
+                "unknown" if estimate.seconds is None else time_of(estimate.seconds),
+            ]
         )
     if estimates:
-        pixels, seconds = sum(each.pixels for each in estimates), sum(each.seconds for each in estimates)
+        pixels, seconds = sum(each.pixels for each in estimates), [each.seconds for each in estimates]
         passes = {scale for each in estimates for scale in each.plan.passes}
         engines = " and ".join(each.describe(passes) for each in dict.fromkeys(used))
-        table.caption = (
+        unknown = sorted({suffix for each in estimators for suffix in each.unknown})
+        known = [each for each in seconds if each is not None]
+        time = time_of(starting + sum(known)) if len(known) == len(seconds) else "time unknown"
+        caption = (
             f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
-            f"{time_of(starting + seconds)} ({engines}); nothing was written"
+            f"{time} ({engines}); nothing was written"
         )
-        Console().print(table)
+        model = ("model",) if len(estimators) > 1 else ()
+        heads = ("picture", "size", *model, "passes", "result", "pixels", "memory", "time")
+        show_table(heads, rows, caption=caption)
+        if len(known) < len(seconds):
+            print(
+                "The time is known as soon as one picture was made with this model, engine and scale on this machine."
+            )
+        elif unknown:
+            print(f"Without the time to read or write {', '.join(unknown)}: not measured here yet.")
     return failed
+
+
+def _estimate(
+    job: Job, estimators: Sequence[Estimator], target: Target, settings: Settings
+) -> tuple[FileEstimate, Choice | None, Upscaler]:
+    """Estimate one job, from its header where that is enough, with the model chosen for it. Raises SuperfineError."""
+    from superfine.images.formats.frames import Frames
+    from superfine.images.rows import PictureRows
+    from superfine.upscaling.auto import CLEAN
+    from superfine.upscaling.batch.estimate import peek
+    from superfine.upscaling.batch.run import choose_for
+    from superfine.upscaling.batch.source import (
+        by_rows_if_large,
+        load_frames,
+        open_source,
+        result_suffix,
+        source_suffix,
+    )
+
+    upscaler, suffixes = estimators[0].upscaler, (source_suffix(job), result_suffix(job, settings))
+    picture = None if job.source is None else peek(job.source, settings.max_pixels)
+    if picture is not None and (choice := upscaler.choose(picture)) is not None and choice.model == CLEAN:
+        picture = None  # the header alone does not say so
+    source = (
+        open_source(job, upscaler, settings)
+        if picture is None
+        else by_rows_if_large(Frames([picture]), job, upscaler, settings)
+    )
+    choice = choose_for(source, upscaler)
+    suited = upscaler.of(choice)
+    estimator = next(each for each in estimators if each.upscaler is suited)
+    estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, *suffixes)
+    if estimate is None:
+        if isinstance(source, PictureRows):
+            source = Frames([source.picture])
+        frames = source if isinstance(source, Frames) else load_frames(job, settings)
+        estimate = estimator(frames, target, *suffixes)
+    return estimate, choice, suited
 
 
 def _size(size: tuple[int, int], frames: int) -> str:

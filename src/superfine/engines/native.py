@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import threading
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int64, c_void_p
-from dataclasses import asdict
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.cores import cores
-from superfine.engines.native_program import GRID, NETWORKS, LayerSpec, MapSpec, Program, Weights
-from superfine.errors import EngineError
+from superfine.engines.native_compile import Compiler
+from superfine.engines.native_graph import Graph, read_onnx, trace
+from superfine.engines.native_program import GRID, LayerSpec, MapSpec, Program
+from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from superfine.nets import Network
     from superfine.weights import Model
-
-RGB_MEAN = (0.4488, 0.4371, 0.4040)
-"""What both networks take off first and add last; `nets.layers`, which says so, needs PyTorch."""
 
 _SR_PIXELS = 2**25
 """Pixels of the largest result a window is given."""
@@ -38,12 +34,13 @@ _OUT_OF_MEMORY = 1
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "native_instructions": (c_char_p, ()),
+    "native_matrix_units": (c_int, ()),
     "native_panel": (c_int, ()),
     "native_network": (
         c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), c_int, c_int)
     ),
     "native_column_bytes": (c_int64, (c_void_p,)),
-    "native_run": (c_int, (c_void_p, c_void_p, c_void_p, c_int, c_int, c_int, c_int, c_int64)),
+    "native_run": (c_int, (c_void_p, c_void_p, c_void_p, *[c_int] * 6, c_int64)),
     "native_release": (None, (c_void_p,)),
     "native_free": (None, (c_void_p,)),
 }  # fmt: skip
@@ -73,6 +70,19 @@ def instructions() -> str | None:
     return None if name is None else str(name.decode())
 
 
+def absence() -> str:
+    """Say why the engine cannot run here; an empty text where it can."""
+    if library() is None:
+        return "superfine's own kernels were not compiled when it was installed"
+    return "" if instructions() else "superfine's own kernels need AVX2, AVX-512 or NEON, which this CPU lacks"
+
+
+def matrix_units() -> bool:
+    """Say if this CPU multiplies matrices of bfloat16 (AMX): there OpenVINO is faster in bf16."""
+    found = library()
+    return found is not None and bool(found.native_matrix_units())
+
+
 class NativeEngine:
     """A network in float32 on the CPU, row by row through all its layers; any window shape, nothing to compile.
 
@@ -86,30 +96,29 @@ class NativeEngine:
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         _check(precision)
-        network, config, weights = _read(model)
-        self._build(network, config, weights, scale)
+        self._build(_read(model, scale), scale)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> NativeEngine:
-        """An engine around a PyTorch network that is already in memory; a copy of its numbers is taken."""
+        """Make an engine of a PyTorch network in memory; its numbers are copied."""
         _check(precision)
         engine = cls.__new__(cls)
-        engine._build(network.name, asdict(network.config), _values(network), scale)
+        engine._build(trace(network, scale), scale)
         return engine
 
-    def _build(self, network: str, config: Mapping[str, Any], weights: Weights, scale: int) -> None:
+    def _build(self, graph: Graph, scale: int) -> None:
         found = library()
         assert found is not None
         self._library = found
         program = Program(int(found.native_panel()))
-        NETWORKS[network](program, weights, config, scale)
+        mean = Compiler(graph, program).mean
         self.scale, self.halo = scale, program.halo
         self.window = _SR_PIXELS // scale**2
         self.pixel_bytes = _MEMORY // self.window
         maps, layers = program.maps, program.layers
         self._network: int | None = found.native_network(
             (MapSpec * len(maps))(*maps), len(maps), (LayerSpec * len(layers))(*layers), len(layers),
-            (c_float * 3)(*RGB_MEAN), scale, program.halo,
+            (c_float * 3)(*mean), scale, program.halo,
         )  # fmt: skip
         if self._network is None:
             raise MemoryError("out of memory for the network's weights")
@@ -119,11 +128,14 @@ class NativeEngine:
         if getattr(self, "_network", None) is not None:
             self._library.native_free(self._network)
 
-    def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        """NCHW float32 0..1 → NCHW float32, not clamped."""
+    def run(self, tile: NDArray[np.float32], at: tuple[int, int] = (0, 0)) -> NDArray[np.float32]:
+        """NCHW float32 0..1 → NCHW float32, not clamped.
+
+        at: where the first pixel lies between two lines of the grid, down and across, 0..3.
+        """
         _, _, height, width = tile.shape
         out = np.empty((1, 3, height * self.scale, width * self.scale), np.float32)
-        self._run(np.ascontiguousarray(tile, np.float32), out, False, height, width)
+        self._run(np.ascontiguousarray(tile, np.float32), out, False, height, width, at)
         return out
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -143,10 +155,12 @@ class NativeEngine:
         """Give back the rows between layers; the next run takes them again."""
         self._library.native_release(self._network)
 
-    def _run(self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int) -> None:
+    def _run(
+        self, tile: NDArray[Any], out: NDArray[Any], uint8: bool, height: int, width: int, at: tuple[int, int] = (0, 0)
+    ) -> None:
         budget = self.window * self.pixel_bytes
         failure = self._library.native_run(
-            self._network, tile.ctypes.data, out.ctypes.data, uint8, height, width, cores(), budget
+            self._network, tile.ctypes.data, out.ctypes.data, uint8, height, width, *at, cores(), budget
         )
         if failure == _OUT_OF_MEMORY:
             raise MemoryError(f"out of memory for a window of {width}x{height} pixels")
@@ -158,29 +172,20 @@ def _check(precision: str) -> None:
     """Raises EngineError unless the engine can run here, in this precision."""
     if precision not in ("auto", "fp32"):
         raise EngineError(f"engine 'native' computes in fp32, not {precision}: choose auto or fp32")
-    if library() is None:
+    if why := absence():
+        again = "" if library() else "install it again where a C++ compiler is (apt install g++), or "
+        raise EngineError(f"engine 'native' cannot run, {why}: {again}choose another engine")
+
+
+def _read(model: Model, scale: int) -> Graph:
+    """Read what a model computes from its graph, without PyTorch, or watch it where it has none."""
+    if scale in model.graphs:
+        return read_onnx(model.graphs[scale])
+    if find_spec("torch") is None:
         raise EngineError(
-            "engine 'native' was not compiled when superfine was installed: install it again where a C++ compiler is "
-            "(apt install g++), or choose another engine"
+            f"{model.name!r} has no graph for x{scale}, and PyTorch, which could make one, is not installed: "
+            f"{install_command('torch')}, or run `superfine export` where it is"
         )
-    if instructions() is None:
-        raise EngineError("engine 'native' needs a CPU with AVX2, AVX-512 or NEON: choose another engine")
-
-
-def _read(model: Model) -> tuple[str, Mapping[str, Any], Weights]:
-    """(network, its configuration, its weights in float32); our own files are read without PyTorch."""
-    from superfine.weights.header import first_bytes, looks_like_safetensors, read_header
-
-    if looks_like_safetensors(first_bytes(model.weights)) and (header := read_header(model.weights)).is_ours:
-        from safetensors.numpy import load_file
-
-        config = json.loads(header.metadata["config"])
-        return model.network, config, {key: each.astype(np.float32) for key, each in load_file(model.weights).items()}
     from superfine.weights import network_file
 
-    network = network_file.load(model.weights)
-    return network.name, asdict(network.config), _values(network)
-
-
-def _values(network: Network) -> Weights:
-    return {key: each.detach().float().cpu().numpy().astype(np.float32) for key, each in network.state_dict().items()}
+    return trace(network_file.load(model.weights), scale)

@@ -1,20 +1,14 @@
-"""The networks as the layers that native kernels run: their weights laid out, what follows a convolution fused into it.
-
-A new network is a function here; it needs no C++.
-"""
+"""A network as the layers that native kernels run: their weights laid out, what follows a convolution fused into it."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from ctypes import c_int32, c_void_p
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Weights = Mapping[str, NDArray[np.float32]]
 
 GRID = 4
 """Side of a Winograd tile; equal pixels get equal bits where windows begin at its multiples."""
@@ -43,7 +37,7 @@ class LayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, c_int32) for name in ("kind", "outputs", "relu_from", "step")),
         *((name, c_int32 * 2) for name in ("maps", "offset", "inputs")),
-        *((name, c_int32) for name in ("plus", "after", "sum_with", "sum", "out")),
+        *((name, c_int32) for name in ("plus", "after", "sum_with", "sum", "out", "shift")),
         ("weights", c_void_p),
         ("bias", c_void_p),
     )
@@ -63,10 +57,11 @@ class Maps:
     unsure: int
     """Pixels at a window's cut sides whose bits may differ from the whole picture's."""
 
-    def after(self, channels: int, *, stored_from: int) -> Maps:
-        """The channels from `channels` on, which lie from `stored_from` on."""
-        rest = self.places[channels:] - stored_from
-        return replace(self, places=rest, first=stored_from, stored=self.stored - stored_from)
+    def part(self, begin: int, end: int) -> Maps:
+        """The network's channels from `begin` up to `end`; they and those that follow lie at multiples of 16."""
+        start = int(self.places[begin])
+        stop = int(self.places[end]) if end < len(self.places) else self.stored
+        return replace(self, places=self.places[begin:end] - start, first=self.first + start, stored=stop - start)
 
 
 @dataclass
@@ -79,7 +74,9 @@ class Program:
     layers: list[LayerSpec] = field(default_factory=list)
     halo: int = 0
     """LR pixels of context a window needs at its cut sides, a multiple of GRID. Larger than the network's: a tile's
-    pixels are computed together, so an unsure pixel makes the last bits of the whole tile unsure."""
+    pixels are computed together, so an unsure pixel makes the last bits of the whole tile unsure. Tiles of one layer
+    begin in the middle of the last one's where that leaves fewer unsure: two pixels a layer, the least there is, as
+    both sides together lose whole tiles of four."""
     _arrays: list[NDArray[np.float32]] = field(default_factory=list)
 
     def split(self, parts: Sequence[int]) -> NDArray[np.intp]:
@@ -111,37 +108,17 @@ class Program:
         bias: NDArray[np.float32] | None = None,
         *,
         places: NDArray[np.intp] | None = None,
-        relu_from: int | None = 0,
+        relu_from: int | None = None,
         plus: Maps | None = None,
         after: Maps | None = None,
+        sum_with: Maps | None = None,
         step: int = 1,
-    ) -> Maps:
-        """shuffle(relu(conv(sources) + bias + plus) + after).
+    ) -> tuple[Maps, Maps | None]:
+        """Add shuffle(relu(conv(sources) + bias + plus) + after), and, with `sum_with`, conv(sources) + ... + sum_with.
 
         sources: one or two maps, read as one. weight: (outputs, inputs, k, k), k 1 or 3. places: where the outputs are
-        stored. relu_from: the first stored channel that is rectified; None: none is. step: of the pixel shuffle.
+        stored. relu_from: the first channel that is rectified; None: none is. step: of the pixel shuffle.
         """
-        out, _ = self._conv(sources, weight, bias, places, relu_from, plus, after, None, step)
-        return out
-
-    def conv_and_sum(self, x: Maps, weight: NDArray[np.float32], sum_with: Maps) -> tuple[Maps, Maps]:
-        """relu(conv(x)), and conv(x) + sum_with."""
-        out, total = self._conv([x], weight, None, None, 0, None, None, sum_with, 1)
-        assert total is not None
-        return out, total
-
-    def _conv(
-        self,
-        sources: Sequence[Maps],
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32] | None,
-        places: NDArray[np.intp] | None,
-        relu_from: int | None,
-        plus: Maps | None,
-        after: Maps | None,
-        sum_with: Maps | None,
-        step: int,
-    ) -> tuple[Maps, Maps | None]:
         outputs, side = len(weight), weight.shape[2]
         places = np.arange(outputs // step**2) if places is None else places
         stored = _up(int(places.max()) + 1, self.panel)
@@ -155,9 +132,9 @@ class Program:
         if bias is not None:
             biases[ordered] = bias
         read = [each for each in (*sources, plus, after, sum_with) if each is not None]
-        unsure = max(each.unsure for each in read)
+        unsure, shift = max(each.unsure for each in read), 0
         if side == 3:
-            unsure = GRID * -(-(unsure + 1) // GRID)
+            shift, unsure = min(((shift, _after(unsure, shift)) for shift in (0, GRID // 2)), key=lambda each: each[1])
         scale = sources[0].scale * step
         out = self._new(scale, places, stored, unsure * step)
         total = None if sum_with is None else self._new(scale, places, stored, unsure)
@@ -167,13 +144,14 @@ class Program:
             sources,
             biases if bias is not None else None,
             outputs=stored * step**2,
-            relu_from=_NEVER if relu_from is None else relu_from,
+            relu_from=_NEVER if relu_from is None else int(places[relu_from]) if relu_from else 0,
             step=step,
             plus=_number(plus),
             after=_number(after),
             sum_with=_number(sum_with),
             sum=_number(total),
             out=out.number,
+            shift=shift,
         )
         return out, total
 
@@ -195,7 +173,7 @@ class Program:
         **fields: int,
     ) -> None:
         absent = {name: _NONE for name in ("plus", "after", "sum_with", "sum", "out")}
-        layer = LayerSpec(kind=kind, **{"step": 1, "relu_from": _NEVER} | absent | fields)
+        layer = LayerSpec(kind=kind, **{"step": 1, "relu_from": _NEVER, "shift": 0} | absent | fields)
         for i, source in enumerate(sources):
             layer.maps[i], layer.offset[i], layer.inputs[i] = source.number, source.first, source.stored
         layer.weights = self._keep(weights)
@@ -207,67 +185,16 @@ class Program:
         return int(self._arrays[-1].ctypes.data)
 
 
-def _esrgcnn(program: Program, weights: Weights, config: Mapping[str, Any], scale: int) -> None:
-    distilled = config["distilled"]
-    split = program.split([distilled, config["width"] - distilled])
-    refined_from = int(split[distilled])
-    x = program.head(weights["head.weight"])
-    for block in range(config["blocks"]):
-        w1, w2, w3, w4, w5, w6 = (weights[f"blocks.{block}.conv{k}.weight"] for k in range(1, 7))
-        # What convolutions hand on and what they refine stay side by side: the next one's summand is both.
-        state = program.conv([x], w1, places=split, relu_from=refined_from)
-        for weight, relu_from in ((w2, refined_from), (w3, refined_from), (w4, 0)):
-            refined = state.after(distilled, stored_from=refined_from)
-            state = program.conv([refined], weight, places=split, relu_from=relu_from, plus=state)
-        x = program.conv([program.conv([state], w5)], w6, after=x)
-    x = program.conv([x], weights["fuse.weight"])
-    program.tail(_enlarge(program, weights, x, scale), weights["tail.weight"])
-
-
-def _cfsrcnn(program: Program, weights: Weights, config: Mapping[str, Any], scale: int) -> None:
-    f0 = program.head(weights["head.weight"])
-    seen, total = [f0], f0
-    for unit in range(config["units"]):
-        squeezed = program.conv(seen, weights[f"compress.{unit}.weight"])
-        last, total = program.conv_and_sum(squeezed, weights[f"extract.{unit}.weight"], total)
-        seen = [seen[-1], last]
-    names = ["gather", *(f"enhance.{k}" for k in range(config["enhance"]))]
-    x = None
-    for name in names:
-        # The upsampler takes the sum of deep and shallow features: the last of these convolutions adds f0.
-        shallow = f0 if name == names[-1] else None
-        plus = total if x is None else None
-        x = program.conv(seen if x is None else [x], weights[f"{name}.weight"], plus=plus, after=shallow)
-    assert x is not None
-    x = _enlarge(program, weights, x, scale, bias_times=2)
-    for k in range(config["refine"]):
-        x = program.conv([x], weights[f"refine.{k}.weight"])
-    program.tail(x, weights["tail.weight"])
-
-
-NETWORKS: dict[str, Callable[[Program, Weights, Mapping[str, Any], int], None]] = {
-    "esrgcnn": _esrgcnn,
-    "cfsrcnn": _cfsrcnn,
-}
-"""name → how its layers are added to a program."""
-
-
-def _enlarge(program: Program, weights: Weights, x: Maps, scale: int, *, bias_times: int = 1) -> Maps:
-    """relu of the sub-pixel convolutions of `scale`."""
-    steps = [2, 2] if scale == 4 else [scale]
-    for k, step in enumerate(steps):
-        name = f"upsampler.branches.x{scale}.{k}"
-        relu_from = 0 if k == len(steps) - 1 else None
-        bias = weights[f"{name}.bias"] * np.float32(bias_times)
-        x = program.conv([x], weights[f"{name}.weight"], bias, relu_from=relu_from, step=step)
-    return x
-
-
 def _points(laid: NDArray[np.float32]) -> NDArray[np.float32]:
     """Kernels at the points of a tile: (3, 3, inputs, outputs) → (36, inputs, outputs)."""
     wide = np.tensordot(_G, laid.astype(np.float64), (1, 0))  # (6, 3, inputs, outputs)
     points = np.tensordot(_G, wide, (1, 1)).swapaxes(0, 1)
     return points.reshape(36, *laid.shape[2:]).astype(np.float32)
+
+
+def _after(unsure: int, shift: int) -> int:
+    """Unsure pixels of a convolution's result whose tiles begin `shift` pixels before multiples of GRID."""
+    return _up(unsure + 1 + shift, GRID) - shift
 
 
 def _number(maps: Maps | None) -> int:

@@ -24,9 +24,10 @@ def open_engine(
 ) -> Engine:
     """Open the engine that runs `model` at `scale`.
 
-    engine: "auto" (PyTorch where it computes on a GPU, otherwise OpenVINO), "native" (fp32), "openvino",
-    "onnxruntime" (fp32), "pytorch", or "nearest" (repeats pixels, needs no model). All but PyTorch compute on the CPU.
-    precision: "auto" (16 bits where the hardware computes in them, otherwise float32), "fp32", "bf16", "fp16", or
+    engine: "auto" (PyTorch where it computes on a GPU, otherwise native, or OpenVINO where it is faster or alone can),
+    "native" (fp32), "openvino", "onnxruntime" (fp32), "pytorch", or "nearest" (repeats pixels, needs no model). All but
+    PyTorch compute on the CPU.
+    precision: "auto" (16 bits where the hardware is faster in them, otherwise float32), "fp32", "bf16", "fp16", or
     "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
     device: "auto" (the engine's best), or one of DEVICES.
 
@@ -56,9 +57,26 @@ def open_engine(
         from superfine.engines.native import NativeEngine
 
         return NativeEngine(model, scale, precision)
+    if engine == "auto" and (native := _native(model, scale, precision)) is not None:
+        return native
     from superfine.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(model, scale, precision)
+
+
+def _native(model: Model, scale: int, precision: str) -> Engine | None:
+    """Open the engine of float32 on CPUs, if it was compiled and knows the network.
+
+    It is faster than OpenVINO in float32, and in bfloat16 but where the CPU has matrix units for that.
+    """
+    from superfine.engines.native import NativeEngine, instructions, matrix_units
+
+    if precision not in ("auto", "fp32") or instructions() is None or (precision == "auto" and matrix_units()):
+        return None
+    try:
+        return NativeEngine(model, scale, precision)
+    except EngineError:  # OpenVINO runs any graph, and says what is missing where there is none
+        return None
 
 
 def check_request(engine: str, precision: str, device: str) -> None:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from superfine.images.profile import HEADER_BYTES
 
+
+class HdrWarning(UserWarning):
+    """An HDR picture (PQ, HLG) becomes one of 8 bits, which most programs show washed out."""
+
+
 Primaries = tuple[float, float, float, float, float, float, float, float]
 """x and y of white, red, green and blue."""
 
@@ -81,6 +86,29 @@ def codes_of(icc: bytes | None) -> tuple[int, int] | None:
     return None
 
 
+def described(icc: bytes | None, codes: tuple[int, int], *, gray: bool) -> bytes | None:
+    """Say in one profile what a file says with a profile and code points: its profile, which counts, or that of them.
+
+    A profile beside PQ or HLG gets the code points as its `cicp` tag, for that is how an HDR picture is known.
+    """
+    if not icc or codes[1] not in (_PQ, _HLG) or codes_of(icc) is not None:
+        return icc or profile_of_codes(*codes, gray=gray)
+    (count,) = struct.unpack_from(">I", icc, HEADER_BYTES)
+    end = HEADER_BYTES + 4 + 12 * count
+    if not 0 < count < 100 or end > len(icc):
+        return profile_of_codes(*codes, gray=gray)
+    table = bytearray(icc[HEADER_BYTES + 4 : end])
+    for at in range(4, len(table), 12):  # one entry more moves all that lies behind the table
+        struct.pack_into(">I", table, at, struct.unpack_from(">I", table, at)[0] + 12)
+    content = icc[end:] + bytes(-len(icc) % 4)
+    table += struct.pack(">4sII", b"cicp", end + 12 + len(content), 12)
+    content += b"cicp" + bytes(4) + bytes([*codes, 0, 1])
+    head = bytearray(icc[:HEADER_BYTES])
+    struct.pack_into(">I", head, 0, end + 12 + len(content))
+    head[84:100] = bytes(16)  # the profile's digest, which is optional
+    return bytes(head) + struct.pack(">I", count + 1) + bytes(table) + content
+
+
 def is_hdr(icc: bytes | None) -> bool:
     """Return True for a profile of PQ or HLG code points."""
     codes = codes_of(icc)
@@ -133,12 +161,23 @@ def _xyz(values: NDArray[np.float64]) -> bytes:
     return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(float(value) * 65536) for value in values))
 
 
-def _colorants(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the columns RGB → XYZ, adapted to D50 by Bradford, and the matrix that adapts."""
+def _to_xyz(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the matrix RGB → XYZ and the white point, both unadapted."""
     points = np.array(place).reshape(4, 2)
     white, *columns = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in points)
     matrix = np.stack(columns, axis=1)
-    matrix = matrix * np.linalg.solve(matrix, white)
+    return matrix * np.linalg.solve(matrix, white), white
+
+
+def matrix_between(primaries: int, others: int) -> NDArray[np.float64]:
+    """Return the matrix of linear RGB from one set of primaries (H.273 codes) to another, white to white."""
+    one, other = (_colorants(_PRIMARIES.get(code, _SRGB))[0] for code in (primaries, others))
+    return np.asarray(np.linalg.solve(other, one))
+
+
+def _colorants(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the columns RGB → XYZ, adapted to D50 by Bradford, and the matrix that adapts."""
+    matrix, white = _to_xyz(place)
     adapt = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD
     return adapt @ matrix, adapt
 

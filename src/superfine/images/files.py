@@ -267,9 +267,8 @@ def _load_jpeg(image: Image.Image, source: Path | IO[bytes], name: str) -> Pictu
 def _describe_colour(image: Image.Image, source: Path | IO[bytes]) -> None:
     """Give an image whose colours are described otherwise (cICP, gAMA and cHRM, nclx) the ICC profile of that."""
     info, gray = image.info, image.mode in ("1", "L", "LA", "I;16", "I")
-    if image.format == "AVIF" and not info.get("icc_profile"):
-        codes = colour_codes.nclx_codes(content(source))
-        info["icc_profile"] = None if codes is None else colour_codes.profile_of_codes(*codes)
+    if image.format == "AVIF" and (codes := colour_codes.nclx_codes(content(source))) is not None:
+        info["icc_profile"] = colour_codes.described(info.get("icc_profile"), codes, gray=gray)
     if image.format != "PNG":
         return
     # PNG specification, 4.3: the first of these counts.

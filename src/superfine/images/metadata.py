@@ -73,6 +73,16 @@ _LOST_ATTRIBUTE: Final = re.compile(rb"\s" + _LOST_PROPERTY + rb"[\w:]*\s*=\s*(?
 _LOST_ELEMENT: Final = re.compile(rb"<(" + _LOST_PROPERTY + rb"[\w:]*)(?:\s[^<>]*)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
 
 
+def announced(xmp: bytes) -> tuple[str, ...]:
+    """Name what XMP says lies in the file beside the still picture, which alone is read."""
+    kinds = {
+        "gain map": rb"hdrgm:Version|HDRGainMap:|apdi:AuxiliaryImageType",
+        "video of a motion photo": rb"GCamera:(?:MotionPhoto|MicroVideo)\b|Item:Semantic=[\"']MotionPhoto",
+        "depth map": rb"GDepth:|Device:Profiles|Item:Semantic=[\"']Depth",
+    }
+    return tuple(kind for kind, pattern in kinds.items() if re.search(pattern, xmp))
+
+
 def current_xmp(xmp: bytes) -> bytes:
     """Remove from XMP what is not true of upright pixels alone: the orientation, motion photos and gain maps.
 

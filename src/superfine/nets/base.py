@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -68,6 +69,31 @@ class Network(nn.Module):
         """Turn freshly drawn kernels into a network that interpolates (see nets/start.py), if known how."""
 
     @classmethod
+    def from_pretrained(cls, name: Any, **options: Any) -> Self:
+        """Load a network from a folder, or a repository "owner/name" of the Hugging Face Hub.
+
+        Needs superfine[hub]. options: the mixin's of huggingface_hub (revision, token, cache_dir). Raises EngineError,
+        CheckpointError, ModelError.
+        """
+        network: Self = _hub().load(cls, name, **options)
+        return network
+
+    def save_pretrained(self, folder: Any, **options: Any) -> None:
+        """Write weights, configuration and a model card into a folder; graphs=True adds graphs for use without PyTorch.
+
+        Needs superfine[hub]. Raises EngineError, CheckpointError.
+        """
+        _hub().save(self, folder, **options)
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Upload what save_pretrained writes to "owner/name"; return the commit's address.
+
+        Needs superfine[hub] and `hf auth login`. Raises EngineError, CheckpointError.
+        """
+        address: str = _hub().push(self, repo, **options)
+        return address
+
+    @classmethod
     def published_keys(cls, config: Any) -> dict[str, str]:
         """The authors' key → ours, for every tensor but the upsampler's and the mean's. Empty, if there are none."""
         return {}
@@ -76,6 +102,11 @@ class Network(nn.Module):
     def sizes(cls, shapes: Shapes, *, published: bool) -> dict[str, int]:
         """The configuration's numbers as a state dict shows them, under the authors' keys or ours."""
         raise NotImplementedError
+
+
+def _hub() -> Any:
+    """Import the room that knows folders and repositories, by name and when asked: it lies above this one."""
+    return importlib.import_module("superfine.integrations.hub")
 
 
 def count_keys(shapes: Shapes, pattern: str) -> int:

@@ -1,10 +1,10 @@
-"""The pieces of an interpolator start: kernels that carry the picture through a network.
+"""Start a network: at random, or as an interpolator, by kernels that carry the picture through it.
 
 Neither paper's network has a skip from its input to its output, so a random start spends thousands of steps on
 learning to copy the picture. The interpolator start carries the picture through six channels as sign pairs that
 survive every ReLU: channel 2c holds relu(+x_c) and 2c+1 relu(-x_c), for c = R, G, B with the mean taken off. The
 untrained network is then a quadratic interpolation (33.8 dB on Set5 x2), and every other channel is free to learn
-what interpolation misses. Every function changes a kernel in place; call them without gradients.
+what interpolation misses. The functions change a network or a kernel in place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from superfine.nets.base import Network
 from superfine.nets.layers import Upsampler
 
 PAIRS = 6
@@ -19,6 +20,36 @@ PAIRS = 6
 
 NOISE = 0.1
 """The random part of a kernel that hands its channels on, as a share of its draw, beside the centre tap."""
+
+
+def start_as_interpolator(network: Network, *, seed: int) -> None:
+    """Initialise a network in place as an interpolator; channels that do not carry the picture are drawn from `seed`.
+
+    Raises ValueError below width 6.
+    """
+    if network.config.width < PAIRS:
+        raise ValueError(f"the interpolator start needs width >= {PAIRS}, not {network.config.width}")
+    with torch.no_grad():
+        _draw(network, seed, he=network.he_start)
+        network.start_as_interpolator()
+
+
+def start_at_random(network: Network, *, seed: int) -> None:
+    """Initialise a network in place with PyTorch's usual start, from `seed`."""
+    with torch.no_grad():
+        _draw(network, seed, he=False)
+
+
+def _draw(network: Network, seed: int, *, he: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            # Uniform in ±bound: 1/sqrt(fan_in) is PyTorch's own, sqrt(6/fan_in) keeps the variance through ReLUs.
+            bound = (6 / fan_in) ** 0.5 if he else fan_in**-0.5
+            module.weight.uniform_(-bound, bound, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
 
 
 def head(weight: Tensor) -> None:

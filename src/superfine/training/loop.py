@@ -16,7 +16,7 @@ import torch
 from superfine.errors import TrainingError
 from superfine.nets import Network, build, same_but_for_scales, with_scales
 from superfine.nets.layers import channels_last
-from superfine.training import init
+from superfine.nets.start import start_as_interpolator, start_at_random
 from superfine.training.data.pack import Pack
 from superfine.training.data.sampler import Samplers, scale_of_step
 from superfine.training.losses import LossWatch
@@ -251,5 +251,6 @@ def starting_network(recipe: Recipe) -> Network:
             raise TrainingError(f"start.checkpoint holds {network.config}, the recipe wants {config}")
         return with_scales(network, config.scales).train()
     network = build(config)
-    (init.interpolator if recipe.start.kind == "interpolator" else init.random)(network, seed=recipe.seed)
+    start = start_as_interpolator if recipe.start.kind == "interpolator" else start_at_random
+    start(network, seed=recipe.seed)
     return network

@@ -6,6 +6,7 @@ A path or a PIL image gives a PIL image, a Picture a Picture, an array an array,
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superfine.errors import ImageError
+from superfine.images.colour_codes import HdrWarning, is_hdr
 from superfine.images.depth import Pixels
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
 
@@ -67,6 +69,13 @@ def from_pictures(pictures: Sequence[Picture], like: Any) -> Any:
         arrays = [np.moveaxis(_to_array(picture), -1, 0) for picture in pictures]
         stacked = np.stack(arrays) if like.ndim == 4 else arrays[0]
         return torch.from_numpy(np.ascontiguousarray(stacked)).to(like.device, like.dtype)
+    if is_hdr(pictures[0].icc):
+        warnings.warn(
+            "an HDR picture has 8 bits in a PIL image and looks washed out: pass tone_map=True, or a Picture of "
+            "superfine.images.read, which stays HDR",
+            HdrWarning,
+            stacklevel=4,
+        )
     return to_pil(pictures[0])
 
 

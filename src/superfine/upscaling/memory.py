@@ -88,6 +88,17 @@ def band_row(head: Picture, width: int, scale: int) -> int:
     return 2 * (bytes_of(head, (width, 1)) + bytes_of(head, (width * scale, scale)))
 
 
+def bytes_of_network(tiled: TiledUpscaler, head: Picture, window: int) -> int:
+    """Count the bytes a network takes while it runs windows of so many LR pixels, beside the pictures."""
+    return _NETWORK_BYTES + window * _window_pixel(tiled, head)
+
+
+def _window_pixel(tiled: TiledUpscaler, head: Picture) -> int:
+    """Count the bytes of an LR pixel of a window. What is not 8-bit RGB goes through float32, in a few copies."""
+    plain = head.pixels.dtype.itemsize == 1 and head.pixels.shape[2] == 3 and head.alpha is None
+    return tiled.engine.pixel_bytes + tiled.scale**2 * (3 if plain else 48)
+
+
 def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], held: int, limit: int) -> int:
     """Choose windows and bands with which the process keeps to `limit` bytes, and give the bytes that bands take.
 
@@ -100,9 +111,7 @@ def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], hel
     context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
     row = band_row(head, width, scale)
     rows = min(height, max(1, int((spare * _BAND_SHARE - context) // row)))
-    # What is not 8-bit RGB goes through float32, in a few copies.
-    plain = head.pixels.dtype.itemsize == 1 and head.pixels.shape[2] == 3 and head.alpha is None
-    each = engine.pixel_bytes + scale**2 * (3 if plain else 48)
+    each = _window_pixel(tiled, head)
     window = (spare - context - rows * row) // each
     # A window of four halos keeps a quarter of what it computes; less would take for ever.
     side = 4 * engine.halo if tiled.tile is None else tiled.tile + 2 * engine.halo

@@ -25,6 +25,7 @@ class UpscaleKeywords(Size, total=False):
     back_projection: bool
     memory: int | str | None
     alpha: str
+    tone_map: bool
     progress: Progress | None
 
 
@@ -62,6 +63,7 @@ def upscale(
     back_projection: bool = False,
     memory: int | str | None = None,
     alpha: str = "network",
+    tone_map: bool = False,
     progress: Progress | None = None,
 ) -> Any:
     """Bring one picture to a size: 4 times as wide and high, unless another is named.
@@ -74,7 +76,7 @@ def upscale(
     """
     upscaler = Upscaler(
         model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha,
+        memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     return upscaler(
         image, scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,

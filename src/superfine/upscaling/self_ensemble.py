@@ -13,7 +13,10 @@ from superfine.engines.base import Engine, round_to_uint8, widen
 
 
 class SelfEnsembleEngine:
-    """Any engine, run eight times. A square halo is the same after a quarter turn, so tiling stays exact."""
+    """Any engine, run eight times. A square halo is the same after a quarter turn, so tiling stays exact.
+
+    An engine with a grid is told where the grid's lines are after the turn: always at those of the picture as it came.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -28,9 +31,19 @@ class SelfEnsembleEngine:
         for turns in range(4):
             for mirrored in (False, True):
                 window = np.rot90(tile, turns, (2, 3))
-                sr = self.engine.run(np.ascontiguousarray(window[..., ::-1] if mirrored else window))
+                window = np.ascontiguousarray(window[..., ::-1] if mirrored else window)
+                sr = self.engine.run(window, **self._place(window, turns in (1, 2), (turns in (2, 3)) != mirrored))
                 total += np.rot90(sr[..., ::-1] if mirrored else sr, -turns, (2, 3))
         return np.divide(total, np.float32(8), out=total)
+
+    def _place(
+        self, window: NDArray[np.float32], rows_turned: bool, columns_turned: bool
+    ) -> dict[str, tuple[int, int]]:
+        """Give the place of a window whose rows or columns run backwards on the grid of the picture as it came."""
+        if self.grid == 1:
+            return {}
+        _, _, height, width = window.shape
+        return {"at": (-height % self.grid * rows_turned, -width % self.grid * columns_turned)}
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8, rounded once, after the mean."""

@@ -75,8 +75,16 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
     return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
 
 
-def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0) -> Pixels:
+def run_alpha(
+    engine: Engine,
+    alpha: Pixels,
+    tiles: Sequence[Tile],
+    top: int = 0,
+    after_window: Callable[[], None] | None = None,
+) -> Pixels:
     """Magnify HW alpha by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
+
+    after_window: called after every tile that has an edge.
 
     Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
     without an edge cost nothing.
@@ -91,6 +99,8 @@ def run_alpha(engine: Engine, alpha: Pixels, tiles: Sequence[Tile], top: int = 0
             sr = _run(engine, _cut(alpha, tile.read.inside(given))[:, :, None])[:, :, 0]
             larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
             np.copyto(_cut(out, tile.keep.inside(kept).scaled(scale)), larger, where=_repeated(edges, scale))
+            if after_window is not None:
+                after_window()
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,39 @@ ALPHA_METHODS = ("network", "bicubic")
 """How transparency grows: as sharp as the colour, or at no cost."""
 
 
+class WindowTimes:
+    """Seconds that windows took, by their number of pixels; the first window of a size, which may compile, apart."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, float] = {}
+        self._later: dict[int, tuple[int, float]] = {}
+        self._sizes: set[int] = set()
+        self.seconds = 0.0
+        """Sum over all windows."""
+
+    def add(self, pixels: int, seconds: float) -> None:
+        """Count one window."""
+        self.seconds += seconds
+        if pixels not in self._sizes:
+            self._sizes.add(pixels)
+            self._first[pixels] = seconds
+            return
+        count, total = self._later.get(pixels, (0, 0.0))
+        self._later[pixels] = count + 1, total + seconds
+
+    def take(self) -> list[tuple[int, float]]:
+        """Return the mean of the later windows of each size, and forget them."""
+        means = [(pixels, total / count) for pixels, (count, total) in self._later.items()]
+        self._later.clear()
+        return means
+
+    def take_first(self) -> list[tuple[int, float]]:
+        """Return the first window of each size, and forget their times."""
+        first = list(self._first.items())
+        self._first.clear()
+        return first
+
+
 class TiledUpscaler:
     """One engine, hence one network at one scale, on pictures of any size.
 
@@ -46,6 +80,7 @@ class TiledUpscaler:
         self.engine, self.tile, self.alpha, self.watch = engine, tile, alpha, watch
         self._largest_window = engine.window
         self._rows: int | None = None
+        self.times = WindowTimes()
 
     @property
     def scale(self) -> int:
@@ -154,12 +189,26 @@ class TiledUpscaler:
         pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + UNIFORM_RADIUS)))
         gray, linear = pixels.shape[2] == 1, is_linear(rows.head.icc)
         given = pixels[:, :, :1] if rows.neutral else pixels
-        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_tile, top)
+        window, since = tiles[0].read.height * tiles[0].read.width, perf_counter()
+
+        def after_window() -> None:
+            nonlocal since
+            now = perf_counter()
+            self.times.add(window, now - since)
+            since = now
+
+        def after_colour(tile: Tile, part: Pixels) -> None:
+            nonlocal since
+            after_window()
+            after_tile(tile, part)
+            since = perf_counter()
+
+        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_colour, top)
         if linear:
             larger = decode_linear(larger, pixels.dtype)
         if rows.neutral and not gray:
             larger = larger.repeat(3, axis=2)
-        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top)
+        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top, after_window)
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run HWC uint8 RGB and give HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
@@ -19,12 +19,14 @@ from PIL import Image
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, open_engine
 from superfine.images.bands import BandedImage
+from superfine.images.colour_codes import is_hdr
 from superfine.images.picture import Picture
 from superfine.images.provenance import Note
-from superfine.images.resize import shrink
 from superfine.images.rows import Rows
+from superfine.images.tone_map import to_standard_range
 from superfine.upscaling.auto import AUTO, CLEAN, PHOTO, Choice, choose
 from superfine.upscaling.back_projection import Consistency, project_back
+from superfine.upscaling.finish import Upscaled, finish, resolution_after
 from superfine.upscaling.kinds import from_pictures, to_pictures
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
@@ -41,16 +43,6 @@ Kind = TypeVar("Kind", bound="Picture | NDArray[Any] | torch.Tensor")
 """The kinds that come back as what they were."""
 
 _NEAREST_SCALES = (2, 3, 4)
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """A picture at its new size, and how it came there."""
-
-    picture: Picture
-    plan: Plan
-    consistency: tuple[Consistency, ...]
-    """The agreement of every pass with its input, where back-projection was requested."""
 
 
 class Upscaler:
@@ -74,6 +66,7 @@ class Upscaler:
         back_projection: change every pass's result so that downscaling it gives its input back.
         memory: bytes, or "2GiB", that the process keeps below; what cannot be done so is refused with a PlanError.
         alpha: how transparency grows: "network", as sharp as the colour, or "bicubic", at no cost.
+        tone_map: bring HDR pictures (PQ, HLG) to standard range, sRGB; otherwise they stay HDR.
 
     Raises:
         ModelError, CheckpointError: no such model, or a damaged file.
@@ -93,6 +86,7 @@ class Upscaler:
         back_projection: bool = False,
         memory: int | str | None = None,
         alpha: str = "network",
+        tone_map: bool = False,
     ) -> None:
         check_settings(tile, alpha)
         if isinstance(engine, str):
@@ -103,6 +97,7 @@ class Upscaler:
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self.tone_map = tone_map
         self.watch: Watch | None = None  # to be set before the first picture
         self._opened: dict[int, TiledUpscaler] = {}
         self._memory_before: int | None = None
@@ -197,7 +192,14 @@ class Upscaler:
 
     def of(self, choice: Choice | None) -> Upscaler:
         """Return the Upscaler of the chosen model: the same settings, and engines of its own."""
-        return self._photo if choice is not None and choice.model == PHOTO else self
+        if choice is None or choice.model != PHOTO or not self._auto:
+            return self
+        other = self._photo
+        if self._opened and not other._opened:  # now, so that the pictures in memory are not taken for a part of it
+            before = resident_memory()
+            other.tiled(next(iter(self._opened)))
+            other._memory_before = self.memory_before + max(0, resident_memory() - before)
+        return other
 
     @property
     def candidates(self) -> tuple[Upscaler, ...]:
@@ -207,12 +209,8 @@ class Upscaler:
     @cached_property
     def _photo(self) -> Upscaler:
         other = copy(self)
-        other._auto, other._model = False, find(PHOTO)
+        other._auto, other._model, other.watch = False, find(PHOTO), self.watch
         other.__dict__.pop("digest", None)
-        if self._opened:  # opened here, so that pictures in memory are not taken for a part of it
-            before = resident_memory()
-            other.tiled(next(iter(self._opened)))
-            other._memory_before = self.memory_before + max(0, resident_memory() - before)
         return other
 
     @property
@@ -271,6 +269,16 @@ class Upscaler:
         """Bytes of memory the process had when the first network was opened: what no limit can do anything about."""
         return self._memory_before or 0
 
+    @property
+    def seconds_in_windows(self) -> float:
+        """Seconds that the networks have run so far, with cutting and stitching."""
+        return sum(tiled.times.seconds for tiled in self._opened.values())
+
+    @property
+    def opened(self) -> tuple[TiledUpscaler, ...]:
+        """The networks that are open, one a scale."""
+        return tuple(self._opened.values())
+
     def plan(self, width: int, height: int, target: Target) -> Plan:
         """Plan how a picture of width x height pixels comes to a target. Raises PlanError."""
         work = (self._model.multiply_adds or None) if self._model else None
@@ -283,6 +291,8 @@ class Upscaler:
 
         beside: bytes of other pictures that are in memory meanwhile.
         """
+        if self.tone_map:
+            picture = to_standard_range(picture)
         plan = self.plan(picture.width, picture.height, target)
         for passed in range(len(plan.passes)):  # what does not fit is found out before anything runs
             self.limit_memory(picture, plan, passed, beside)
@@ -307,13 +317,14 @@ class Upscaler:
     ) -> tuple[BandedImage, Plan] | None:
         """Bring a picture to a target as bands of rows, computed when they are asked for; and give the plan.
 
-        None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for, or
-        transparency by bicubic. Raises PlanError at once, EngineError and ImageError as the bands come.
+        None where it cannot be had so: the plan is not one pass and nothing else, back-projection is asked for,
+        transparency by bicubic, or HDR is to be tone-mapped. Raises PlanError at once, EngineError and ImageError as
+        the bands come.
         """
         head, size = rows.head, (rows.head.width, rows.height)
         plan = self.plan(*size, target)
         whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
-        if whole or len(plan.passes) != 1 or plan.output != plan.enlarged:
+        if whole or (self.tone_map and is_hdr(head.icc)) or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
         tiled = self.tiled(plan.passes[0])
         held = self.memory_before + rows.held
@@ -322,7 +333,7 @@ class Upscaler:
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
-        head = replace(head, pixels=pixels, alpha=alpha, dpi=_resolution(head.dpi, target.dpi), jpeg_quality=None)
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=resolution_after(head.dpi, target.dpi), jpeg_quality=None)
         return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
     def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
@@ -344,18 +355,3 @@ class Upscaler:
             return larger, None
         pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
         return replace(larger, pixels=pixels), agreement
-
-
-def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
-    """Do what follows the passes: the downscale, the cut, and the resolution that a print is marked with."""
-    pixels, alpha = shrink(picture.pixels, plan.resized), picture.alpha
-    if alpha is not None:
-        alpha = shrink(alpha, plan.resized)
-    if plan.crop is not None:
-        rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
-        pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=_resolution(picture.dpi, dpi), jpeg_quality=None)
-
-
-def _resolution(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:
-    return found if dpi is None else (float(dpi), float(dpi))

@@ -13,6 +13,7 @@ from superfine.atomic import sha256_of
 from superfine.errors import CheckpointError, ModelError, install_command
 from superfine.weights.catalogue import FOLDER, list_models
 from superfine.weights.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
+from superfine.weights.hub import PREFIX, HubName, fetch
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 """Endings that make a name a file rather than a shipped model."""
@@ -40,7 +41,7 @@ class Model:
 
 
 def find(name_or_path: str | Path) -> Model:
-    """Find the model of a shipped name ("esrgcnn", "cfsrcnn") or of a weights file.
+    """Find the model of a shipped name ("esrgcnn", "cfsrcnn"), of a weights file, or of "hf:owner/name" on the hub.
 
     Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
     CheckpointError for a file that is missing, damaged or foreign.
@@ -49,6 +50,8 @@ def find(name_or_path: str | Path) -> Model:
     for entry in list_models():
         if entry.name == text:
             return _from_file(FOLDER / entry.weights, entry.name)
+    if text.startswith(PREFIX):
+        return _from_file(fetch(text), HubName.parse(text).short)
     path = Path(text).expanduser()
     if text and path.is_dir():
         raise CheckpointError(f"{path} is a folder: name a weights file in it")

@@ -15,7 +15,8 @@ struct Source {
   int channels;  // a multiple of 16
 };
 
-// 4 rows of maps as a step reads or writes them beside its convolution; absent: pixel is 0.
+// 4 rows of maps as a step reads or writes them beside its convolution; absent: pixel is 0. Rows above the picture, which
+// `Convolution::above` counts, are never touched.
 struct Beside {
   float* rows[4];
   int64_t pixel;
@@ -26,7 +27,8 @@ struct Convolution {
   Source in[2];  // read as one, channels one after the other; the second may have none
   int width;     // pixels of a row
   int first, count;
-  int high;
+  int shift;     // pixels of the first tile that lie left of the picture
+  int above, high;  // rows of a step that are computed: from `above` up to `high`
   const float *weights, *bias;  // as `native_program.py` lays them out; bias may be null
   int outputs;                  // a multiple of the panel
   int relu_from;                // rectified from this channel on

@@ -15,6 +15,9 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 #endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -29,7 +32,7 @@ constexpr int ROWS = 4;    // of a step, where its convolution reads
 constexpr int SLACK = 1;   // steps a layer may be ahead of what those after it need
 constexpr int NONE = -1;
 
-// As `native.py` hands them in.
+// As `native_program.py` hands them in.
 struct MapSpec {
   int32_t channels, scale;
 };
@@ -38,14 +41,17 @@ struct LayerSpec {
   int32_t kind, outputs, relu_from, step;
   int32_t in[2], offset[2], inputs[2];  // maps, first channel, channels
   int32_t plus, after, sum_with, sum, out;
+  int32_t shift;  // pixels that its first tiles begin above and left of the picture
   const float *weights, *bias;
 };
 
 const Kernels* choose() {
   if (const Kernels* found = neon()) return found;
+  const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
+  const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
 #if defined(__x86_64__) && defined(__GNUC__)
   __builtin_cpu_init();
-  if (avx512() && __builtin_cpu_supports("avx512f")) return avx512();
+  if (avx512() && !narrow && __builtin_cpu_supports("avx512f")) return avx512();
   if (avx2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2();
 #elif defined(_M_X64)
   int leaf[4], more[4];
@@ -53,7 +59,7 @@ const Kernels* choose() {
   if (!(leaf[2] >> 27 & 1)) return nullptr;  // the system saves no wide registers
   __cpuidex(more, 7, 0);
   unsigned long long saved = _xgetbv(0);
-  if ((more[1] >> 16 & 1) && (saved & 0xe6) == 0xe6) return avx512();
+  if (!narrow && (more[1] >> 16 & 1) && (saved & 0xe6) == 0xe6) return avx512();
   if ((more[1] >> 5 & 1) && (leaf[2] >> 12 & 1) && (saved & 6) == 6) return avx2();
 #endif
   return nullptr;
@@ -107,8 +113,10 @@ struct Layer {
   LayerSpec spec;
   const float *weights, *bias;
   int scale, reach;  // of its input; rows it reads above and below
+  int up;            // rows that its first tiles begin above the picture
+  int left;          // and columns left of the strip
   // of a run:
-  int steps, chunks, done, claimed, left;  // steps done; chunks of the next one that are claimed, and not done
+  int steps, chunks, done, claimed, undone;  // steps done; chunks of the next one that are claimed, and not done
 };
 
 // The part of a picture that a run computes: columns x0 to x1, of which it hands on keep0 to keep1.
@@ -121,6 +129,7 @@ struct Picture {
   void* out;
   bool uint8;
   int height, width;
+  int down, across;  // where its first pixel lies between two lines of the grid, 0..3
 };
 
 class Network {
@@ -136,7 +145,7 @@ class Network {
     weights_ = Floats(floats);
     float* next = weights_.data();
     for (int i = 0; i < layer_count; ++i) layers_.push_back(layer(layers[i], i, next));
-    rehearse();
+    rehearse(0);
   }
 
   // Bytes of rings for each column of a picture that is high enough.
@@ -149,11 +158,13 @@ class Network {
   int run(const Picture& picture, int threads, int64_t budget) {
     std::lock_guard<std::mutex> one_at_a_time(busy_);
     const int width = picture.width;
+    if (picture.down != down_) rehearse(picture.down);
     int widest = int(std::min<int64_t>(width, budget / column_bytes()));
     if (widest < width) widest = std::min(width, std::max(widest / ROWS, 2 * halo_ / ROWS + 16) * ROWS);
     for (int keep = 0; keep < width;) {
       Strip strip{std::max(0, keep - halo_), 0, keep, 0};
       strip.x1 = std::min(width, strip.x0 + widest);
+      if (strip.x1 < width) strip.x1 -= (strip.x1 + picture.across) % ROWS;
       strip.keep1 = strip.x1 == width ? width : strip.x1 - halo_;
       if (int failure = run_strip(picture, strip, threads)) return failure;
       keep = strip.keep1;
@@ -178,7 +189,7 @@ class Network {
 
   // The layer, its weights copied to `next`, which moves on.
   Layer layer(const LayerSpec& spec, int number, float*& next) {
-    Layer layer{spec, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0};
+    Layer layer{spec, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0, 0, 0};
     layer.weights = copy(spec.weights, weight_count(spec), next);
     if (spec.bias) layer.bias = copy(spec.bias, spec.outputs, next);
     for (int i = 0; i < 2; ++i)
@@ -201,8 +212,13 @@ class Network {
     return to;
   }
 
-  // Rows a step of a layer adds to what it makes.
-  int made(const Layer& layer) const { return ROWS * layer.spec.step; }
+  // Pixels of the layer's first tile outside of a picture whose first pixel lies so far from a line of the grid.
+  static int shift(const Layer& layer, int from_line) {
+    return layer.spec.kind == WINOGRAD ? (layer.spec.shift + from_line * layer.scale) % ROWS : 0;
+  }
+
+  // Where the rows end that so many steps of a layer compute, in rows that its convolution reads.
+  static int end(const Layer& layer, int steps) { return std::max(0, steps * ROWS - layer.up); }
 
   // Steps of every layer that the last one's first `steps` wait for, in a picture without end.
   std::vector<int> waits_for(int steps) const {
@@ -213,20 +229,27 @@ class Network {
         for (const auto& reader : map.readers)
           if (reader.first == i) {
             const Layer& producer = layers_[map.producer];
-            int rows = wanted[i] * ROWS + reader.second;
-            wanted[map.producer] = std::max(wanted[map.producer], (rows + made(producer) - 1) / made(producer));
+            const int step = producer.spec.step, made = ROWS * step;
+            int rows = end(layers_[i], wanted[i]) + reader.second + producer.up * step;
+            wanted[map.producer] = std::max(wanted[map.producer], (rows + made - 1) / made);
           }
     return wanted;
   }
 
-  void rehearse() {
+  // down: where pictures begin between two lines of the grid.
+  void rehearse(int down) {
     constexpr int FAR = 4000, PERIOD = 48;  // past all beginnings; every meeting of steps of different scales
+    down_ = down;
+    for (Layer& layer : layers_) layer.up = shift(layer, down);
+    for (Map& map : maps_) map.needed = 0;
     std::vector<int> before = waits_for(FAR);
     for (int step = 1; step <= PERIOD; ++step) {
       std::vector<int> now = waits_for(FAR + step);
       for (Map& map : maps_) {
-        int ready = (now[map.producer] + SLACK) * made(layers_[map.producer]), oldest = ready;
-        for (const auto& reader : map.readers) oldest = std::min(oldest, before[reader.first] * ROWS - reader.second);
+        const Layer& producer = layers_[map.producer];
+        int ready = end(producer, now[map.producer] + SLACK) * producer.spec.step, oldest = ready;
+        for (const auto& reader : map.readers)
+          oldest = std::min(oldest, end(layers_[reader.first], before[reader.first]) - reader.second);
         map.needed = std::max(map.needed, ready - oldest);
       }
       before = now;
@@ -253,11 +276,12 @@ class Network {
       next += map.floats();
     }
     for (Layer& layer : layers_) {
-      int tiles = ((strip.x1 - strip.x0) * layer.scale + 3) / 4;
-      layer.steps = (picture.height * layer.scale + ROWS - 1) / ROWS;
+      layer.left = shift(layer, picture.across + strip.x0);
+      int tiles = ((strip.x1 - strip.x0) * layer.scale + layer.left + 3) / 4;
+      layer.steps = (picture.height * layer.scale + layer.up + ROWS - 1) / ROWS;
       layer.chunks = (tiles + kernels()->most_tiles - 1) / kernels()->most_tiles;
       layer.done = layer.claimed = 0;
-      layer.left = layer.chunks;
+      layer.undone = layer.chunks;
     }
     picture_ = &picture;
     strip_ = &strip;
@@ -296,10 +320,10 @@ class Network {
         compute(layer, step, chunk, scratch.data(), pixels.data());
         lock.lock();
         --running_;
-        if (--layer.left == 0) {
+        if (--layer.undone == 0) {
           ++layer.done;
           layer.claimed = 0;
-          layer.left = layer.chunks;
+          layer.undone = layer.chunks;
           changed_.notify_all();
         }
       }
@@ -321,56 +345,59 @@ class Network {
   bool ready(const Layer& layer) const {
     if (layer.done >= layer.steps || layer.claimed >= layer.chunks) return false;
     if (layer.claimed) return true;
-    int end = (layer.done + 1) * ROWS;
+    int rows = end(layer, layer.done + 1);
     for (int i = 0; i < 2; ++i)
-      if (layer.spec.kind != HEAD && layer.spec.inputs[i] && !has(layer.spec.in[i], end + layer.reach)) return false;
+      if (layer.spec.kind != HEAD && layer.spec.inputs[i] && !has(layer.spec.in[i], rows + layer.reach)) return false;
     for (int map : {layer.spec.plus, layer.spec.after, layer.spec.sum_with})
-      if (map != NONE && !has(map, end)) return false;
+      if (map != NONE && !has(map, rows)) return false;
     for (int map : {layer.spec.out, layer.spec.sum})
-      if (map != NONE && !takes(maps_[map], end * layer.spec.step)) return false;
+      if (map != NONE && !takes(maps_[map], rows * layer.spec.step)) return false;
     return true;
   }
 
   bool has(int map, int rows) const {
     const Layer& producer = layers_[maps_[map].producer];
-    return producer.done * made(producer) >= std::min(rows, maps_[map].height);
+    return end(producer, producer.done) * producer.spec.step >= std::min(rows, maps_[map].height);
   }
 
-  // Whether rows up to `end` have room: what they overwrite has been read.
-  bool takes(const Map& map, int end) const {
-    int oldest = std::min(end, map.height) - map.rows;
+  // Whether `rows` rows have room: what they overwrite has been read.
+  bool takes(const Map& map, int rows) const {
+    int oldest = std::min(rows, map.height) - map.rows;
     for (const auto& reader : map.readers)
-      if (std::max(0, layers_[reader.first].done * ROWS - reader.second) < oldest) return false;
+      if (std::max(0, end(layers_[reader.first], layers_[reader.first].done) - reader.second) < oldest) return false;
     return true;
   }
 
   void compute(const Layer& layer, int step, int chunk, float* scratch, float* pixels) const {
     // Chunks of about one size: the last is not left with a tile or two.
-    int width = (strip_->x1 - strip_->x0) * layer.scale, tiles = (width + 3) / 4;
-    int first = int(int64_t(tiles) * chunk / layer.chunks), end = int(int64_t(tiles) * (chunk + 1) / layer.chunks);
-    int top = step * ROWS, high = std::min(ROWS, picture_->height * layer.scale - top);
-    int left = first * 4, right = std::min(end * 4, width);
+    int width = (strip_->x1 - strip_->x0) * layer.scale, tiles = (width + layer.left + 3) / 4;
+    int first = int(int64_t(tiles) * chunk / layer.chunks), last = int(int64_t(tiles) * (chunk + 1) / layer.chunks);
+    int top = step * ROWS - layer.up, high = std::min(ROWS, picture_->height * layer.scale - top);
+    int above = std::max(0, -top);
+    int left = first * 4, right = std::min(last * 4, width);
     if (layer.spec.kind == HEAD) return compute_head(layer, top, high, left, right, scratch);
     if (layer.spec.kind == TAIL) return compute_tail(layer, top, high, left, right, pixels);
     Convolution job{};
     for (int i = 0; i < 2; ++i) job.in[i] = source(layer, i, top);
     job.width = width;
+    job.shift = layer.left;
+    job.above = above;
     job.high = high;
     job.weights = layer.weights;
     job.bias = layer.bias;
     job.outputs = layer.spec.outputs;
     job.relu_from = layer.spec.relu_from;
     job.step = layer.spec.step;
-    job.plus = beside(layer.spec.plus, top, high);
-    job.after = beside(layer.spec.after, top, high);
-    job.sum_with = beside(layer.spec.sum_with, top, high);
-    job.sum = beside(layer.spec.sum, top, high);
+    job.plus = beside(layer.spec.plus, top, above, high);
+    job.after = beside(layer.spec.after, top, above, high);
+    job.sum_with = beside(layer.spec.sum_with, top, above, high);
+    job.sum = beside(layer.spec.sum, top, above, high);
     const Map& out = maps_[layer.spec.out];
-    for (int i = 0; i < high * job.step; ++i) job.out[i] = out.row(top * job.step + i);
+    for (int i = above * job.step; i < high * job.step; ++i) job.out[i] = out.row(top * job.step + i);
     job.out_pixel = out.channels;
     if (layer.spec.kind == WINOGRAD) {
       job.first = first;
-      job.count = end - first;
+      job.count = last - first;
       kernels()->winograd(job, scratch);
     } else {
       job.first = left;
@@ -393,12 +420,12 @@ class Network {
     return source;
   }
 
-  Beside beside(int number, int top, int high) const {
+  Beside beside(int number, int top, int above, int high) const {
     Beside beside{};
     if (number == NONE) return beside;
     const Map& map = maps_[number];
     beside.pixel = map.channels;
-    for (int i = 0; i < high; ++i) beside.rows[i] = map.row(top + i);
+    for (int i = above; i < high; ++i) beside.rows[i] = map.row(top + i);
     return beside;
   }
 
@@ -468,7 +495,7 @@ class Network {
     return uint8_t(bits);
   }
 
-  int scale_, halo_, most_inputs_ = 0;
+  int scale_, halo_, most_inputs_ = 0, down_ = 0;
   float mean_[3], widened_[256];
   std::vector<Map> maps_;
   std::vector<Layer> layers_;
@@ -497,6 +524,20 @@ using namespace superfine;
 // The instructions in use; null: this processor has none of those there are kernels for.
 EXPORTED const char* native_instructions() { return kernels() ? kernels()->name : nullptr; }
 
+// Whether the processor multiplies matrices of bfloat16 (AMX).
+EXPORTED int native_matrix_units() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
+#elif defined(_M_X64)
+  int leaf[4];
+  __cpuidex(leaf, 7, 0);
+  return leaf[3] >> 22 & 1;
+#else
+  return 0;
+#endif
+}
+
 EXPORTED int native_panel() { return kernels()->panel; }
 
 // Null: out of memory.
@@ -511,11 +552,12 @@ EXPORTED void* native_network(const MapSpec* maps, int map_count, const LayerSpe
 
 EXPORTED int64_t native_column_bytes(void* network) { return static_cast<Network*>(network)->column_bytes(); }
 
-// in: HWC uint8 or CHW float; out: the same, `scale` times as large. 0: done; 1: out of memory; 2: stuck.
-EXPORTED int native_run(void* network, const void* in, void* out, int uint8, int height, int width, int threads,
-                        int64_t budget) {
+// in: HWC uint8 or CHW float; out: the same, `scale` times as large. down, across: where the first pixel lies between
+// two lines of the grid, 0..3. 0: done; 1: out of memory; 2: stuck.
+EXPORTED int native_run(void* network, const void* in, void* out, int uint8, int height, int width, int down,
+                        int across, int threads, int64_t budget) {
   try {
-    return static_cast<Network*>(network)->run({in, out, uint8 != 0, height, width}, threads, budget);
+    return static_cast<Network*>(network)->run({in, out, uint8 != 0, height, width, down, across}, threads, budget);
   } catch (const std::bad_alloc&) {
     return 1;
   }

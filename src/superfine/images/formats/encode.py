@@ -1,6 +1,7 @@
 """Write a Picture into an open file, with everything the format can hold: one function for each format."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from superfine.errors import ImageError
 from superfine.images.bands import Band, BandedImage
-from superfine.images.colour_codes import codes_of, is_hdr
+from superfine.images.colour_codes import HdrWarning, codes_of, is_hdr
 from superfine.images.convert import flatten, to_eight_bits, to_srgb
 from superfine.images.depth import as_uint16
 from superfine.images.formats.heif_jxl import hdr_avif, write_heif, write_jxl
@@ -21,6 +22,7 @@ from superfine.images.metadata import EXIF_PREFIX, update_exif
 from superfine.images.picture import Picture, to_pil
 
 DEFAULT_QUALITY: Final = 95
+WASHED_OUT: Final = "most programs will show it washed out or dark; --tone-map makes it standard range"
 # A JPEG marker holds 64 KiB; EXIF, XMP and comments beyond that cannot be written there.
 _JPEG_MARKER: Final = 65_000
 _INCHES_PER_METRE: Final = 1 / 0.0254
@@ -66,17 +68,24 @@ def encode(picture: Picture | BandedImage, file: IO[bytes], suffix: str, options
     if isinstance(picture, BandedImage):
         _encode_bands(picture, file, format)
         return
+    check_hdr(picture, format, format.eight_bits)
     picture = with_current_exif(picture, width, height)
     if not format.alpha:
         picture = flatten(picture, options.background)
     if not format.icc:
-        if is_hdr(picture.icc):
-            raise ImageError(f"{format.name} cannot hold an HDR picture; write PNG, TIFF, HEIC or AVIF")
         picture = to_srgb(picture)
     try:
         format.write(picture, file, options)
     except (ValueError, TypeError, RuntimeError, struct.error) as error:
         raise ImageError(f"{format.name} encoder: {error}") from None
+
+
+def check_hdr(picture: Picture, format: "Format", eight_bits: bool) -> None:
+    """Raise ImageError for HDR in a format without profiles; warn where it is to have 8 bits."""
+    if is_hdr(picture.icc) and not format.icc:
+        raise ImageError(f"{format.name} cannot hold an HDR picture; write PNG, TIFF, HEIC or AVIF, or pass --tone-map")
+    if is_hdr(picture.icc) and eight_bits:
+        warnings.warn(f"{format.name} holds this HDR picture in 8 bits: {WASHED_OUT}", HdrWarning, stacklevel=4)
 
 
 def _encode_bands(image: BandedImage, file: IO[bytes], format: "Format") -> None:
@@ -186,7 +195,7 @@ def _webp(picture: Picture, file: IO[bytes], options: Options) -> None:
 
 
 def _avif(picture: Picture, file: IO[bytes], options: Options) -> None:
-    """Write AVIF: 8 bits, or 10 for HDR, then without EXIF and XMP (imagecodecs takes none)."""
+    """Write AVIF: 8 bits, or 10 for HDR."""
     if is_hdr(picture.icc):
         file.write(hdr_avif(picture, options.quality, _AVIF_SPEED))
         return
@@ -282,6 +291,8 @@ class Format:
     write: Callable[[Picture, IO[bytes], Options], None]
     write_bands: Callable[[BandedImage, IO[bytes]], None] | None = None
     """Writer by bands of rows, if the format has one."""
+    eight_bits: bool = False
+    """True if deeper pictures are rounded to 8 bits (AVIF holds HDR in 10)."""
     alpha: bool = True
     icc: bool = True
     longest_side: int = 2**31 - 1
@@ -289,8 +300,8 @@ class Format:
 
 
 _PNG = Format("PNG", lambda picture, file, _: _png(BandedImage.of(picture), file), _png)
-_JPEG = Format("JPEG", _jpeg, alpha=False, longest_side=65_500)
-_WEBP = Format("WebP", _webp, longest_side=16_383)
+_JPEG = Format("JPEG", _jpeg, eight_bits=True, alpha=False, longest_side=65_500)
+_WEBP = Format("WebP", _webp, eight_bits=True, longest_side=16_383)
 _TIFF = Format("TIFF", lambda picture, file, _: _tiff(BandedImage.of(picture), file), _tiff)
 _PPM = Format("PPM", _ppm, alpha=False, icc=False)
 _HEIC = Format("HEIC", _heif, longest_side=16_384)
@@ -303,8 +314,8 @@ FORMATS: Final[dict[str, Format]] = {
     ".webp": _WEBP,
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".bmp": Format("BMP", _bmp, alpha=False, icc=False, longest_side=32_767),
-    ".gif": Format("GIF", _gif, icc=False, longest_side=65_535),
+    ".bmp": Format("BMP", _bmp, eight_bits=True, alpha=False, icc=False, longest_side=32_767),
+    ".gif": Format("GIF", _gif, eight_bits=True, icc=False, longest_side=65_535),
     ".avif": Format("AVIF", _avif, longest_side=65_535),
     ".heic": _HEIC,
     ".heif": _HEIC,

@@ -165,6 +165,7 @@ def _write_animation(frames: Frames, file: IO[bytes], kind: str, options: encode
     first = encode.with_current_exif(frames.pictures[0], frames.pictures[0].width, frames.pictures[0].height)
     if max(first.width, first.height) > encode.FORMATS[f".{kind.lower()}"].longest_side:
         raise ImageError(f"{first.width} x {first.height} is too large for {kind}; write the pages of a TIFF")
+    encode.check_hdr(first, encode.FORMATS[f".{kind.lower()}"], eight_bits=True)
     alpha = any(picture.alpha is not None for picture in frames.pictures)
     gray = all(picture.is_gray for picture in frames.pictures) and not alpha
     pictures = frames.pictures

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from superfine.errors import ImageError, install_command
-from superfine.images.colour_codes import codes_of, profile_of_codes
+from superfine.images.colour_codes import codes_of, described, is_hdr, nclx_codes, profile_of_codes
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
-from superfine.images.metadata import EXIF_PREFIX, current_xmp
+from superfine.images.formats.avif_items import box, with_items
+from superfine.images.metadata import EXIF_PREFIX, announced, current_xmp
 from superfine.images.picture import Picture, check_size, from_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
 
@@ -62,11 +63,17 @@ def _read_heif(data: bytes, max_pixels: int) -> Picture:
         image = Image.frombytes(file.mode, file.size, as_uint8(values).tobytes())
         values = np.asarray(image.convert(image.mode.upper()))
     nclx = file.info.get("nclx_profile")
-    if nclx and not file.info.get("icc_profile"):
-        codes = int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])
-        file.info["icc_profile"] = profile_of_codes(*codes, gray=file.mode.startswith("L"))
+    # The library tells of code points only where there is no profile.
+    found = (nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else nclx_codes(data)
+    if found is not None:
+        codes = int(found[0]), int(found[1])
+        file.info["icc_profile"] = described(file.info.get("icc_profile"), codes, gray=file.mode.startswith("L"))
     # libheif has turned the picture; the EXIF block still says how it lay.
-    return _picture(values, file.mode, file.info)
+    picture = _picture(values, file.mode, file.info)
+    beside = {"gain map": "gainmap", "depth map": "depth"}
+    kinds = str(list(file.info.get("aux") or {})).lower() + ("depth" if file.info.get("depth_images") else "")
+    left_out = [*picture.left_out, *(name for name, word in beside.items() if word in kinds)]
+    return replace(picture, left_out=tuple(dict.fromkeys(left_out)))
 
 
 def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
@@ -90,7 +97,7 @@ def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
 
 
 def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
-    """Encode an HDR picture as AVIF of 10 bits with its code points."""
+    """Encode an HDR picture as AVIF of 10 bits with its code points, EXIF, XMP and a profile that came with it."""
     codecs = _library("imagecodecs", "writing HDR as AVIF")
     codes = codes_of(picture.icc)
     assert codes is not None
@@ -99,8 +106,23 @@ def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
     values = pixels if alpha is None else np.dstack([pixels, alpha])
     values = ((values.astype(np.uint32) * 1023 + 32767) // 65535).astype(np.uint16)
     matrix = 9 if codes[0] == 9 else 1
-    settings = {"bitspersample": 10, "primaries": codes[0], "transfer": codes[1], "matrix": matrix, "speed": speed}
-    return bytes(codecs.avif_encode(np.ascontiguousarray(values), quality, **settings))
+    settings: dict[str, Any] = {
+        "bitspersample": 10,
+        "primaries": codes[0],
+        "transfer": codes[1],
+        "matrix": matrix,
+        "speed": speed,
+    }
+    if quality >= 90:
+        settings["pixelformat"] = "444"
+    data = bytes(codecs.avif_encode(np.ascontiguousarray(values), quality, **settings))
+    return with_items(data, picture.exif, picture.xmp, None if _says_codes_alone(picture) else picture.icc)
+
+
+def _says_codes_alone(picture: Picture) -> bool:
+    """Return True for an HDR profile made of code points: programs would believe it before these, and show it dark."""
+    codes = codes_of(picture.icc)
+    return codes is not None and is_hdr(picture.icc) and picture.icc == profile_of_codes(*codes, gray=picture.is_gray)
 
 
 def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
@@ -117,7 +139,7 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
         settings["exif"] = EXIF_PREFIX + picture.exif
     if picture.xmp:
         settings["xmp"] = picture.xmp
-    if picture.icc:
+    if picture.icc and not _says_codes_alone(picture):
         settings["icc_profile"] = picture.icc
     if (codes := codes_of(picture.icc)) is not None:
         settings |= {"color_primaries": codes[0], "transfer_characteristics": codes[1], "full_range_flag": 1}
@@ -193,23 +215,16 @@ def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
     )
     stream = bytes(stream)
     if not stream.startswith(_JXL_BOX):
-        stream = _JXL_BOX + _box(b"ftyp", b"jxl \0\0\0\0jxl ") + _box(b"jxlc", stream)
+        stream = _JXL_BOX + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"jxlc", stream)
     start = len(_JXL_BOX) + 20
     if stream[start + 4 : start + 8] == b"jxll":  # the level, which must come next
         start += 9
     file.write(stream[:start])
     if picture.exif:
-        file.write(_box(b"Exif", bytes(4) + picture.exif))
+        file.write(box(b"Exif", bytes(4) + picture.exif))
     if picture.xmp:
-        file.write(_box(b"xml ", picture.xmp))
+        file.write(box(b"xml ", picture.xmp))
     file.write(stream[start:])
-
-
-def _box(kind: bytes, data: bytes) -> bytes:
-    """Make a box of an ISO media file."""
-    if len(data) + 8 < 1 << 32:
-        return struct.pack(">I4s", len(data) + 8, kind) + data
-    return struct.pack(">I4sQ", 1, kind, len(data) + 16) + data
 
 
 def _jxl_size(data: bytes) -> tuple[int, int]:
@@ -275,4 +290,5 @@ def _picture(values: Pixels, mode: str, info: dict[str, Any]) -> Picture:
         dpi=info.get("dpi"),
         mode=mode,
         xmp=current_xmp(bytes(xmp)) if xmp else None,
+        left_out=announced(bytes(xmp or b"")),
     )

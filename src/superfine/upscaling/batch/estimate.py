@@ -1,36 +1,34 @@
-"""FileEstimate the cost of a plan before it is carried out: run windows and encoders, and count the rest."""
+"""Estimate the cost of a plan before it is carried out: count windows and pixels, and ask for this machine's rates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from io import BytesIO
-from statistics import median
-from time import perf_counter
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superfine.images.alpha import is_uniform_around
 from superfine.images.depth import Pixels
-from superfine.images.formats.frames import Frames, same_pixels, write_frames
+from superfine.images.files import open_header
+from superfine.images.formats.frames import Frames, same_pixels
+from superfine.images.jpeg_quality import quality_of
 from superfine.images.picture import Picture
 from superfine.images.rows import Rows
-from superfine.upscaling.memory import PILLOW_PIXEL_BYTES, band_row, bytes_of, peak_memory, peak_of_plan
+from superfine.upscaling.batch.rates import Rates, first_window, network_pass
+from superfine.upscaling.memory import (
+    PILLOW_PIXEL_BYTES,
+    band_row,
+    bytes_of,
+    bytes_of_network,
+    peak_memory,
+    peak_of_plan,
+)
 from superfine.upscaling.plan import Plan, Target
-from superfine.upscaling.tiles import Box, Tile
-from superfine.upscaling.upscaler import Upscaler, finish
-
-Result = TypeVar("Result")
-
-_SAMPLE = 1024
-"""Pixels a side of the piece of the result whose encoding is timed: large enough for encoders that use all cores."""
-
-_MOST_RUNS = 3
-_LONG_ENOUGH = 2.0
-"""Each part is run so often, and not again after so many seconds; the median counts, as other work comes and goes."""
+from superfine.upscaling.tiled import TiledUpscaler
+from superfine.upscaling.tiles import Tile
+from superfine.upscaling.upscaler import Upscaler
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class FileEstimate:
     """Pixels of all results."""
     memory: int
     """Bytes the process needs at its peak."""
-    seconds: float
+    seconds: float | None
+    """None where a network of the plan never ran on this machine: nothing is known yet."""
     source: int
     """Bytes of the pictures that were read."""
     result: int
@@ -52,121 +51,142 @@ class FileEstimate:
 
 
 class Estimator:
-    """Times what an Upscaler does on this machine, and counts from there.
+    """Counts what an Upscaler will do, and predicts the time from the rates that real runs left behind.
 
-    Opening a network, compiling it for a window's shape and running it are timed apart, each once: a batch of like
-    pictures pays for the first two only once.
+    Opening a network and the first window of a size, which compiles it, count once for a batch.
     """
 
-    def __init__(self, upscaler: Upscaler) -> None:
-        self.upscaler = upscaler
-        self._runs: dict[tuple[object, ...], tuple[float, Picture]] = {}
-        self._encodings: set[str] = set()
+    def __init__(self, upscaler: Upscaler, rates: Rates) -> None:
+        self.upscaler, self.rates = upscaler, rates
+        self._begun: set[tuple[str, int]] = set()
+        self.unknown: set[str] = set()
+        """Formats whose reading or writing was never timed, and is not part of the estimates: ".avif"."""
 
-    def __call__(self, frames: Frames, target: Target, format: str, reading: float) -> FileEstimate:
-        """FileEstimate the cost of one file. format: suffix of the result. reading: seconds its file took to read.
+    def __call__(self, frames: Frames, target: Target, source_format: str, format: str) -> FileEstimate:
+        """Estimate the cost of one file. source_format, format: suffixes of the file and of the result.
 
         Raises PlanError and EngineError as Upscaler does.
         """
         pictures = frames.pictures
         plans = [self.upscaler.plan(picture.width, picture.height, target) for picture in pictures]
-        seconds, writing = reading, 0.0
+        seconds: float | None = 0.0
         for number, (picture, plan) in enumerate(zip(pictures, plans, strict=True)):
             for passed in range(len(plan.passes)):
                 self.upscaler.limit_memory(picture, plan, passed)
             if not number or not same_pixels(picture, pictures[number - 1]):
-                spent, sample = self._passes(picture, plan)
-                seconds += spent
-            if not number or plan != plans[number - 1]:
-                spent, writing = self._encoding(sample, plan, target, format, animated=bool(frames.durations))
-                seconds += spent
-            seconds += writing * plan.output[0] * plan.output[1]
+                seconds = _sum(seconds, self._passes(picture, plan))
         pixels = sum(plan.output[0] * plan.output[1] for plan in plans)
+        sources = sum(picture.width * picture.height for picture in pictures)
+        seconds = _sum(seconds, self._around(source_format, sources, format, pixels))
         pairs = list(zip(pictures, plans, strict=True))
         source = sum(bytes_of(picture, plan.source) for picture, plan in pairs)
         result = sum(bytes_of(picture, plan.output) for picture, plan in pairs)
         worst = max(peak_of_plan(picture, plan) for picture, plan in pairs)
+        worst += max(self._network(picture, plan) for picture, plan in pairs)
         if len(pictures) > 1:  # all are held until they are written, and Pillow takes all of them at once
             worst += result + pixels * PILLOW_PIXEL_BYTES
         return FileEstimate(plans[0], len(pictures), pixels, peak_memory() + worst, seconds, source, result)
 
-    def by_rows(self, rows: Rows, target: Target, format: str, reading: float) -> FileEstimate | None:
-        """FileEstimate the cost of a file that goes by rows; None where it has to be read whole.
+    def by_rows(self, rows: Rows, target: Target, source_format: str, format: str) -> FileEstimate | None:
+        """Estimate the cost of a file that goes by rows; None where it has to be read whole.
 
-        The rows are read as far as the first windows need them.
+        Where there is transparency, the edges in the rows of the first windows stand for all.
         """
         found = self.upscaler.upscale_rows(rows, target)
         if found is None:
             return None
-        plan = found[1]
+        plan, width, height = found[1], rows.head.width, rows.height
         (scale,) = plan.passes
-        bands = self.upscaler.tiled(scale).plan_bands(rows.height, rows.head.width)
-        started = perf_counter()
-        pixels, alpha = rows.band(0, bands[0][0].read.bottom)
-        share = len(pixels) / rows.height
-        sample = replace(rows.head, pixels=pixels, alpha=alpha)
-        seconds = reading + (perf_counter() - started) / share
-        spent, piece = self._passes(sample, plan)
-        up, writing = self._encoding(piece, plan, target, format, animated=False)
+        tiled = self.upscaler.tiled(scale)
+        bands = tiled.plan_bands(height, width)
+        tiles = [tile for band in bands for tile in band]
+        windows = float(len(tiles))
+        if rows.head.alpha is not None:
+            _, alpha = rows.band(0, bands[0][0].read.bottom)
+            assert alpha is not None
+            windows += len(tiles) * float(_tiles_with_edges(alpha, bands[0], 1).mean())
         count = plan.output[0] * plan.output[1]
-        seconds += spent + up + writing * count
-        held = max(tiles[0].keep.height for tiles in bands) * band_row(rows.head, rows.head.width, scale)
+        seconds = _sum(
+            self._windows(tiled, tiles[0], windows), self._around(source_format, width * height, format, count)
+        )
+        held = max(band[0].keep.height for band in bands) * band_row(rows.head, width, scale)
+        held += bytes_of_network(tiled, rows.head, tiles[0].read.height * tiles[0].read.width) + rows.held
         return FileEstimate(plan, 1, count, peak_memory() + held, seconds, rows.held, 0)
 
-    def _passes(self, picture: Picture, plan: Plan) -> tuple[float, Picture]:
-        """Measure the seconds for all passes of a picture, and give a piece of the last one's result."""
-        seconds, sample = 0.0, picture
+    def _passes(self, picture: Picture, plan: Plan) -> float | None:
+        """Predict the seconds for all passes of a picture."""
+        seconds: float | None = 0.0
         width, height = plan.source
         for scale in plan.passes:
-            spent, sample = self._one_pass(picture, height, width, scale)
-            seconds, width, height = seconds + spent, width * scale, height * scale
-        return seconds, sample
+            tiled = self.upscaler.tiled(scale)
+            tiles = tiled.plan(height, width)
+            windows = len(tiles)
+            if picture.alpha is not None and tiled.alpha == "network":
+                windows += int(_tiles_with_edges(picture.alpha, tiles, width // picture.width).sum())
+            seconds = _sum(seconds, self._windows(tiled, tiles[0], windows))
+            width, height = width * scale, height * scale
+        return seconds
 
-    def _one_pass(self, picture: Picture, height: int, width: int, scale: int) -> tuple[float, Picture]:
-        """Measure the seconds for a pass over height x width pixels, and give its result for one window.
+    def _network(self, picture: Picture, plan: Plan) -> int:
+        """Count the bytes of the network that takes most of all passes."""
+        width, height = plan.source
+        most = 0
+        for scale in plan.passes:
+            tiled = self.upscaler.tiled(scale)
+            read = tiled.plan(height, width)[0].read
+            most = max(most, bytes_of_network(tiled, picture, read.height * read.width))
+            width, height = width * scale, height * scale
+        return most
 
-        Tiles with an edge of transparency in them run the network twice, so the two kinds are timed apart.
-        """
-        started = perf_counter()
-        tiles = self.upscaler.tiled(scale).plan(height, width)
-        seconds = perf_counter() - started  # opening: once a scale; nothing after that
-        edges = _tiles_with_edges(picture, tiles, width // picture.width)
-        results = []
-        for kind in (False, True):
-            count = int((edges == kind).sum())
-            if count == 0:
-                continue
-            # One in the middle: a picture's corners are more often empty.
-            window = _window(picture, tiles[int(np.flatnonzero(edges == kind)[count // 2])].read, edge=kind)
-            key = (scale, window.pixels.shape, window.pixels.dtype, window.alpha is not None, kind, _is_neutral(window))
-            if key not in self._runs:
-                first, each, (larger, _) = _timed(partial(self.upscaler.one_pass, window, scale))
-                seconds += max(0.0, first - each)  # compiling
-                self._runs[key] = each, _middle(larger)
-            each, larger = self._runs[key]
-            seconds += count * each
-            results.append(larger)
-        return seconds, results[0]
+    def _windows(self, tiled: TiledUpscaler, tile: Tile, count: float) -> float | None:
+        """Predict the seconds for so many windows like the one a tile reads."""
+        work = network_pass(tiled.engine, self.upscaler.digest)
+        pixels = tile.read.height * tile.read.width
+        each = self.rates.seconds(work, pixels)
+        if each is None:
+            return None
+        first = 0.0
+        if (work, pixels) not in self._begun:
+            self._begun.add((work, pixels))
+            first = self.rates.seconds(first_window(work), pixels) or 0.0
+        return first + count * each
 
-    def _encoding(
-        self, sample: Picture, plan: Plan, target: Target, format: str, *, animated: bool
-    ) -> tuple[float, float]:
-        """Measure the seconds an encoder takes to start, and the seconds a pixel for all that follows the passes."""
-        piece = _middle(sample)
-        shifted = replace(piece, pixels=np.roll(piece.pixels, 5, axis=1))
-        pieces = [piece, shifted] if animated else [piece]
-        (wide, high), enlarged = plan.resized, plan.enlarged
-        width, height = max(1, piece.width * wide // enlarged[0]), max(1, piece.height * high // enlarged[1])
+    def _around(self, source_format: str, source: int, format: str, result: int) -> float:
+        """Predict the seconds to read `source` pixels and to finish and write `result` pixels."""
+        total = 0.0
+        for work, suffix, pixels in (("read", source_format, source), ("write", format, result)):
+            seconds = self.rates.seconds(f"{work} {suffix}", pixels)
+            if seconds is None:
+                self.unknown.add(suffix)
+            total += seconds or 0.0
+        return total
 
-        def encode() -> None:
-            reduced = Plan((piece.width, piece.height), (), (width, height), None)
-            done = [finish(each, reduced, target.dpi) for each in pieces]
-            write_frames(Frames(done, [40.0] * len(done) if animated else []), BytesIO(), format=format)
 
-        first, each, _ = _timed(encode)
-        coming_up = 0.0 if format in self._encodings else max(0.0, first - each)
-        self._encodings.add(format)
-        return coming_up, each / (width * height * len(pieces))
+def peek(path: Path, max_pixels: int) -> Picture | None:
+    """Open a picture whose header says everything that its cost depends on; None for one that must be read.
+
+    Those are JPEG files: one picture, 8 bits, no transparency. The pixels of the result are zeros that take no memory.
+    """
+    try:
+        with open_header(path, max_pixels) as image:
+            if image.format not in ("JPEG", "MPO"):
+                return None
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION, 1) in _TURNED:
+                width, height = height, width
+            pixels = np.broadcast_to(np.uint8(0), (height, width, 1 if image.mode == "L" else 3))
+            return Picture(pixels, jpeg_quality=quality_of(getattr(image, "quantization", {})))
+    except Exception:  # whoever reads the file says what is wrong with it
+        return None
+
+
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations of pictures that lie on their side."""
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
 
 
 def peak_of_batch(estimates: Sequence[FileEstimate]) -> int:
@@ -179,21 +199,9 @@ def peak_of_batch(estimates: Sequence[FileEstimate]) -> int:
     return max(estimate.memory + more for estimate, more in zip(estimates, around, strict=True))
 
 
-def _timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
-    """Give the seconds of the first run, the median of a few that follow, and the result."""
-    seconds: list[float] = []
-    while len(seconds) < 2 or (len(seconds) <= _MOST_RUNS and sum(seconds[1:]) < _LONG_ENOUGH):
-        started = perf_counter()
-        result = work()
-        seconds.append(perf_counter() - started)
-    return seconds[0], median(seconds[1:]), result
-
-
-def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> NDArray[np.bool_]:
-    """Find the tiles of the picture, enlarged by a whole factor, that hold an edge of transparency."""
-    if picture.alpha is None:
-        return np.zeros(len(tiles), np.bool_)
-    edges = ~is_uniform_around(picture.alpha)
+def _tiles_with_edges(alpha: Pixels, tiles: Sequence[Tile], factor: int) -> NDArray[np.bool_]:
+    """Find the tiles of a picture, enlarged by a whole factor, that hold an edge of its transparency."""
+    edges = ~is_uniform_around(alpha)
     found = []
     for tile in tiles:
         keep = tile.keep
@@ -201,38 +209,3 @@ def _tiles_with_edges(picture: Picture, tiles: Sequence[Tile], factor: int) -> N
         columns = slice(keep.left // factor, -(-keep.right // factor))
         found.append(bool(edges[rows, columns].any()))
     return np.array(found)
-
-
-def _window(picture: Picture, box: Box, *, edge: bool) -> Picture:
-    """Cut a piece of that place and size out of the picture, which is repeated where it is too small.
-
-    It costs what the whole picture's pieces cost: one with an edge has transparency of every degree, one without is
-    opaque, and one of a coloured picture is not neutral, which would be run as gray.
-    """
-
-    def cut(values: Pixels) -> Pixels:
-        rows = np.arange(box.top, box.bottom) % values.shape[0]
-        columns = np.arange(box.left, box.right) % values.shape[1]
-        return np.ascontiguousarray(values[rows][:, columns])
-
-    pixels, alpha = cut(picture.pixels), None if picture.alpha is None else cut(picture.alpha)
-    if not picture.is_gray and not _is_neutral(picture):
-        pixels[0, 0] = (0, 1, 0)
-    if alpha is not None:
-        alpha[:] = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
-        if edge:
-            alpha[:, ::2] = 0
-    return replace(picture, pixels=pixels, alpha=alpha)
-
-
-def _is_neutral(picture: Picture) -> bool:
-    return bool((picture.pixels == picture.pixels[:, :, :1]).all())
-
-
-def _middle(picture: Picture) -> Picture:
-    """Cut at most _SAMPLE pixels a side out of the middle."""
-    high, wide = (min(side, _SAMPLE) for side in (picture.height, picture.width))
-    top, left = (picture.height - high) // 2, (picture.width - wide) // 2
-    there = slice(top, top + high), slice(left, left + wide)
-    alpha = None if picture.alpha is None else picture.alpha[there].copy()
-    return replace(picture, pixels=picture.pixels[there].copy(), alpha=alpha)

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-
-import numpy as np
+from time import perf_counter
 
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.bands import Band, BandedImage
@@ -21,12 +20,15 @@ from superfine.images.provenance import embed
 from superfine.images.rows import PictureRows, Rows
 from superfine.upscaling.auto import Choice
 from superfine.upscaling.back_projection import Consistency
+from superfine.upscaling.batch.changes import list_changes
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.journal import Journal, Stamp
 from superfine.upscaling.batch.source import Settings, load_frames, open_source
+from superfine.upscaling.finish import Upscaled
 from superfine.upscaling.memory import bytes_of
 from superfine.upscaling.plan import Target
-from superfine.upscaling.upscaler import Upscaled, Upscaler
+from superfine.upscaling.tiled import WindowTimes
+from superfine.upscaling.upscaler import Upscaler
 
 Size = tuple[int, int]
 """Width and height, pixels."""
@@ -43,10 +45,14 @@ class Outcome:
     after: Size = (0, 0)
     passes: tuple[int, ...] = ()
     consistency: tuple[Consistency, ...] = ()
-    choice: Choice | None = None
-    """The model chosen for the picture, where that was left to superfine."""
     changes: tuple[str, ...] = ()
     """What of the source the result does not have, and what of the settings had no effect: "CMYK to sRGB"."""
+    choice: Choice | None = None
+    """The model chosen for the picture, where that was left to superfine."""
+    reading: float | None = None
+    """Seconds to open or read the source; None for a file of several pictures."""
+    writing: float | None = None
+    """Seconds for everything after reading, but for the network; None for a file of several pictures."""
 
 
 BatchProgress = Callable[[int, float], None]
@@ -112,6 +118,7 @@ _LARGE = 200_000_000
 class _Loaded:
     source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
+    seconds: float
     choice: Choice | None = None
 
     @property
@@ -127,8 +134,11 @@ class _Enlarged:
     passes: tuple[int, ...]
     stamp: Stamp | None
     consistency: tuple[Consistency, ...] = ()
-    choice: Choice | None = None
     changes: tuple[str, ...] = ()
+    reading: float = 0.0
+    around: float = 0.0  # seconds spent on it since it was read, without the network
+    times: WindowTimes | None = None  # of the network, where it runs while the result is written
+    choice: Choice | None = None
 
     @property
     def is_large(self) -> bool:
@@ -143,9 +153,11 @@ def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | N
     try:
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
+        started = perf_counter()
         stamp = None if job.source is None else Stamp.of(job.source)
         source = open_source(job, upscaler, settings)
-        return _Loaded(source, stamp, choose_for(source, upscaler))
+        seconds = perf_counter() - started
+        return _Loaded(source, stamp, seconds, choose_for(source, upscaler))
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -190,47 +202,30 @@ def _enlarge(
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
                 image, plan = found
-                changes = _changes(image.head, job, settings)
+                changes = list_changes(image.head, image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings, choice)
-                image = replace(image, head=head)
-                return _Enlarged(before, after, image, plan.passes, loaded.stamp, (), choice, changes)
+                return _Enlarged(
+                    before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes,
+                    reading=loaded.seconds, times=upscaler.tiled(plan.passes[0]).times, choice=choice,
+                )  # fmt: skip
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
         before = (first.width, first.height)
         after = upscaler.plan(*before, target).output
         _check_format(job, after)
+        started, before_windows = perf_counter(), upscaler.seconds_in_windows
         enlarged = _enlarge_frames(source.pictures, upscaler, target, report)
         pictures = [_marked(each.picture, upscaler, before, after, target, settings, choice) for each in enlarged]
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
-        changes = _changes(pictures[0], job, settings)
-        return _Enlarged(before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, choice, changes)
+        changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
+        around = perf_counter() - started - (upscaler.seconds_in_windows - before_windows)
+        return _Enlarged(
+            before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around,
+            choice=choice,
+        )  # fmt: skip
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
-
-
-def _changes(picture: Picture, job: Job, settings: Settings) -> tuple[str, ...]:
-    """List what is converted on the way from a picture's file to its result's, and settings without effect."""
-    suffix = settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
-    form = FORMATS[suffix]
-    changes = []
-    kind = "gray" if picture.is_gray else "RGB"
-    if picture.mode in ("P", "PA") and form.name != "GIF":
-        changes.append(f"palette to {kind}")
-    if picture.mode in ("CMYK", "LAB"):
-        changes.append(f"{picture.mode} to sRGB")
-    if picture.alpha is not None and not form.alpha:
-        changes.append("transparency to a white background")
-    if picture.pixels.dtype != np.uint8 and form.name in EIGHT_BITS:
-        changes.append("16 bits to 8")
-    if settings.quality is not None and form.name not in LOSSY:
-        changes.append(f"--quality has no effect on {form.name}")
-    return tuple(changes)
-
-
-LOSSY = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
-"""Formats that have a quality."""
-EIGHT_BITS = ("JPEG", "WebP", "BMP", "GIF")
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
@@ -304,6 +299,7 @@ def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal:
     if isinstance(enlarged, Outcome):
         return enlarged
     inside: list[MemoryError | SuperfineError] = []
+    started, before_windows = perf_counter(), 0.0 if enlarged.times is None else enlarged.times.seconds
     try:
         if isinstance(enlarged.result, Frames) and job.target is None:
             whole = BytesIO()  # some formats are written with steps back, which a pipe does not take
@@ -322,14 +318,18 @@ def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal:
         if inside or isinstance(error, MemoryError):
             return Outcome(job, _named(job, (*inside, error)[0]))
         return Outcome(job, error)
+    spent = perf_counter() - started - (0.0 if enlarged.times is None else enlarged.times.seconds - before_windows)
+    single = not isinstance(enlarged.result, Frames) or len(enlarged.result.pictures) == 1
     return Outcome(
         job,
         before=enlarged.before,
         after=enlarged.after,
         passes=enlarged.passes,
         consistency=enlarged.consistency,
-        choice=enlarged.choice,
         changes=enlarged.changes,
+        choice=enlarged.choice,
+        reading=enlarged.reading if single else None,
+        writing=enlarged.around + spent if single else None,
     )
 
 

@@ -56,23 +56,36 @@ _UNPACKED_PIXEL_BYTES = 7
 def open_source(job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Rows:
     """Open a source by rows, if it is large and its target's format takes rows; otherwise whole. Raises ImageError."""
     least = MIN_PIXELS_BY_ROWS if upscaler.memory is None else 0
-    by_rows = job.target is not None and FORMATS[_suffix(job, settings)].write_bands is not None
-    if by_rows and job.source is not None:
+    if _takes_rows(job, settings) and job.source is not None:
         rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
         if rows is not None:
             return rows
     if upscaler.memory is not None and job.source is not None:
         _check_unpacking(job.source, settings.max_pixels, upscaler.memory_before, upscaler.memory)
-    frames = load_frames(job, settings)
+    return by_rows_if_large(load_frames(job, settings), job, upscaler, settings)
+
+
+def by_rows_if_large(frames: Frames, job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Rows:
+    """Give out a large picture in memory by rows, if its target's format takes rows; other pictures as they are."""
+    least = MIN_PIXELS_BY_ROWS if upscaler.memory is None else 0
     first = frames.pictures[0]
-    if by_rows and len(frames.pictures) == 1 and first.width * first.height >= least:
+    if _takes_rows(job, settings) and len(frames.pictures) == 1 and first.width * first.height >= least:
         return PictureRows(first)
     return frames
 
 
-def _suffix(job: Job, settings: Settings) -> str:
-    """Give the suffix of the result's format."""
+def _takes_rows(job: Job, settings: Settings) -> bool:
+    return job.target is not None and FORMATS[result_suffix(job, settings)].write_bands is not None
+
+
+def result_suffix(job: Job, settings: Settings) -> str:
+    """Return the suffix of the result's format."""
     return settings.format or (job.target.suffix.lower() if job.target is not None else ".png")
+
+
+def source_suffix(job: Job) -> str:
+    """Return the suffix of the source's name, lower case; "" for standard input."""
+    return "" if job.source is None else job.source.suffix.lower()
 
 
 def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> None:
@@ -92,7 +105,7 @@ def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> Non
 
 def load_frames(job: Job, settings: Settings) -> Frames:
     """Read all frames or pages of a source, if its target can hold them; otherwise the first. Raises ImageError."""
-    if _suffix(job, settings) in (*ANIMATED, *PAGED):
+    if result_suffix(job, settings) in (*ANIMATED, *PAGED):
         return read_frames(_source(job), max_pixels=settings.max_pixels)
     return Frames([read(_source(job), max_pixels=settings.max_pixels)])
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from superfine.images import files
 from superfine.nets import CFSRCNN, ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, NetworkConfig, build
 from superfine.nets.layers import RGB_MEAN
-from superfine.nets.start import PAIRS
+from superfine.nets.start import PAIRS, start_as_interpolator, start_at_random
 from superfine.quality.protocols import PROTOCOLS, measure
-from superfine.training import init
 
 MEAN = torch.tensor(RGB_MEAN, dtype=torch.float64).view(3, 1, 1)
 CONFIGS: list[NetworkConfig] = [ESRGCNNConfig(), CFSRCNNConfig()]
@@ -25,7 +24,7 @@ NAMES = ["esrgcnn", "cfsrcnn"]
 def untrained(config: NetworkConfig, *, alone: bool) -> Network:
     """A network at its interpolator start; `alone`: only the channels that carry the picture reach the tail."""
     network = build(config)
-    init.interpolator(network, seed=3)
+    start_as_interpolator(network, seed=3)
     if alone:
         with torch.no_grad():
             network.tail.weight[:, PAIRS:] = 0
@@ -80,7 +79,7 @@ def test_esrgcnns_head_leaves_room_for_what_its_blocks_add() -> None:
     filled = network.head.weight.abs().amax(dim=(1, 2, 3)) > 0
     assert filled[:32].all() and not filled[32:].any()
     narrow = build(ESRGCNNConfig(width=8, distilled=4))
-    init.interpolator(narrow, seed=3)  # the picture's six channels first, whatever the width
+    start_as_interpolator(narrow, seed=3)  # the picture's six channels first, whatever the width
     assert (narrow.head.weight.abs().amax(dim=(1, 2, 3)) > 0).tolist() == [True] * 6 + [False] * 2
 
 
@@ -100,20 +99,20 @@ def test_cfsrcnn_hands_its_features_on_through_the_whole_chain() -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
 def test_the_start_is_decided_by_the_seed(config: NetworkConfig) -> None:
     first, again, other = build(config), build(config), build(config)
-    init.interpolator(first, seed=1)
-    init.interpolator(again, seed=1)
-    init.interpolator(other, seed=2)
+    start_as_interpolator(first, seed=1)
+    start_as_interpolator(again, seed=1)
+    start_as_interpolator(other, seed=2)
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
     assert all(same)
     assert not torch.equal(first.head.weight, other.head.weight)
-    init.random(first, seed=1)
-    init.random(again, seed=1)
+    start_at_random(first, seed=1)
+    start_at_random(again, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
 def test_a_network_too_narrow_for_the_six_channels_is_refused() -> None:
     with pytest.raises(ValueError, match="width >= 6, not 4"):
-        init.interpolator(CFSRCNN(CFSRCNNConfig(width=4)), seed=0)
+        start_as_interpolator(CFSRCNN(CFSRCNNConfig(width=4)), seed=0)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
