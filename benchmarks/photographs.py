@@ -41,11 +41,15 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--metrics", default="psnr,ssim")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--sheet", type=Path, help="draw a crop of each third picture instead, every method beside it")
     options = parser.parse_args()
     kept: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
     names = {CLEAN: CLEAN, PHOTO: options.photo}
     upscalers = {method: Upscaler(name, precision="fp32") for method, name in names.items()}
     metrics = options.metrics.split(",")
+    if options.sheet:
+        draw_sheet(options.sets[0], int(options.scale), options.degrade[0], upscalers).save(options.sheet)
+        return
     for folder in options.sets:
         for scale in map(int, options.scale.split(",")):
             for text in options.degrade:
@@ -76,6 +80,25 @@ def measure_column(
                 sr = enlarged(lr, scale, method, upscalers, steps)
                 found.update(measure(sr, pair.hr, scale, "standard", missing))
         kept["|".join(map(str, (folder.name, scale, text, "auto", pair.name)))] = picked
+
+
+def draw_sheet(folder: Path, scale: int, text: str, upscalers: dict[str, Upscaler], side: int = 144) -> Image.Image:
+    """Draw a row for each third picture: the middle by bicubic, clean, for photographs, and the original, doubled."""
+    rows = []
+    steps = parse_degradations(text)
+    for number, pair in enumerate(pairs(find_set(folder, scale))):
+        if number % 3:
+            continue
+        top, left = (length // scale // 2 - side // scale // 2 for length in pair.hr.shape[:2])
+        around = 32  # LR pixels, so that what lies outside the crop has its say
+        window = slice(top - around, top + side // scale + around), slice(left - around, left + side // scale + around)
+        lr = np.ascontiguousarray(degrade(pair.lr, steps)[window])
+        inner = slice(around * scale, around * scale + side // scale * scale)
+        made = [enlarged(lr, scale, method, upscalers, steps)[inner, inner] for method in METHODS[:3]]
+        hr = pair.hr[top * scale :, left * scale :][: side // scale * scale, : side // scale * scale]
+        rows.append(np.concatenate([*made, hr], axis=1))
+    sheet = np.concatenate(rows).repeat(2, axis=0).repeat(2, axis=1)
+    return Image.fromarray(sheet)
 
 
 def digests(method: str, upscalers: dict[str, Upscaler]) -> list[str]:

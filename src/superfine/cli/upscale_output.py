@@ -178,7 +178,8 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     rates = Rates()
     estimators = [Estimator(each, rates) for each in upscaler.candidates]
     rows: list[list[str]] = []
-    failed, estimates, used = 0, list[FileEstimate](), list[Upscaler]()
+    failed, estimates = 0, list[FileEstimate]()
+    used: list[Upscaler] = []
     for job in jobs:
         try:
             estimate, choice, suited = _estimate(job, estimators, target, settings)
