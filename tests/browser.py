@@ -27,6 +27,14 @@ _QUIET = (
 )
 
 
+def chromium() -> str:
+    """The path of the browser; the test skips where there is none."""
+    program = next((found for name in _NAMES if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium: install Debian's package chromium")
+    return program
+
+
 class Browser:
     """One page of one browser: open it, click, look. `troubles` and `requests` are those since.
 
@@ -35,9 +43,7 @@ class Browser:
     """
 
     def __init__(self, profile: Path) -> None:
-        program = next((found for name in _NAMES if (found := shutil.which(name))), None)
-        if program is None:
-            pytest.skip("no Chromium: install Debian's package chromium")
+        program = chromium()
         self.troubles: list[str] = []  # uncaught errors, and whatever the console calls an error or a warning
         self.requests: list[str] = []  # addresses asked for, data: left out
         self._events: list[str] = []

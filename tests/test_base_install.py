@@ -19,18 +19,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODULES = {
     "av": ["av"],
+    "fastapi": ["fastapi"],
+    "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+    "ncnn": ["ncnn"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
     "onnxscript": ["onnxscript", "onnx_ir"],
+    "OpenEXR": ["OpenEXR"],
     "pillow-heif": ["pillow_heif"],
+    "psd-tools": ["psd_tools"],
     "pillow-jxl-plugin": ["pillow_jxl"],
+    "prometheus-client": ["prometheus_client"],
+    "python-multipart": ["multipart", "python_multipart"],
+    "pyarrow": ["pyarrow"],
+    "ray": ["ray"],
+    "s3fs": ["s3fs"],
     "spandrel": ["spandrel"],
     "tensorboard": ["tensorboard"],
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],
+    "uvicorn": ["uvicorn"],
 }
 """A package of an extra → the modules it installs. Not pydantic: typer brings it along."""
 
@@ -63,6 +74,8 @@ print(json.dumps(results))
 LINES = {
     "upscale": "upscale photo.png -o large.png -s 2",
     "video": "video clip.mp4 large.mp4",
+    "web": "web --port 0 --no-open",
+    "fleet": "fleet set out",
     "inspect": "inspect photo.png",
     "models": "models",
     "demo": "demo small.png -o demo",
@@ -70,6 +83,7 @@ LINES = {
     "explain": "explain a.json b.json",
     "complexity": "complexity esrgcnn",
     "bench": "bench -m nothing",
+    "parity": "parity nothing",
     "data": "data list",
     "results": "results",
     "recipe": "recipe mine --data set",
@@ -82,6 +96,8 @@ LINES = {
 }
 NEEDS = {
     "video": "video",
+    "web": "web",
+    "fleet": "fleet",
     "recipe": "train",
     "train": "train",
     "report": "train",

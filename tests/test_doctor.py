@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from processes import assert_refused, superfine
-from superfine.cli.doctor import describe
+from superfine.cli.doctor_output import describe_weights as describe
 from superfine.errors import CheckpointError
 from superfine.weights import find, network_file
 from superfine.weights.doctor import examine

@@ -16,9 +16,9 @@ from PIL import Image
 import superfine
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.devices import has_kernels
 from superfine.engines.native import instructions
 from superfine.engines.nearest import NearestEngine
-from superfine.engines.open import _has_kernels
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
 from superfine.engines.runtime import core, ov
@@ -277,7 +277,7 @@ def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
     built: list[str], gpu: tuple[int, int], taken: bool
 ) -> None:
     cuda = SimpleNamespace(get_arch_list=lambda: built, get_device_capability=lambda: gpu)
-    assert _has_kernels(SimpleNamespace(cuda=cuda)) is taken
+    assert has_kernels(SimpleNamespace(cuda=cuda)) is taken
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -314,11 +314,15 @@ def test_a_recorded_window_is_the_window_computed_at_once(precision: str, most: 
     "wrong, error, says",
     [
         ({"engine": "tensorrt"}, EngineError, "openvino"),
-        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on the CPU"),
+        ({"engine": "openvino", "device": "cuda"}, EngineError, "computes on cpu, gpu"),
         ({"device": "gpu:first"}, EngineError, "gpu:1"),
         ({"precision": "fp64"}, EngineError, "bf16"),
         ({"engine": "pytorch", "device": "cpu", "precision": "fp16"}, EngineError, "fp32"),
         ({"engine": "pytorch", "device": "abacus"}, EngineError, "cpu"),
+        ({"engine": "native", "device": "vulkan:0"}, EngineError, "computes on the CPU"),
+        ({"engine": "ncnn", "device": "cuda"}, EngineError, "cpu, vulkan, gpu"),
+        ({"device": "vulkan:99"}, EngineError, "there are "),
+        ({"device": "cuda:99"}, EngineError, ", cpu"),
         ({"scale": 5}, ModelError, "x2, x3, x4"),
     ],
 )

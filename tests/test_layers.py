@@ -16,6 +16,8 @@ LAYERS = [
     "__main__",
     "superfine",
     "cli",
+    "web",
+    "fleet",
     "integrations",
     "demo",
     "quantization",

@@ -68,6 +68,13 @@ def test_a_pure_wheel_alone_upscales_and_holds_what_the_program_reads(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "b.png").size == (18, 12)
+    code = "from superfine.benchmark.machine import extras; print(*(each.name for each in extras()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "alone")}, capture_output=True, text=True,
+    )  # fmt: skip
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(done.stdout.split()) == set(known), done.stderr
 
 
 def test_the_terms_of_the_weights_name_every_source_of_the_catalogue_with_its_terms() -> None:

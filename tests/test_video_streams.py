@@ -175,6 +175,17 @@ def test_avi_has_the_rate_of_its_frames(tmp_path: Path) -> None:
         assert stream.frames == 10
 
 
+def test_sound_that_begins_before_the_pictures_adds_no_frame_to_an_avi(shared: Path, tmp_path: Path) -> None:
+    source = shared / "failing" / "two_audio.mp4"
+    if not source.is_file():
+        pytest.skip("no such file")
+    upscale_video(source, tmp_path / "out.avi", nearest())
+    with av.open(str(tmp_path / "out.avi")) as container:
+        times = [packet.dts for packet in container.demux(video=0) if packet.dts is not None]
+        assert container.streams.video[0].frames == 10 and len(container.streams.audio) == 2
+    assert times == list(range(10))
+
+
 def test_the_last_frame_is_as_long_as_it_was_where_frames_are_reordered(tmp_path: Path) -> None:
     times = [0, 1000, 1520, 2040]
     source = write_video(tmp_path / "in.mp4", 4, codec="libx264", pixel_format="yuv420p", size=(64, 64), times=times)

@@ -9,7 +9,8 @@
     ├── PlanError         a target size or tile that cannot be planned
     ├── DataError         a folder or data set that does not hold what was asked of it
     ├── RecipeError       a training recipe with an unknown, missing or impossible field
-    └── TrainingError     a run that cannot start, go on or be resumed
+    ├── TrainingError     a run that cannot start, go on or be resumed
+    └── FleetError        a cluster, or a store of files, that cannot be used
 
 A message says what came, what was wanted and what to do next, in one line: the command line
 prints it as it is and leaves with exit code 2.
@@ -56,6 +57,10 @@ class RecipeError(SuperfineError):
 
 class TrainingError(SuperfineError):
     """A training run cannot start, go on or be resumed."""
+
+
+class FleetError(SuperfineError):
+    """A cluster, or a store of files, cannot be used."""
 
 
 def install_command(extra: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superfine.atomic import sha256_of
-from superfine.engines import Engine, open_engine
+from superfine.engines import Engine, find_model, open_engine
 from superfine.images.resize import resize
 from superfine.upscaling import TiledUpscaler
-from superfine.weights import Model, find
+from superfine.weights import Model
 
 INTERPOLATIONS = ("bicubic", "lanczos", "nearest")
 
@@ -95,7 +95,7 @@ def open_method(
     """
     if name in INTERPOLATIONS:
         return Interpolation(name, scale)
-    model = find(name)
+    model = find_model(name)
     return NetworkMethod(model, open_engine(model, scale, engine, precision, device), tile)
 
 

@@ -127,25 +127,38 @@ def find_set(folder: Path, scale: int) -> BenchmarkSet:
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}; give the folder of a benchmark set")
-    layout: Layout
-    if have := _srf_scales(folder):
-        layout, cases = "SRF", _srf(folder, scale) if scale in have else ()
-    elif (folder / "GTmod12").is_dir():
-        layout, have = "BasicSR", _scales(folder, "LRbicx")
-        cases = _basicsr(folder, scale) if scale in have else ()
-    elif folders := _div2k_folders(folder):
-        layout, have = "DIV2K", _scales(folders[1], "X")
-        cases = _div2k(folders[0], folders[1] / f"X{scale}", scale) if scale in have else ()
-    else:
-        layout, have = "HR only", [scale]
-        cases = _originals(folder)
+    layout, have = layout_of(folder)
+    if layout == "HR only":
+        have = [scale]
     if scale not in have:
         raise DataError(
             f"{folder} has no x{scale}; it has {', '.join(f'x{each}' for each in have) or 'no scale at all'}"
         )
+    cases = _cases(folder, layout, scale)
     if not cases:
         raise DataError(f"{folder} holds no pictures; expected {', '.join(SUFFIXES)} files")
     return BenchmarkSet(folder.resolve().name, folder, layout, scale, cases)
+
+
+def layout_of(folder: Path) -> tuple[Layout, list[int]]:
+    """Recognise the layout of a folder, and list the scales it has LR files for."""
+    if have := _srf_scales(folder):
+        return "SRF", have
+    if (folder / "GTmod12").is_dir():
+        return "BasicSR", _scales(folder, "LRbicx")
+    if folders := _div2k_folders(folder):
+        return "DIV2K", _scales(folders[1], "X")
+    return "HR only", []
+
+
+def _cases(folder: Path, layout: Layout, scale: int) -> tuple[Case, ...]:
+    if layout == "SRF":
+        return _srf(folder, scale)
+    if layout == "BasicSR":
+        return _basicsr(folder, scale)
+    if layout == "DIV2K" and (folders := _div2k_folders(folder)):
+        return _div2k(folders[0], folders[1] / f"X{scale}", scale)
+    return _originals(folder)
 
 
 def _originals(folder: Path) -> tuple[Case, ...]:

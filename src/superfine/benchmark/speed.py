@@ -11,11 +11,10 @@ from time import perf_counter
 import numpy as np
 
 from superfine.benchmark.complexity import count
-from superfine.engines import Engine
+from superfine.engines import Engine, find_model
 from superfine.engines.native import absence, instructions, matrix_units
 from superfine.errors import EngineError
 from superfine.upscaling.upscaler import Upscaler
-from superfine.weights import find
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def measure_speed(
     name: str, scale: int, engine: str, precision: str, device: str = "auto", side: int = 256, repeat: int = 5
 ) -> Speed:
     """Enlarge a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
-    model, upscaler = find(name), Upscaler(name, device=device, engine=engine, precision=precision)
+    model, upscaler = find_model(name), Upscaler(name, device=device, engine=engine, precision=precision)
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
     # Counted on the graph, where there is one: files of older versions do not say their work.

@@ -24,10 +24,11 @@ def bench(
     a large matrix product of the same precision on the CPU. Takes about a minute; other programs slow it down.
     """
     from superfine.benchmark.speed import available_engines, matmul_rate, measure_all, reason_for
-    from superfine.engines import open_engine
-    from superfine.weights import find
+    from superfine.engines import find_model, open_engine
 
-    chosen = open_engine(find(model), scale)  # first: an unknown model or scale is refused before anything is measured
+    chosen = open_engine(
+        find_model(model), scale
+    )  # first: an unknown model or scale is refused before anything is measured
     speeds, missing = measure_all(model, scale, available_engines(), size, repeat)
     peaks = {
         each: matmul_rate(each) for each in sorted({s.precision for s in speeds if s.engine == "openvino"} - {"int8"})

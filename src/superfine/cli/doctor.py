@@ -1,43 +1,72 @@
-"""`superfine doctor`: examines a weights file and says whether it works, and if not, why."""
+"""`superfine doctor`: examines a weights file, a data set or the machine, and says what does not work and why."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from superfine.cli.messages import one_line, size_of
-
-if TYPE_CHECKING:
-    from superfine.weights.doctor import Examination
+from superfine.cli import COMMANDS, doctor_output
+from superfine.cli.messages import complain, one_line
+from superfine.cli.progress import ProgressBar
+from superfine.errors import PlanError
 
 
 def doctor(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A weights file of any kind, or a name of superfine models.")
-    ],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="A weights file, a name of superfine models, or a folder of pictures."),
+    ] = "",
+    fix: Annotated[
+        Path | None, typer.Option("--fix", metavar="OUT", help="Write the weights, mended, as OUT.safetensors.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="FOLDER", help="Benchmark sets that a data set must not overlap. Repeat."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every key that does not fit, not ten.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every finding of a kind, not ten.")] = False,
 ) -> int:
-    """Examine a weights file: what is in it, what fits.
+    """Examine the machine, a weights file or a data set.
 
-    - superfine doctor downloads/best_model.pth
+    - superfine doctor
+    - superfine doctor downloads/best_model.pth --fix best.safetensors
+    - superfine doctor photos --against benchmarks
 
-    Lists what fits CFSRCNN or ESRGCNN and what does not, and tries the network on a small picture, bicubic beside it.
-    No code in the file is run. Exit code 0 if it is fit for use, 1 if it is not (untrained weights are not), 2 if it
-    cannot be read.
+    Alone: tries every engine, and says what auto takes and why. A weights file: what fits CFSRCNN or ESRGCNN, what does
+    not, and a trial on a small picture; no code in the file is run. A folder: sizes, gray pictures, pairs and how
+    their LR was made, duplicates, overlaps with benchmark sets. Exit code 0 if it is fit for use, 1 if it is not
+    (untrained weights are not), 2 if it cannot be read.
     """
+    if fix is not None and (not what or Path(what).is_dir()):
+        raise PlanError("--fix mends a weights file: name it, as in superfine doctor model.pth --fix model.safetensors")
+    if against and not Path(what or "-").is_dir():
+        raise PlanError("--against compares a data set: name its folder, as in superfine doctor photos --against Set14")
+    if not what:
+        return _machine(json)
+    if Path(what).expanduser().is_dir():
+        return _folder(Path(what).expanduser(), against or [], json, every)
+    return _weights(what, fix, json, every)
+
+
+def _weights(model: str, fix: Path | None, json: bool, every: bool) -> int:
     from superfine.weights import list_models, verify
     from superfine.weights.catalogue import FOLDER
     from superfine.weights.doctor import examine
 
     shipped = next((entry for entry in list_models() if entry.name == model), None)
-    report = examine(FOLDER / shipped.weights if shipped else Path(model).expanduser())
-    if json:
-        print(_as_json(report))
-    else:
-        print("\n".join(one_line(line) for line in describe(report, most=None if every else 10)))
+    path = FOLDER / shipped.weights if shipped else Path(model).expanduser()
+    if fix is not None:
+        from superfine.weights.mend import mend
+
+        mended = mend(path, fix.expanduser())
+        for change in mended.changes:
+            complain(change)
+        path, shipped = mended.path, None
+    report = examine(path)
+    _show(doctor_output.as_json(report) if json else doctor_output.describe_weights(report, None if every else 10))
+    if not json:
         print(f"  engine       {engine_here()}")
     if shipped:
         from superfine.weights import find
@@ -55,58 +84,26 @@ def engine_here() -> str:
     return f"native ({instructions()})" if instructions() else f"openvino, as {absence()}"
 
 
-def describe(report: Examination, most: int | None = 10) -> list[str]:
-    """Return the report in lines, of each kind of misfit at most `most` keys."""
-    types = ", ".join(f"{count} {name}" for name, count in report.types.items())
-    lines = [
-        str(report.path),
-        f"  file         {report.kind}, {size_of(report.bytes)}",
-        f"  tensors      {report.tensors} ({types}), {report.values:,} values",
-    ]
-    if report.wrappers or report.prefix:
-        where = " / ".join(report.wrappers) or "the top"
-        behind = f", every key behind {report.prefix!r}" if report.prefix else ""
-        lines.append(f"  found        under {where}{behind}")
-    for key, value in report.metadata.items():
-        lines.append(f"  header       {key}: {value if len(value) <= 90 else value[:87] + '...'}")
-    if report.network:
-        config = ", ".join(f"{key} {_plain(value)}" for key, value in report.config.items())
-        lines.append(f"  network      {report.network} ({config}), {report.names} key names")
-        lines.append(f"  fitting      {report.matching} tensors" + (", all" if not _misfits(report) else ""))
-    for title, keys in _misfits(report).items():
-        shown = keys[:most]
-        lines += [f"  {title:<12} {key}" for key in shown]
-        if len(keys) > len(shown):
-            lines.append(f"  {title:<12} ... and {len(keys) - len(shown)} more (--all lists them)")
-    lines += [f"  rename?      {theirs} → {wanted}" for theirs, wanted in list(report.likely_renames.items())[:most]]
-    if report.parameters:
-        lines.append(f"  parameters   {report.parameters:,}")
-    for each in report.trials:
-        lines.append(f"  trial x{each.scale}     {each.psnr:.1f} dB on a smooth picture, bicubic {each.bicubic:.1f} dB")
-    lines += [f"  remark       {remark}" for remark in report.remarks]
-    lines += [f"  fault        {fault}" for fault in report.faults]
-    return [*lines, f"  verdict      {_verdict(report)}"]
+def _folder(folder: Path, against: list[Path], json: bool, every: bool) -> int:
+    from superfine.datasets.doctor import examine_folder
+
+    with ProgressBar() as bar:
+        report = examine_folder(folder, against, lambda done, of: bar.update(done / of, f"{done} of {of} pictures"))
+    _show(doctor_output.as_json(report) if json else doctor_output.describe_folder(report, None if every else 10))
+    return 0 if report.healthy else 1
 
 
-def _verdict(report: Examination) -> str:
-    if not report.healthy:
-        return "cannot be used"
-    if report.doubtful:
-        return "loads, but is untrained, or was trained on another order or range of channels: see the trials"
-    return f"fits and works: superfine upscale -m {report.path} ..."
+def _machine(json: bool) -> int:
+    from superfine.benchmark.machine import examine_machine
+
+    report = examine_machine()
+    needs: dict[str, list[str]] = {}
+    for name, command in COMMANDS.items():
+        needs.setdefault(command.extra, []).append(name)
+    _show(doctor_output.as_json(report) if json else doctor_output.describe_machine(report, needs))
+    return 0 if report.healthy else 1
 
 
-def _misfits(report: Examination) -> dict[str, list[str]]:
-    kinds = {"missing": report.missing, "unexpected": report.unexpected, "wrong shape": report.misshapen}
-    return {title: keys for title, keys in kinds.items() if keys}
-
-
-def _plain(value: object) -> str:
-    return "/".join(f"x{each}" for each in value) if isinstance(value, tuple) else str(value)
-
-
-def _as_json(report: Examination) -> str:
-    import json
-    from dataclasses import asdict
-
-    return json.dumps({**asdict(report), "path": str(report.path), "healthy": report.healthy}, indent=1)
+def _show(report: str | list[str]) -> None:
+    """Print JSON as it is, and lines so that no name in them can reach the terminal's controls."""
+    print(report if isinstance(report, str) else "\n".join(one_line(line) for line in report))

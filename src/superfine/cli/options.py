@@ -36,7 +36,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show sizes, memory and 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, or a weights file."),
+    typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, a file, or hf:owner/name."),
 ]
 ModelOrAuto = Annotated[
     str,
@@ -61,10 +61,11 @@ Quality = Annotated[
 ]
 Overwrite = Annotated[bool, flag(FILES, "--overwrite", "Replace results that exist.")]
 SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results that exist as they are.")]
+AcceptDamaged = Annotated[bool, flag(FILES, "--accept-damaged", "Take what is there of a damaged JPEG or PNG.")]
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
-Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps.")]
+Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps, vulkan.")]
 Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,
@@ -77,7 +78,7 @@ MaxPixels = Annotated[
 ]
 Tta = Annotated[bool, flag(ADVANCED, "--tta", "Mean of 8 turned runs: a little better, 8 times slower.")]
 BackProjection = Annotated[bool, flag(ADVANCED, "--back-projection", "Match the input exactly when made small again.")]
-Alpha = Annotated[str, option(ADVANCED, "--alpha", "HOW", "Enlarge transparency by network or bicubic.")]
+Alpha = Annotated[str, option(ADVANCED, "--alpha", "HOW", "Transparency by network or bicubic.")]
 ToneMap = Annotated[bool, flag(ADVANCED, "--tone-map", "Bring HDR pictures (PQ, HLG) to standard range, sRGB.")]
 Dpi = Annotated[str, option(ADVANCED, "--dpi", "HOW", "Resolution in the file: keep, or scale with the size.")]
 AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what made it; see superfine inspect.")]
@@ -86,3 +87,11 @@ AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what mad
 def sizes_named(**sizes: Any) -> dict[str, Any]:
     """Keep the sizes that were given."""
     return {name: size for name, size in sizes.items() if size is not None}
+
+
+def refuse_auto(model: str, what: str) -> None:
+    """Raise PlanError for -m auto where one model does everything."""
+    from superfine.errors import PlanError
+
+    if model == "auto":
+        raise PlanError(f"{what} takes one model, not auto; for blocks of JPEG and a little noise: -m esrgcnn-photo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superfine.cli import options
 from superfine.cli.messages import complain
@@ -41,6 +41,7 @@ def upscale(
     skip_existing: options.SkipExisting = False,
     resume: options.Resume = False,
     max_pixels: options.MaxPixels = None,
+    accept_damaged: options.AcceptDamaged = False,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
@@ -76,7 +77,7 @@ def upscale(
     target = make_target(**sizes, fit=fit)
     wanted = None if format is None else "." + format.lower().lstrip(".")
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi))
+    settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi), accept_damaged)
     refuse_terminal(inputs, out)
     batch = plan_batch(inputs, out, suffix=suffix, format=wanted, label=label_of(sizes or {"scale": DEFAULT_SCALE}))
     for complaint in [*batch.complaints, *results_left_out(batch)]:
@@ -88,13 +89,13 @@ def upscale(
         memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
     upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
-    deciding = {
-        **(sizes or {"scale": DEFAULT_SCALE}), "fit": fit, "model": model,
-        "weights": " ".join(each.digest for each in upscaler.candidates),
-        "engine": engine, "precision": precision, "device": device, "alpha": alpha, "tta": tta,
-        "back-projection": back_projection, "quality": quality, "dpi": dpi, "note": note, "tone-map": tone_map,
-    }  # fmt: skip
-    requested = {name: str(value) for name, value in deciding.items()}
+    if upscaler.remark and not quiet:
+        complain(upscaler.remark)
+    requested = requested_settings(
+        sizes, upscaler, fit=fit, model=model, engine=engine, precision=precision, device=device, alpha=alpha, tta=tta,
+        back_projection=back_projection, quality=quality, dpi=dpi, note=note, tone_map=tone_map,
+        accept_damaged=accept_damaged,
+    )  # fmt: skip
     if dry_run:
         failed = estimate(batch, upscaler, target, settings)
     else:
@@ -102,6 +103,15 @@ def upscale(
     if failed == len(batch.jobs):
         return 2
     return 1 if failed or batch.complaints else 0
+
+
+def requested_settings(sizes: dict[str, Any], upscaler: Upscaler, **given: Any) -> dict[str, str]:
+    """Collect everything that decides the results, as text, to recognise an interrupted batch."""
+    from superfine.upscaling.plan import DEFAULT_SCALE
+
+    deciding = {**(sizes or {"scale": DEFAULT_SCALE}), **given}
+    deciding["weights"] = " ".join(each.digest for each in upscaler.candidates)
+    return {name.replace("_", "-"): str(value) for name, value in deciding.items()}
 
 
 def estimate(batch: Batch, upscaler: Upscaler, target: Target, settings: Settings) -> int:

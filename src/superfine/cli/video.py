@@ -78,13 +78,11 @@ def video(
     Frames that repeat the one before cost nothing. A run that was interrupted goes on when the same command is given
     again.
     """
-    from superfine.errors import PlanError
     from superfine.upscaling.plan import make_target
     from superfine.upscaling.upscaler import Upscaler
     from superfine.video import DEFAULT_SCALE, Options
 
-    if model == "auto":
-        raise PlanError("a video takes one model for all frames, not auto; for blocks and noise: -m esrgcnn-photo")
+    shared.refuse_auto(model, "a video")
     sizes = shared.sizes_named(
         scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
         size=box,

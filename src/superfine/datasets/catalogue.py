@@ -71,7 +71,6 @@ def catalogue(path: Path | None = None) -> list[DataSet]:
 
 def _data_set(name: str, fields: dict[str, Any]) -> DataSet:
     """Build a data set from its table in the catalogue."""
-    """Build a data set from its table in the catalogue."""
     files = tuple(RemoteFile(**file) for file in fields.pop("files", []))
     pixels = {int(scale[1:]): digest for scale, digest in fields.pop("pixels", {}).items()}
     if any(file.url.partition("://")[0] not in ("http", "https") for file in files):

@@ -33,16 +33,13 @@ class _PartialDownload:
     @property
     def note(self) -> Path:
         """File with the version."""
-        """File with the version."""
         return self.path.with_suffix(self.path.suffix + ".json")
 
     def size(self) -> int:
         """Return the bytes that are there."""
-        """Return the bytes that are there."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self) -> str:
-        """Return the remote file's version; "" if unknown."""
         """Return the remote file's version; "" if unknown."""
         try:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
@@ -51,7 +48,6 @@ class _PartialDownload:
             return ""
 
     def remove(self) -> None:
-        """Delete the bytes and the note."""
         """Delete the bytes and the note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
@@ -120,7 +116,6 @@ def _transfer(file: RemoteFile, partial: _PartialDownload, report: Progress) -> 
 
 def _copy(answer: Any, out: BinaryIO, report: Callable[[int], None]) -> None:
     """Copy the answer to a file and report the bytes."""
-    """Copy the answer to a file and report the bytes."""
     done = 0
     while chunk := answer.read(_CHUNK):
         out.write(chunk)
@@ -130,7 +125,6 @@ def _copy(answer: Any, out: BinaryIO, report: Callable[[int], None]) -> None:
 
 def _save_version(partial: _PartialDownload, headers: Any) -> None:
     """Note the remote file's version, so that a later try can resume."""
-    """Note the remote file's version, so that a later try can resume."""
     tag = headers.get("ETag") or ""
     # A weak tag does not promise equal bytes, so it may not be resumed on.
     version = (tag if not tag.startswith("W/") else "") or headers.get("Last-Modified") or ""
@@ -138,7 +132,6 @@ def _save_version(partial: _PartialDownload, headers: Any) -> None:
 
 
 def _check(file: RemoteFile, partial: _PartialDownload) -> None:
-    """Raise DataError, and delete the file, if its size or checksum is not the catalogue's."""
     """Raise DataError, and delete the file, if its size or checksum is not the catalogue's."""
     size = partial.size()
     if file.bytes is not None and size != file.bytes:
@@ -154,12 +147,10 @@ def _check(file: RemoteFile, partial: _PartialDownload) -> None:
 
 def _moved_hint(file: RemoteFile) -> str:
     """Say what to do if the file has moved."""
-    """Say what to do if the file has moved."""
     return "it may have moved: look at the data set's home page, and give a catalogue of your own with --catalogue"
 
 
 def _http_message(file: RemoteFile, error: urllib.error.HTTPError) -> str:
-    """Explain an HTTP error."""
     """Explain an HTTP error."""
     if error.code in (404, 410):
         return f"{file.url} no longer exists (HTTP {error.code}); {_moved_hint(file)}"
@@ -170,13 +161,11 @@ def _http_message(file: RemoteFile, error: urllib.error.HTTPError) -> str:
 
 def _is_offline(error: BaseException) -> bool:
     """Return True for errors that a new try will not mend."""
-    """Return True for errors that a new try will not mend."""
     reason = getattr(error, "reason", error)
     return isinstance(reason, (socket.gaierror, ConnectionRefusedError))
 
 
 def _network_message(file: RemoteFile, error: BaseException, kept: int) -> str:
-    """Explain a failed connection."""
     """Explain a failed connection."""
     host = file.url.partition("://")[2].partition("/")[0]
     reason = getattr(error, "reason", None) or error

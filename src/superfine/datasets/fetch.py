@@ -94,12 +94,10 @@ def read_manifest(folder: Path) -> dict[str, dict[str, object]]:
 
 def _write_manifest(folder: Path, name: str, manifest: dict[str, dict[str, object]]) -> None:
     """Replace the manifest in one step."""
-    """Replace the manifest in one step."""
     replace_file(folder / MANIFEST, (json.dumps({"name": name, **manifest}, indent=1) + "\n").encode())
 
 
 def _refuse_full_disk(file: RemoteFile, folder: Path) -> None:
-    """Raise DataError if the disk has no room for the archive and its content."""
     """Raise DataError if the disk has no room for the archive and its content."""
     # The archive and what comes out of it lie side by side for a while; pictures hardly shrink in a zip file.
     if file.bytes and (free := shutil.disk_usage(folder).free) < 2 * file.bytes:
@@ -134,12 +132,10 @@ def unpack(archive: Path, folder: Path, *, strip: bool = False) -> dict[str, str
 
 def _is_picture_data(name: str) -> bool:
     """Return False for the files that file managers add."""
-    """Return False for the files that file managers add."""
     return not name.startswith("__MACOSX/") and PurePosixPath(name).name not in (".DS_Store", "Thumbs.db")
 
 
 def _common_folder(names: Sequence[str]) -> str:
-    """Return the one folder that holds all names, with its slash; "" if there is none."""
     """Return the one folder that holds all names, with its slash; "" if there is none."""
     tops = {name.partition("/")[0] for name in names}
     nested = all("/" in name for name in names)
@@ -147,7 +143,6 @@ def _common_folder(names: Sequence[str]) -> str:
 
 
 def _safe_name(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
-    """Return the name as a path inside the folder. Raises DataError for a name that leads outside."""
     """Return the name as a path inside the folder. Raises DataError for a name that leads outside."""
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts
@@ -157,7 +152,6 @@ def _safe_name(member: zipfile.ZipInfo, name: str, archive: Path) -> str:
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> str:
-    """Unpack one member; return its SHA-256."""
     """Unpack one member; return its SHA-256."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with opened.open(member) as source, whole_file(target) as out:

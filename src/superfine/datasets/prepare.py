@@ -91,7 +91,6 @@ def prepare(
 
 def _run(jobs: list[_Job], workers: int, progress: Callable[[int, int], None] | None) -> list[tuple[_Job, str]]:
     """Run all jobs in processes; return those that failed, with the reason."""
-    """Run all jobs in processes; return those that failed, with the reason."""
     failed = []
     if not jobs:
         return []

@@ -49,7 +49,6 @@ def verify(folder: Path, data: DataSet | None) -> Iterator[Finding]:
 
 def _against_manifest(folder: Path, files: dict[str, str]) -> Iterator[Finding]:
     """Compare the SHA-256 of every file."""
-    """Compare the SHA-256 of every file."""
     bad = 0
     for name, digest in files.items():
         path = folder / name
@@ -66,7 +65,6 @@ def _against_manifest(folder: Path, files: dict[str, str]) -> Iterator[Finding]:
 
 def _has_scale(folder: Path, scale: int) -> bool:
     """Return True if the folder holds pairs of this scale."""
-    """Return True if the folder holds pairs of this scale."""
     try:
         sets.find_set(folder, scale)
     except DataError:
@@ -75,7 +73,6 @@ def _has_scale(folder: Path, scale: int) -> bool:
 
 
 def _against_pixels(folder: Path, scale: int, wanted: str) -> Finding:
-    """Compare the pixel hash of all pairs of a scale."""
     """Compare the pixel hash of all pairs of a scale."""
     chosen = sets.find_set(folder, scale)
     try:

@@ -7,7 +7,6 @@ import threading
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int64, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from superfine.cores import cores
 from superfine.engines.native_compile import Compiler
-from superfine.engines.native_graph import Graph, read_onnx, trace
+from superfine.engines.native_graph import Graph, graph_of_model, trace
 from superfine.engines.native_program import GRID, LayerSpec, MapSpec, Program
-from superfine.errors import EngineError, install_command
+from superfine.errors import EngineError
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -96,7 +95,7 @@ class NativeEngine:
 
     def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
         _check(precision)
-        self._build(_read(model, scale), scale)
+        self._build(graph_of_model(model, scale), scale)
 
     @classmethod
     def of_network(cls, network: Network, scale: int, precision: str = "auto") -> NativeEngine:
@@ -175,17 +174,3 @@ def _check(precision: str) -> None:
     if why := absence():
         again = "" if library() else "install it again where a C++ compiler is (apt install g++), or "
         raise EngineError(f"engine 'native' cannot run, {why}: {again}choose another engine")
-
-
-def _read(model: Model, scale: int) -> Graph:
-    """Read what a model computes from its graph, without PyTorch, or watch it where it has none."""
-    if scale in model.graphs:
-        return read_onnx(model.graphs[scale])
-    if find_spec("torch") is None:
-        raise EngineError(
-            f"{model.name!r} has no graph for x{scale}, and PyTorch, which could make one, is not installed: "
-            f"{install_command('torch')}, or run `superfine export` where it is"
-        )
-    from superfine.weights import network_file
-
-    return trace(network_file.load(model.weights), scale)

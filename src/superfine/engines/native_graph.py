@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from superfine.errors import EngineError
+from superfine.errors import EngineError, install_command
 
 if TYPE_CHECKING:
     from superfine.nets import Network
+    from superfine.weights import Model
 
 PICTURE = "lr"
 """Name of the value that a graph starts from."""
@@ -106,6 +108,20 @@ def trace(network: Network, scale: int) -> Graph:
     with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
         network(picture, scale)
     return graph
+
+
+def graph_of_model(model: Model, scale: int) -> Graph:
+    """Read what a model computes from its graph, without PyTorch, or watch it where it has none. Raises EngineError."""
+    if scale in model.graphs:
+        return read_onnx(model.graphs[scale])
+    if find_spec("torch") is None:
+        raise EngineError(
+            f"{model.name!r} has no graph for x{scale}, and PyTorch, which could make one, is not installed: "
+            f"{install_command('torch')}, or run `superfine export` where it is"
+        )
+    from superfine.weights import network_file
+
+    return trace(network_file.load(model.weights), scale)
 
 
 def _add(graph: Graph, fields: Mapping[int, list[Any]], path: Path) -> None:

@@ -50,13 +50,13 @@ class ONNXRuntimeEngine:
         self.pixel_bytes = _SR_BYTES * scale**2
         self._graph = model.graphs[scale]
         self._lock = threading.Lock()
-        self._session: Any = _open(self._graph)
+        self._session: Any = open_session(self._graph)
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
         with self._lock:
             if self._session is None:
-                self._session = _open(self._graph)
+                self._session = open_session(self._graph)
             session = self._session
         return session.run(["sr"], {"lr": np.ascontiguousarray(tile)})[0]  # type: ignore[no-any-return]
 
@@ -75,7 +75,8 @@ class ONNXRuntimeEngine:
             self._session = None
 
 
-def _open(graph: Path) -> Any:
+def open_session(graph: Path) -> Any:
+    """Open a graph, on the CPU. Raises EngineError."""
     options = onnxruntime.SessionOptions()
     options.enable_cpu_mem_arena = False  # it grows by doubling; the pattern planner alone is as fast
     options.log_severity_level = 3  # errors only: warnings would come out on a user's terminal

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superfine.engines.devices import absent
 from superfine.engines.graphs import (
     graph_of_network,
     split,
@@ -80,11 +81,10 @@ class OpenVINOEngine:
     """
 
     name = "openvino"
-    device = "cpu"
     grid = 1
 
-    def __init__(self, model: Model, scale: int, precision: str = "auto") -> None:
-        self._choose(precision)
+    def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "cpu") -> None:
+        self._choose(precision, device)
         graph = _graph_of_model(model, scale)
         if self.precision == "int8":
             graph = quantized(graph, read_int8(model.weights, scale))
@@ -97,16 +97,17 @@ class OpenVINOEngine:
         from superfine.weights import network_file
 
         engine = cls.__new__(cls)
-        engine._choose(precision)
+        engine._choose(precision, "cpu")
         engine._graph = _SplitGraph.of(graph_of_network(network, scale), engine._float_precision)
         halo = network_file.halo(network, scale)
         engine._plan(network.feature_maps, scale, halo)
         return engine
 
-    def _choose(self, precision: str) -> None:
-        self.precision = choose_precision(precision)
+    def _choose(self, precision: str, device: str) -> None:
+        self.device, self._runs_on = choose_device(device)
+        self.precision = choose_precision(precision, self._runs_on)
         # int8 is for some convolutions; the others, and all sums, take the best wide type there is.
-        self._float_precision = choose_precision("auto") if precision == "int8" else self.precision
+        self._float_precision = choose_precision("auto", self._runs_on) if precision == "int8" else self.precision
         self._options = {"INFERENCE_PRECISION_HINT": _HINTS[self._float_precision], "PERFORMANCE_HINT": "LATENCY"}
 
     def _plan(self, feature_maps: int, scale: int, halo: int) -> None:
@@ -199,7 +200,7 @@ class OpenVINOEngine:
         strip.reshape([1, cut.channels, rows, width])
         strip = with_layout(strip, input=kind)
         parts = [with_uint8_input(features), with_uint8_output(strip)] if uint8 else [features, strip]
-        return [core().compile_model(part, "CPU", self._options) for part in parts]
+        return [core().compile_model(part, self._runs_on, self._options) for part in parts]
 
 
 def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
@@ -216,9 +217,28 @@ def strips(height: int, rows: int, halo: int) -> list[tuple[int, int, int]]:
     return [(read, cuts[i], cuts[i + 1]) for i, read in enumerate(reads)]
 
 
-def choose_precision(precision: str) -> str:
-    """Take for "auto" bf16 where the CPU computes in it, otherwise fp32. Raises EngineError for one it lacks."""
-    able = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def choose_device(device: str) -> tuple[str, str]:
+    """Give our name of a device and OpenVINO's: ("cpu", "CPU"), or ("gpu:1", "GPU.1") for the second Intel GPU.
+
+    Raises EngineError for a GPU that is not there.
+    """
+    if device in ("auto", "cpu"):
+        return "cpu", "CPU"
+    gpus = [each for each in core().available_devices if each.startswith("GPU")]
+    number = int(device.partition(":")[2] or 0)
+    if number >= len(gpus):
+        raise absent(device)
+    return f"gpu:{number}", gpus[number]
+
+
+def choose_precision(precision: str, runs_on: str = "CPU") -> str:
+    """Take for "auto" bf16 where the CPU computes in it, fp16 on a GPU, otherwise fp32.
+
+    runs_on: OpenVINO's name of the device. Raises EngineError for a precision it lacks.
+    """
+    able = core().get_property(runs_on, "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto" and runs_on != "CPU":
+        return "fp16" if "FP16" in able else "fp32"
     if precision == "auto":
         # The plugin lists BF16 wherever it can run it; its own default says where it is worth while.
         native = "BF16" in able and core().get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.bf16
@@ -226,7 +246,7 @@ def choose_precision(precision: str) -> str:
     wanted = precision.upper()
     if wanted not in able:
         have = ", ".join(each for each in ("fp32", "bf16", "fp16", "int8") if each.upper() in able)
-        raise EngineError(f"this CPU has no {precision}: choose one of auto, {have}")
+        raise EngineError(f"this {runs_on} has no {precision}: choose one of auto, {have}")
     return precision
 
 

@@ -16,6 +16,7 @@ try:
 except ModuleNotFoundError as error:
     raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
+from superfine.engines.devices import absent
 from superfine.engines.recorded import RecordedWindows, Work
 from superfine.nets.kernels import native_bf16
 from superfine.nets.kernels.working_copy import in_half_precision, with_fast_ends
@@ -140,10 +141,8 @@ def choose_device(device: str) -> str:
     kind, colon, number = device.partition(":")
     if kind == "gpu" and there[0] != "cpu":
         kind = there[0]
-    if kind not in there:
-        raise EngineError(f"PyTorch sees no device {device!r} here: choose one of {', '.join(there)}")
-    if colon and int(number) >= (torch.cuda.device_count() if kind == "cuda" else 1):
-        raise EngineError(f"PyTorch sees no device {device!r} here: numbers begin at 0")
+    if kind not in there or (colon and int(number) >= (torch.cuda.device_count() if kind == "cuda" else 1)):
+        raise absent(device)
     return kind + colon + number if kind == "cuda" else kind
 
 

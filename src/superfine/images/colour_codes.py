@@ -33,7 +33,7 @@ _PRIMARIES: Final[dict[int, Primaries]] = {
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
 }
 """H.273, table 2."""
-_SRGB: Final = _PRIMARIES[1]
+SRGB: Final = _PRIMARIES[1]
 _NAMES: Final = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _BT709_CURVES: Final = (1, 6, 14, 15)
 _UNSPECIFIED: Final = 2
@@ -60,12 +60,12 @@ def profile_of_codes(primaries: int, transfer: int, *, gray: bool = False) -> by
 
 def profile_of_gamma(gamma: float | None, chromaticity: tuple[float, ...] | None, *, gray: bool) -> bytes | None:
     """Make the ICC profile of PNG's gAMA (usually 1/2.2) and cHRM (white, red, green, blue); None for sRGB."""
-    place: Primaries = _SRGB
+    place: Primaries = SRGB
     if chromaticity is not None and len(chromaticity) == 8 and min(chromaticity[1::2]) > 0:
-        close = max(abs(one - other) for one, other in zip(chromaticity, _SRGB, strict=True)) < 0.003
-        place = _SRGB if close else chromaticity
+        close = max(abs(one - other) for one, other in zip(chromaticity, SRGB, strict=True)) < 0.003
+        place = SRGB if close else chromaticity
     usual = gamma is None or not 0.01 < gamma < 10 or abs(1 / gamma - 2.2) < 0.05
-    if usual and (place == _SRGB or gray):
+    if usual and (place == SRGB or gray):
         return None
     power = 2.2 if gamma is None or usual else 1 / gamma
     try:
@@ -169,9 +169,13 @@ def _to_xyz(place: Primaries) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     return matrix * np.linalg.solve(matrix, white), white
 
 
-def matrix_between(primaries: int, others: int) -> NDArray[np.float64]:
-    """Return the matrix of linear RGB from one set of primaries (H.273 codes) to another, white to white."""
-    one, other = (_colorants(_PRIMARIES.get(code, _SRGB))[0] for code in (primaries, others))
+def matrix_between(primaries: int | Primaries, others: int | Primaries) -> NDArray[np.float64]:
+    """Return the matrix of linear RGB from one set of primaries (a code of H.273, or places) to another's.
+
+    White becomes white. An unknown code counts as sRGB's.
+    """
+    places = [_PRIMARIES.get(each, SRGB) if isinstance(each, int) else each for each in (primaries, others)]
+    one, other = (_colorants(place)[0] for place in places)
     return np.asarray(np.linalg.solve(other, one))
 
 

@@ -13,16 +13,17 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from superfine.errors import ImageError
 from superfine.images import colour_codes
 from superfine.images.bands import BandedImage
-from superfine.images.formats import encode, heif_jxl, pillow_16bit, png_chunks, tiff_read
+from superfine.images.formats import deep, encode, heif_jxl, pillow_16bit, png_chunks, read_only, tiff_read
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.picture import Picture, assemble, check_size, from_pil, keyed_alpha, to_pil
 
@@ -30,6 +31,9 @@ __all__ = ["DEFAULT_MAX_PIXELS", "SUFFIXES", "Picture", "from_pil", "read", "to_
 
 SUFFIXES: Final = tuple(encode.FORMATS)
 """Suffixes that can be read and written, lower case, with their dot."""
+
+READABLE: Final = (*SUFFIXES, *read_only.SUFFIXES)
+"""Suffixes that are looked for in folders: these and those of formats that can only be read."""
 
 DEFAULT_MAX_PIXELS: Final = 400_000_000
 """20,000 x 20,000: a larger header is more often a trap than a picture."""
@@ -48,6 +52,7 @@ _DENSEST: Final = {
     "JPEG": 1000, "MPO": 1000, "PNG": 8 * 1032, "GIF": 8 * 1032, "TIFF": 8 * 1032, "BMP": 8 * 1032, "PPM": 1,
     "WEBP": 20_000,
 }  # fmt: skip
+_MENDABLE: Final = ("JPEG", "MPO", "PNG")
 _HARMLESS: Final = 16_000_000
 
 # What Pillow's decoders raise on damaged files, found by fuzzing them.
@@ -57,22 +62,52 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def read(path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def read(
+    path: str | os.PathLike[str] | IO[bytes], *, max_pixels: int = DEFAULT_MAX_PIXELS, accept_damaged: bool = False
+) -> Picture:
     """Read a picture file, upright, with alpha, ICC profile, EXIF, XMP, DPI and text notes.
 
     `path` may be a binary file open for reading (standard input, say). Pixels come as uint8, as
     uint16 where the file has more than 8 bits, as float32 where it has floats. Of an animation or a
-    file of several pages, the first (`frames.read_frames` gives all). Raises ImageError for what
-    cannot be read and for pictures over `max_pixels` (width x height), which is checked from the
-    header, before any pixel is unpacked.
+    file of several pages, the first (`frames.read_frames` gives all). accept_damaged: of a damaged
+    JPEG or PNG take what is there; `Picture.left_out` then says so. Raises ImageError for what cannot
+    be read and for pictures over `max_pixels` (width x height), which is checked from the header,
+    before any pixel is unpacked.
     """
     name, source = source_of(path)
+    try:
+        return _read_whole(name, source, max_pixels)
+    except ImageError:
+        found = _read_damaged(source, max_pixels) if accept_damaged else None
+        if found is None:
+            raise
+        return found
+
+
+def _read_whole(name: str, source: Path | IO[bytes], max_pixels: int) -> Picture:
+    """Read a sound file."""
     with image_errors(name, max_pixels):
         opened = open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
             return opened
         with opened as image:
             return load(image, source, name, max_pixels)
+
+
+def _read_damaged(source: Path | IO[bytes], max_pixels: int) -> Picture | None:
+    """Read what is there of a damaged JPEG or PNG; None for other formats and where nothing can be read."""
+    with _limit_lock:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            with open_header(source, max_pixels) as image:
+                if image.format not in _MENDABLE:
+                    return None
+                picture = load(image, source, "", max_pixels)
+        except (ImageError, Image.DecompressionBombWarning, Image.DecompressionBombError, *_DAMAGE):
+            return None
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+    return replace(picture, left_out=(*picture.left_out, "the damaged part of the file"))
 
 
 def write(
@@ -165,18 +200,24 @@ def image_errors(name: str, max_pixels: int) -> Iterator[None]:
 
 def open_picture(source: Path | IO[bytes], name: str, max_pixels: int) -> Image.Image | Picture:
     """Open a source with Pillow and check its size; read it as a Picture if Pillow does not know the format."""
-    if heif_jxl.kind_of(start_of(source)) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
+    start = start_of(source)
+    read_only.refuse_foreign(start)
+    if (kind := read_only.kind_of(start)) is not None:
+        return deep.read_known(kind, content(source), max_pixels)
+    if heif_jxl.kind_of(start) == "JPEG XL":  # a plug-in for it would unpack it before its size is checked
         return heif_jxl.read_with_extra(content(source), max_pixels)
     try:
         image = open_header(source, max_pixels)
     except UnidentifiedImageError:
-        if heif_jxl.kind_of(start_of(source)) is not None:
+        if heif_jxl.kind_of(start) is not None:
             return heif_jxl.read_with_extra(content(source), max_pixels)
-        picture = tiff_read.read_page(source, max_pixels) if is_tiff(start_of(source)) else None
+        if start.startswith(b"\xff\xd8\xff"):
+            return deep.read_deep_jpeg(content(source), max_pixels)
+        picture = tiff_read.read_page(source, max_pixels) if is_tiff(start) else None
         if picture is not None:
             return picture
         raise ImageError(
-            f"{name} is not a picture, or its header is damaged; want one of {' '.join(SUFFIXES)}"
+            f"{name} is not a picture, or its header is damaged; want one of {' '.join(READABLE)}"
         ) from None
     return image
 
@@ -220,14 +261,28 @@ def _check_plausible(image: Image.Image, source: Path | IO[bytes]) -> None:
 
 def load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Picture:
     """Load the Picture of an opened image that stands at `frame`; 16-bit pictures need the source opened again."""
+    try:
+        return _load(image, source, name, max_pixels, frame)
+    except OSError as error:
+        if image.format not in _MENDABLE or isinstance(error, ImageError):
+            raise
+        words = f"{name} is cut short or damaged ({_reason(error)}); --accept-damaged takes what is there"
+        raise ImageError(words) from None
+
+
+def _load(image: Image.Image, source: Path | IO[bytes], name: str, max_pixels: int, frame: int) -> Picture:
+    """Load the Picture of an opened image, by its format's own way."""
     _describe_colour(image, source)
+    if image.format == "JPEG2000" and (samples := deep.deep_jpeg2000(content(source))):
+        return assemble(image, *samples, image.info.get("icc_profile") or None, image.mode)
     if image.format == "TIFF":
+        read_only.refuse_raw(dict(getattr(image, "tag_v2", {})))
         picture = tiff_read.read_page(source, max_pixels, frame, image)
         if picture is not None:
             return picture
-    if image.format == "AVIF" and frame == 0 and (deep := heif_jxl.deep_avif(content(source))) is not None:
+    if image.format == "AVIF" and frame == 0 and (samples := heif_jxl.deep_avif(content(source))):
         image.load()
-        return assemble(image, *deep, image.info.get("icc_profile") or None, image.mode)
+        return assemble(image, *samples, image.info.get("icc_profile") or None, image.mode)
     if image.format in ("JPEG", "MPO"):
         return _load_jpeg(image, source, name)
     if not pillow_16bit.is_16bit(image):
@@ -269,6 +324,8 @@ def _describe_colour(image: Image.Image, source: Path | IO[bytes]) -> None:
     info, gray = image.info, image.mode in ("1", "L", "LA", "I;16", "I")
     if image.format == "AVIF" and (codes := colour_codes.nclx_codes(content(source))) is not None:
         info["icc_profile"] = colour_codes.described(info.get("icc_profile"), codes, gray=gray)
+    if image.format == "JPEG2000" and not info.get("icc_profile"):
+        info["icc_profile"] = deep.profile_of_jpeg2000(content(source))
     if image.format != "PNG":
         return
     # PNG specification, 4.3: the first of these counts.
@@ -288,13 +345,21 @@ def content(source: Path | IO[bytes]) -> bytes:
     return source.read()
 
 
+def format_of(source: Path | IO[bytes]) -> str:
+    """Name the format of a file that Pillow does not open."""
+    start = start_of(source)
+    if start.startswith(b"\xff\xd8"):
+        return "JPEG"
+    return read_only.kind_of(start) or heif_jxl.kind_of(start) or "TIFF"
+
+
 def start_of(source: Path | IO[bytes]) -> bytes:
-    """Return the first 32 bytes of a source."""
+    """Return the first 1,024 bytes of a source."""
     if isinstance(source, Path):
         with source.open("rb") as file:
-            return file.read(32)
+            return file.read(1024)
     source.seek(0)
-    return source.read(32)
+    return source.read(1024)
 
 
 def source_of(path: str | os.PathLike[str] | IO[bytes]) -> tuple[str, Path | IO[bytes]]:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from PIL import ExifTags, Image, ImageCms
 
 from superfine.images import files
-from superfine.images.formats.heif_jxl import kind_of
 from superfine.images.metadata import EXIF_DIRECTORY, EXIF_PREFIX
 from superfine.images.picture import Picture
 
@@ -98,7 +97,7 @@ def describe(path: str | os.PathLike[str], *, max_pixels: int = files.DEFAULT_MA
     with files.image_errors(name, max_pixels):
         opened = files.open_picture(source, name, max_pixels)
         if isinstance(opened, Picture):
-            picture, format, frames = opened, str(kind_of(files.start_of(source)) or "TIFF"), 1
+            picture, format, frames = opened, files.format_of(source), 1
         else:
             with opened as image:
                 format, frames = str(image.format), int(getattr(image, "n_frames", 1))

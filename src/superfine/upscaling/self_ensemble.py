@@ -22,6 +22,7 @@ class SelfEnsembleEngine:
         self.engine = engine
         self.name, self.device, self.precision = f"{engine.name} tta", engine.device, engine.precision
         self.scale, self.halo, self.grid, self.window = engine.scale, engine.halo, engine.grid, engine.window
+        self.side, self.remark = getattr(engine, "side", None), getattr(engine, "remark", "")
         self.pixel_bytes = engine.pixel_bytes + 48 * engine.scale**2  # four results in float32: sum, part, turned, mean
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -78,6 +78,10 @@ class TiledUpscaler:
     ) -> None:
         check_settings(tile, alpha)
         self.engine, self.tile, self.alpha, self.watch = engine, tile, alpha, watch
+        side: int | None = getattr(engine, "side", None)  # graphs of other programs may have windows of one size
+        if side is not None:
+            most = max(1, (side - 2 * engine.halo) // engine.grid * engine.grid - (engine.grid - 1))
+            self.tile = most if tile is None else min(tile, most)
         self._largest_window = engine.window
         self._rows: int | None = None
         self.times = WindowTimes()

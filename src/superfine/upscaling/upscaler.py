@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from superfine.atomic import sha256_of
-from superfine.engines import Engine, check_request, open_engine
+from superfine.engines import Engine, check_request, find_model, open_engine
 from superfine.images.bands import BandedImage
 from superfine.images.colour_codes import is_hdr
 from superfine.images.picture import Picture
@@ -33,7 +33,7 @@ from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_tar
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.tiled import Progress, TiledUpscaler, Watch, check_settings
 from superfine.version import __version__
-from superfine.weights import Model, find
+from superfine.weights import Model
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +57,10 @@ class Upscaler:
 
     Args:
         model: "auto" ("esrgcnn", or "esrgcnn-photo" for JPEGs and noisy pictures, by each picture's own evidence), a
-            shipped name or the path of a weights file.
-        device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps".
-        engine: "auto", "openvino", "onnxruntime", "pytorch", "nearest" (repeats pixels), or an `Engine` of your own.
+            shipped name, the path of a weights file or an ONNX graph, or "hf:owner/name".
+        device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
+        engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
+            `Engine` of your own.
         precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
         tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
         tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
@@ -93,7 +94,7 @@ class Upscaler:
             check_request(engine, precision, device)
         weightless = engine == "nearest" or not isinstance(engine, str)
         self._auto = model == AUTO and not weightless
-        self._model: Model | None = None if weightless else find(CLEAN if self._auto else Path(model))
+        self._model: Model | None = None if weightless else find_model(CLEAN if self._auto else Path(model))
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
@@ -209,7 +210,7 @@ class Upscaler:
     @cached_property
     def _photo(self) -> Upscaler:
         other = copy(self)
-        other._auto, other._model, other.watch = False, find(PHOTO), self.watch
+        other._auto, other._model, other.watch = False, find_model(PHOTO), self.watch
         other.__dict__.pop("digest", None)
         return other
 
@@ -240,7 +241,13 @@ class Upscaler:
         if not used:
             return "no network needed"
         engine = self.tiled(used[0]).engine
-        return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}"
+        where = "" if engine.device == "cpu" else f" on {engine.device}"
+        return f"{self.name} {' '.join(f'x{scale}' for scale in used)}, {engine.name} {engine.precision}{where}"
+
+    @property
+    def remark(self) -> str:
+        """A line about what tiling costs the network that is open; empty where results do not depend on tiles."""
+        return getattr(self.engine, "remark", "")
 
     def note(self, across: float, down: float, choice: Choice | None = None) -> Note:
         """Say what made a result `across` times as wide and `down` times as high, to be put into its file."""

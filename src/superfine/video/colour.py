@@ -47,7 +47,6 @@ class Layout:
     @property
     def top(self) -> int:
         """Largest sample value."""
-        """Largest sample value."""
         return (1 << self.bits) - 1
 
     def shapes(self, height: int, width: int) -> list[tuple[int, int]]:
@@ -147,7 +146,6 @@ def _shrink(values: Floats, layout: Layout) -> Floats:
 
 
 def _rounded(values: Floats, layout: Layout) -> Plane:
-    """Round and clip to the samples of a layout."""
     """Round and clip to the samples of a layout."""
     kind = np.uint8 if layout.bits == 8 else np.uint16
     return np.rint(np.clip(values, 0, layout.top)).astype(kind)

@@ -188,7 +188,6 @@ def keeps_alpha(codec: str, container: str) -> bool:
 
 def _default_codec(suffix: str, layout: Layout, colour: Colour) -> str:
     """Choose the codec if the user named none."""
-    """Choose the codec if the user named none."""
     if layout.alpha and suffix.lower() in _WITH_ALPHA:
         return _WITH_ALPHA[suffix.lower()]
     if suffix.lower() == ".webm":

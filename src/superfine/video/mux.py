@@ -93,7 +93,7 @@ def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Re
     try:
         with (
             av.open(str(video.path), "r", metadata_errors="replace") as old,
-            av.open(str(partial), "w", format=container_of(out.suffix)) as new,
+            av.open(str(partial), "w", format=container_of(out.suffix), options=_options(out)) as new,
         ):
             _describe(old, new)
             target = _video_stream(new, video, encoding)
@@ -112,14 +112,17 @@ def mux(video: Source, out: Path, encoding: Encoding, pieces: Pieces, report: Re
         raise VideoError(f"cannot write {out}: {error}; the frames are kept, so running it again is quick") from error
 
 
+def _options(out: Path) -> dict[str, str]:
+    """Return the muxer's options: AVI counts frames, so sound before time 0 must not move them by one."""
+    return {"avoid_negative_ts": "disabled"} if container_of(out.suffix) == "avi" else {}
+
+
 def _describe(old: Any, new: Any) -> None:
-    """Copy the tags of the file."""
     """Copy the tags of the file."""
     new.metadata.update({key: value for key, value in old.metadata.items() if key.lower() not in _OWN_TAGS})
 
 
 def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
-    """Add the video stream with its tags, role and display matrix."""
     """Add the video stream with its tags, role and display matrix."""
     stream = _add_video(new, encoding)
     tags = {
@@ -136,7 +139,6 @@ def _video_stream(new: Any, video: Source, encoding: Encoding) -> Any:
 
 
 def _add_video(new: Any, encoding: Encoding) -> Any:
-    """Add a video stream of this encoding."""
     """Add a video stream of this encoding."""
     stream = new.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate, time_base=encoding.time_base)
     encoding.configure(stream.codec_context)

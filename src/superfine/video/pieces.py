@@ -93,18 +93,15 @@ class Pieces:
     @property
     def frames(self) -> int:
         """Frames in all pieces."""
-        """Frames in all pieces."""
         return sum(index.frames for index in self.done)
 
     @property
     def repeated(self) -> int:
         """Frames in all pieces that equal the one before."""
-        """Frames in all pieces that equal the one before."""
         return sum(index.repeated for index in self.done)
 
     @property
     def last_pts(self) -> int | None:
-        """Time stamp of the last frame that is stored."""
         """Time stamp of the last frame that is stored."""
         return self.done[-1].last_pts if self.done else None
 

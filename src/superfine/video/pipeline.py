@@ -98,14 +98,12 @@ class _Writer:
 
     def _begin(self) -> None:
         """Start a new piece."""
-        """Start a new piece."""
         self._encoder: Any = None
         self._packets: list[av.Packet[Any]] = []
         self._last: Frame | None = None
         self._count = self._repeated = 0
 
     def _write(self, frame: Frame, sr: Floats | None) -> None:
-        """Encode one frame, and finish the piece if it is full."""
         """Encode one frame, and finish the piece if it is full."""
         if sr is None:
             self._repeated += 1
@@ -120,7 +118,6 @@ class _Writer:
             self._finish()
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
-        """Encode a frame; None flushes the encoder."""
         """Encode a frame; None flushes the encoder."""
         try:
             self._packets += self._encoder.encode(picture)

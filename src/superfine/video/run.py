@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from superfine.errors import VideoError
 from superfine.upscaling import Upscaler
@@ -89,38 +90,63 @@ def upscale_video(
     with Source(source) as video:
         if out.exists() and source.samefile(out):
             raise VideoError(f"{out} is the input: choose another name")
-        target = target or make_target(DEFAULT_SCALE)
-        sizing = Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
-        encoding = _plan(video, out.suffix, sizing, options)
-        report = check_streams(video, container_of(out.suffix), encoding, drop=options.drop)
-        if video.layout.alpha and not encoding.layout.alpha:
-            if not options.drop:
-                raise VideoError(
-                    f"{encoding.codec} in {out.suffix} cannot hold the video's transparency: choose an output ending "
-                    "in .mov, .mkv or .webm, or --drop it"
-                )
-            report.dropped.append("transparency")
-        job = {
-            "input": file_identity(source),
-            "encoding": asdict(encoding),
-            "model": identity,
-            "sizing": sizing.identity,
-            "deinterlace": options.deinterlace,
-            "frames": FRAMES,
-        }
+        plan = plan_video(video, out, upscaler, options, target=target, identity=identity)
         folder = work_folder(out)
         if options.restart and folder.is_dir():
             Pieces(folder, {}).remove()
-        pieces = Pieces(folder, job)
+        pieces = Pieces(folder, plan.job)
         resumed = pieces.frames
-        _add_missing_pieces(pieces, video, encoding, sizing, options.deinterlace, progress)
-        mux(video, out, encoding, pieces, report)
-        summary = _summary(pieces, resumed, video.damaged, encoding, report)
+        _add_missing_pieces(pieces, video, plan.encoding, plan.sizing, options.deinterlace, progress)
+        mux(video, out, plan.encoding, pieces, plan.report)
+        summary = _summary(pieces, resumed, video.damaged, plan.encoding, plan.report)
         pieces.remove()
         return summary
 
 
-def _plan(video: Source, suffix: str, sizing: Sizing, options: Options) -> Encoding:
+@dataclass(frozen=True)
+class VideoPlan:
+    """The decisions about one video, made before any frame is computed."""
+
+    sizing: Sizing
+    encoding: Encoding
+    report: Report
+    job: dict[str, Any]
+    """Everything that decides the bytes of a piece, in JSON's types."""
+
+
+def plan_video(
+    video: Source,
+    out: Path,
+    upscaler: Upscaler,
+    options: Options,
+    *,
+    target: Target | None = None,
+    identity: str = "",
+) -> VideoPlan:
+    """Decide how `video` becomes `out`. Raises VideoError, and PlanError for a target out of reach."""
+    target = target or make_target(DEFAULT_SCALE)
+    sizing = Sizing.by_target(upscaler, video.width, video.height, target, video.layout, turned=video.is_turned())
+    encoding = _plan_encoding(video, out.suffix, sizing, options)
+    report = check_streams(video, container_of(out.suffix), encoding, drop=options.drop)
+    if video.layout.alpha and not encoding.layout.alpha:
+        if not options.drop:
+            raise VideoError(
+                f"{encoding.codec} in {out.suffix} cannot hold the video's transparency: choose an output ending "
+                "in .mov, .mkv or .webm, or --drop it"
+            )
+        report.dropped.append("transparency")
+    job = {
+        "input": file_identity(video.path),
+        "encoding": asdict(encoding),
+        "model": identity,
+        "sizing": sizing.identity,
+        "deinterlace": options.deinterlace,
+        "frames": FRAMES,
+    }
+    return VideoPlan(sizing, encoding, report, job)
+
+
+def _plan_encoding(video: Source, suffix: str, sizing: Sizing, options: Options) -> Encoding:
     width, height = sizing.plan.output
     return plan_encoding(
         video.layout,

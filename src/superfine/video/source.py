@@ -100,7 +100,6 @@ class Source:
     @property
     def time_base(self) -> Fraction:
         """Unit of the time stamps, in seconds."""
-        """Unit of the time stamps, in seconds."""
         return self.stream.time_base or Fraction(1, 1000)
 
     @property
@@ -177,7 +176,6 @@ class Source:
 
     def _colour(self) -> Colour:
         """Read the colour description; an unspecified matrix becomes the one that players assume."""
-        """Read the colour description; an unspecified matrix becomes the one that players assume."""
         context = self.stream.codec_context
         is_rgb = av.VideoFormat(self.pixel_format).is_rgb
         matrix = int(context.colorspace)
@@ -207,13 +205,11 @@ class Source:
 
     def _reopen(self) -> None:
         """Open the file again, to start from its beginning."""
-        """Open the file again, to start from its beginning."""
         self.container.close()
         other = Source(self.path)
         self.container, self.stream = other.container, other.stream
 
     def _decoded(self, deinterlace: bool | None, *, fresh: bool) -> Iterator[av.VideoFrame]:
-        """Decode frames, from the beginning if `fresh`."""
         """Decode frames, from the beginning if `fresh`."""
         if fresh:
             self._reopen()
@@ -238,7 +234,6 @@ class Source:
 
     def _deinterlacer(self) -> Any:
         """Build a filter graph that deinterlaces."""
-        """Build a filter graph that deinterlaces."""
         graph = av.filter.Graph()
         entry = graph.add_buffer(template=self.stream)
         # Only frames marked as interlaced are touched; one frame comes out for one that goes in.
@@ -250,7 +245,6 @@ class Source:
 
     @staticmethod
     def _filtered(graph: Any, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-        """Pass a frame (None: the end) through the graph, if there is one."""
         """Pass a frame (None: the end) through the graph, if there is one."""
         if graph is None:
             if frame is not None:
@@ -283,7 +277,6 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Describe an error on one line."""
     """Describe an error on one line."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from superfine.errors import CheckpointError
 from superfine.nets import NETWORKS, NetworkConfig, network_of
 from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
+from superfine.weights.header import UnknownNetworkError
 from superfine.weights.key_names import MEAN_KEYS, our_keys, shapes_of, upstream_keys
 
 _MOST = 4096
@@ -69,7 +69,7 @@ def recognise(shapes: Shapes) -> Recognised:
             best, best_hits = _compare(shapes, config, names, table), hits
     # a foreign network may share a name or two ("head.weight"); half the keys is a likeness
     if best is None or 2 * best_hits < len(best.table):
-        raise CheckpointError(
+        raise UnknownNetworkError(
             f"found {len(shapes)} tensors ({listing(list(shapes))}), which is neither network: wanted ESRGCNN "
             f"(conv1_1.0.weight, b1.conv1_1.0.weight, ...) or CFSRCNN (conv1.0.weight, conv34_1.0.weight, ...)"
         )

@@ -114,7 +114,7 @@ def examine(path: str | Path) -> Examination:
         "missing": found.missing,
         "unexpected": found.unexpected,
         "misshapen": found.misshapen,
-        "likely_renames": _likely_renames(found.unexpected, found.missing),
+        "likely_renames": likely_renames(found.unexpected, found.missing),
     }
     if not found.fits:
         return Examination(**seen, faults=[found.complaint()])  # type: ignore[arg-type]
@@ -175,7 +175,8 @@ def _remarks(file: StateFile, names: str) -> list[str]:
     return remarks
 
 
-def _likely_renames(unexpected: list[str], missing: list[str]) -> dict[str, str]:
+def likely_renames(unexpected: list[str], missing: list[str]) -> dict[str, str]:
+    """Return unexpected key → the missing key it resembles most, where one does."""
     close = {key: get_close_matches(key, missing, n=1, cutoff=0.75) for key in unexpected}
     return {key: matches[0] for key, matches in close.items() if matches}
 

@@ -15,7 +15,7 @@ from superfine.weights.catalogue import FOLDER, list_models
 from superfine.weights.header import FORMAT, Header, first_bytes, looks_like_safetensors, read_header
 from superfine.weights.hub import PREFIX, HubName, fetch
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 """Endings that make a name a file rather than a shipped model."""
 
 
@@ -38,6 +38,9 @@ class Model:
     """scale → multiplications of a pass for each LR pixel; empty if the file does not say."""
     feature_maps: int = 26
     """Feature maps alive at once at LR size, at most; otherwise those of the network that keeps most."""
+    kind: str = "superfine"
+    """The kind of network: "superfine" for one of nets.NETWORKS; "spandrel" or "onnx" for another program's, whose
+    halo is measured when it is opened."""
 
 
 def find(name_or_path: str | Path) -> Model:
@@ -46,17 +49,22 @@ def find(name_or_path: str | Path) -> Model:
     Our own files are read without PyTorch; foreign checkpoints need it. Raises ModelError for a name nobody knows,
     CheckpointError for a file that is missing, damaged or foreign.
     """
+    return model_of(*locate(name_or_path))
+
+
+def locate(name_or_path: str | Path) -> tuple[Path, str]:
+    """Find the weights file that a user names, and the model's name; fetch what lies on the hub. Raises as `find`."""
     text = os.fspath(name_or_path)
     for entry in list_models():
         if entry.name == text:
-            return _from_file(FOLDER / entry.weights, entry.name)
+            return FOLDER / entry.weights, entry.name
     if text.startswith(PREFIX):
-        return _from_file(fetch(text), HubName.parse(text).short)
+        return fetch(text), HubName.parse(text).short
     path = Path(text).expanduser()
     if text and path.is_dir():
         raise CheckpointError(f"{path} is a folder: name a weights file in it")
     if path.is_file():
-        return _from_file(path, path.stem)
+        return path, path.stem
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
         raise CheckpointError(f"no weights file {path}: check the path, or name a shipped model ({_names()})")
     close = difflib.get_close_matches(text.lower(), [entry.name for entry in list_models()], n=1)
@@ -82,7 +90,8 @@ def graph_path(weights: Path, scale: int) -> Path:
     return weights.with_name(f"{weights.stem}.x{scale}.onnx")
 
 
-def _from_file(path: Path, name: str) -> Model:
+def model_of(path: Path, name: str) -> Model:
+    """Describe the network in a weights file. Raises CheckpointError."""
     if looks_like_safetensors(first_bytes(path)):
         header = read_header(path)
         if header.is_ours:

@@ -22,6 +22,10 @@ _MOST_HEADER = 100_000_000
 """Longest header believed, in bytes: the limit of the safetensors library itself."""
 
 
+class UnknownNetworkError(CheckpointError):
+    """A weights file is sound, but holds neither of our networks."""
+
+
 def first_bytes(path: Path) -> bytes:
     """Read the first 16 bytes of a file of weights. Raises CheckpointError if it is missing, a folder or empty."""
     try:

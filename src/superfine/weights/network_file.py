@@ -32,12 +32,17 @@ def load(path: str | Path) -> Network:
     """
     file = read_state(path)
     try:
-        found = identify(file)
-        if not found.fits:
-            raise CheckpointError(found.complaint())
-        check_values(file, found)
+        return from_state(file)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
+
+
+def from_state(file: StateFile) -> Network:
+    """Build the network whose tensors a file held. Raises CheckpointError, one line, where they do not fit."""
+    found = identify(file)
+    if not found.fits:
+        raise CheckpointError(found.complaint())
+    check_values(file, found)
     network = build(found.config)
     network.load_state_dict({ours: file.state[theirs].float() for theirs, ours in found.table.items()}, strict=False)
     return network.eval()

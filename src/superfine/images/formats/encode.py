@@ -20,6 +20,7 @@ from superfine.images.formats.png import write_png
 from superfine.images.formats.tiff import describing_tags, write_tiff
 from superfine.images.metadata import EXIF_PREFIX, update_exif
 from superfine.images.picture import Picture, to_pil
+from superfine.images.scene_light import is_light, to_srgb_curve
 
 DEFAULT_QUALITY: Final = 95
 WASHED_OUT: Final = "most programs will show it washed out or dark; --tone-map makes it standard range"
@@ -69,6 +70,8 @@ def encode(picture: Picture | BandedImage, file: IO[bytes], suffix: str, options
         _encode_bands(picture, file, format)
         return
     check_hdr(picture, format, format.eight_bits)
+    if is_light(picture) and format is not _TIFF:
+        picture = to_srgb_curve(picture)
     picture = with_current_exif(picture, width, height)
     if not format.alpha:
         picture = flatten(picture, options.background)
@@ -92,6 +95,10 @@ def _encode_bands(image: BandedImage, file: IO[bytes], format: "Format") -> None
     """Write bands as they are produced."""
     if format.write_bands is None:
         raise ImageError(f"{format.name} is written whole, not by bands of rows; write PNG or TIFF")
+    if is_light(image.head) and format is not _TIFF:
+        light = image.head
+        bands = (to_srgb_curve(replace(light, pixels=pixels, alpha=alpha)) for pixels, alpha in image.bands)
+        image = replace(image, head=to_srgb_curve(light), bands=((band.pixels, band.alpha) for band in bands))
     image = replace(image, head=with_current_exif(image.head, image.width, image.height))
     try:
         format.write_bands(image, file)

@@ -1,19 +1,18 @@
 """Read and write HEIC and JPEG XL by the libraries of `superfine[formats]`."""
 
-import importlib
 import io
 import struct
 from dataclasses import replace
-from types import ModuleType
 from typing import IO, Any, Final
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from superfine.errors import ImageError, install_command
+from superfine.errors import ImageError
 from superfine.images.colour_codes import codes_of, described, is_hdr, nclx_codes, profile_of_codes
 from superfine.images.depth import Pixels, as_float32, as_uint8, as_uint16
 from superfine.images.formats.avif_items import box, with_items
+from superfine.images.formats.deep import library
 from superfine.images.metadata import EXIF_PREFIX, announced, current_xmp
 from superfine.images.picture import Picture, check_size, from_pil, unit_floats
 from superfine.images.profile import decode_linear, encode_linear
@@ -41,20 +40,12 @@ def read_with_extra(data: bytes, max_pixels: int) -> Picture:
     return _read_jxl(data, max_pixels) if kind_of(data[:32]) == "JPEG XL" else _read_heif(data, max_pixels)
 
 
-def _library(module: str, what: str) -> ModuleType:
-    """Import an optional library. Raises ImageError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ImageError(f"{what} needs {module}: {install_command('formats')}") from None
-
-
 # HEIC -------------------------------------------------------------------------------------------
 
 
 def _read_heif(data: bytes, max_pixels: int) -> Picture:
     """Read the main picture of a HEIC file."""
-    heif = _library("pillow_heif", "reading HEIC")
+    heif = library("pillow_heif", "reading HEIC")
     file = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=True)
     width, height = file.size
     check_size(width, height, max_pixels)
@@ -98,7 +89,7 @@ def deep_avif(data: bytes) -> tuple[Pixels, Pixels | None] | None:
 
 def hdr_avif(picture: Picture, quality: int, speed: int) -> bytes:
     """Encode an HDR picture as AVIF of 10 bits with its code points, EXIF, XMP and a profile that came with it."""
-    codecs = _library("imagecodecs", "writing HDR as AVIF")
+    codecs = library("imagecodecs", "writing HDR as AVIF")
     codes = codes_of(picture.icc)
     assert codes is not None
     pixels, alpha = as_uint16(picture.pixels), None if picture.alpha is None else as_uint16(picture.alpha)
@@ -127,7 +118,7 @@ def _says_codes_alone(picture: Picture) -> bool:
 
 def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
     """Write HEIC: 8 bits, or 10 for deeper pictures; 4:4:4 from quality 90 on; never lossless."""
-    heif = _library("pillow_heif", "writing HEIC")
+    heif = library("pillow_heif", "writing HEIC")
     deep = picture.pixels.dtype != np.uint8
     pixels = as_uint16(picture.pixels) if deep else picture.pixels
     mode = "L" if picture.is_gray else "RGB"
@@ -154,8 +145,8 @@ def write_heif(picture: Picture, file: IO[bytes], quality: int) -> None:
 def _read_jxl(data: bytes, max_pixels: int) -> Picture:
     """Read the first picture of a JPEG XL file."""
     check_size(*_jxl_size(data), max_pixels)
-    codecs = _library("imagecodecs", "reading JPEG XL")
-    plugin = _library("pillow_jxl", "reading JPEG XL")
+    codecs = library("imagecodecs", "reading JPEG XL")
+    plugin = library("pillow_jxl", "reading JPEG XL")
     # The plug-in gives profile and boxes, but cuts colour to 8 bits; imagecodecs gives pixels of any depth.
     # It gives up on 16-bit gray with alpha, and then there is no profile to be had.
     try:
@@ -198,7 +189,7 @@ def write_jxl(picture: Picture, file: IO[bytes], quality: int) -> None:
 
     (imagecodecs says of 8-bit values that they are sRGB, of all others that they are linear, and takes no profile.)
     """
-    codecs = _library("imagecodecs", "writing JPEG XL")
+    codecs = library("imagecodecs", "writing JPEG XL")
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.dtype != np.uint8:
         pixels = decode_linear(pixels, np.dtype(np.float32))

@@ -5,6 +5,8 @@ directories is used here.
 """
 
 import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
 import numpy as np
@@ -21,6 +23,24 @@ _SAMPLE_BYTES: Final = 1 << 16
 _SHORT, _LONG, _UNDEFINED, _LONG8 = 3, 4, 7, 16
 # A classic TIFF ends at 4 GiB; what is near it before packing is written as BigTIFF.
 BIG: Final = 3_900_000_000
+
+
+@dataclass(frozen=True)
+class PackedImage(BandedImage):
+    """A picture whose strips are packed already, in several processes perhaps: `bands` is not looked at."""
+
+    strips: Iterable[bytes] = ()
+    """All strips in order, as pack_strips makes them of `strip_rows` rows each."""
+
+
+def strip_rows(image: BandedImage) -> int:
+    """Return the rows of a strip."""
+    return max(1, _STRIP_BYTES // image.row_bytes)
+
+
+def pack_strips(bands: Iterable[Band], rows: int) -> Iterator[bytes]:
+    """Deflate bands as strips of `rows` rows; the last may be shorter."""
+    return map_in_threads(_compress_strip, regroup(bands, rows))
 
 
 def describing_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
@@ -40,7 +60,7 @@ def write_tiff(
 ) -> None:
     """Write rows (uint8, uint16 or float32) as they are produced; `file` must be able to seek."""
     pixels, samples, height = image.head.pixels, image.channels, image.height
-    rows = max(1, _STRIP_BYTES // image.row_bytes)
+    rows = strip_rows(image)
     strips = -(-height // rows)
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     big = height * image.row_bytes > BIG
@@ -82,7 +102,7 @@ def write_tiff(
 
     put_directory([0] * strips)
     sizes = []
-    for data in map_in_threads(_compress_strip, regroup(image.bands, rows)):
+    for data in image.strips if isinstance(image, PackedImage) else pack_strips(image.bands, rows):
         sizes.append(len(data))
         file.write(data)
     end = file.tell()

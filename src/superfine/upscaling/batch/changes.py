@@ -13,6 +13,8 @@ from superfine.upscaling.batch.source import Settings, result_suffix
 
 LOSSY: Final = ("JPEG", "WebP", "AVIF", "HEIC", "JPEG XL")
 """Formats that have a quality."""
+LIGHT: Final = ("OpenEXR", "Radiance")
+"""Formats of linear light."""
 
 
 def list_changes(
@@ -29,10 +31,18 @@ def list_changes(
         changes.append(f"{picture.mode} to sRGB")
     if picture.alpha is not None and not form.alpha:
         changes.append("transparency to a white background")
+    if source.mode in LIGHT and is_hdr(picture.icc):
+        changes.append("linear light to PQ (HDR), 1.0 being 203 cd/m²")
+    elif source.mode in LIGHT and form.name != "TIFF":
+        changes.append("linear light to sRGB's curve")
     if is_hdr(source.icc) and not is_hdr(picture.icc):
         changes.append("HDR to standard range")
     hdr, animated = is_hdr(picture.icc), animated and suffix in ANIMATED
-    if picture.pixels.dtype != np.uint8 and (form.eight_bits or (form.name == "AVIF" and not hdr)):
+    if (
+        source.mode not in LIGHT
+        and picture.pixels.dtype != np.uint8
+        and (form.eight_bits or (form.name == "AVIF" and not hdr))
+    ):
         changes.append("16 bits to 8")
     if hdr and (form.eight_bits or animated):
         changes.append(f"HDR to {form.name} of 8 bits ({WASHED_OUT})")

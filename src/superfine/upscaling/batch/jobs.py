@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from superfine.errors import ImageError, PlanError
-from superfine.images.files import SUFFIXES
+from superfine.images.files import READABLE, SUFFIXES
 from superfine.images.formats.encode import FORMATS
 
 STREAM = "-"
@@ -109,7 +109,7 @@ def _beside_sources(inputs: Sequence[str], suffix: str, format: str | None) -> B
     """Plan results in the folders of their sources."""
     complaints: list[ImageError] = []
     found = list(dict.fromkeys(each for text in inputs for each in expand(text, complaints)))
-    pairs = [(each, each.source.with_name(_result_name(each, suffix, format))) for each in found]
+    pairs = [(each, each.source.with_name(result_name(each.place, suffix, format))) for each in found]
     kept, left_out = _without_results(pairs, suffix, named_too=True)
     return Batch(_distinct(kept, complaints), complaints, left_out=left_out)
 
@@ -126,29 +126,34 @@ def _sibling(inputs: Sequence[str], label: str) -> str:
     return str(folder.with_name(folder.name + label))
 
 
-def expand(text: str, complaints: list[ImageError], without: Path | None = None) -> list[Found]:
+def expand(
+    text: str, complaints: list[ImageError], without: Path | None = None, suffixes: Collection[str] = READABLE
+) -> list[Found]:
     """Find the pictures that one input stands for: a file, a folder's files at any depth, or a glob's.
 
     A file of that very name comes before a glob: `photo[1].png` is what browsers call a second download.
     complaints: gets a line for what cannot be looked into, or if nothing is found. without: a folder that is
-    not looked into, so that results put beside their sources are not taken for sources the next time.
+    not looked into, so that results put beside their sources are not taken for sources the next time. suffixes: of
+    the files that count.
     """
     if not text:
         raise PlanError("an input is empty: name a file, a folder or a glob (. is this folder)")
     path = Path(text)
     if _is_dir(path):
-        found = list(_folder(path, complaints, without))
+        found = list(_folder(path, complaints, without, suffixes))
     elif not os.path.lexists(path) and glob.has_magic(text):
-        found = _glob(text)
+        found = _glob(text, suffixes)
     else:
         return [Found(path, Path(path.name), named=True)]  # a missing file too: reading it says so
     if not found:
         where = f"in the folder {path}" if _is_dir(path) else f"match {text}"
-        complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(SUFFIXES)}"))
+        complaints.append(ImageError(f"no pictures {where}: looked for {' '.join(suffixes)}"))
     return found
 
 
-def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> Iterator[Found]:
+def _folder(
+    top: Path, complaints: list[ImageError], without: Path | None, suffixes: Collection[str]
+) -> Iterator[Found]:
     """Pictures under a folder in order of their names, hidden ones left out; links can loop, so no folder twice."""
 
     def unreadable(error: OSError) -> None:
@@ -164,7 +169,7 @@ def _folder(top: Path, complaints: list[ImageError], without: Path | None) -> It
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and path.suffix.lower() in suffixes:
                 yield Found(path, path.relative_to(top))
 
 
@@ -188,7 +193,7 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _glob(pattern: str) -> list[Found]:
+def _glob(pattern: str, suffixes: Collection[str]) -> list[Found]:
     """Matches of a glob (** for any depth), each keeping its place below the part without wildcards."""
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
@@ -198,7 +203,7 @@ def _glob(pattern: str) -> list[Found]:
     return [
         Found(path, path.relative_to(fixed))
         for path in matches
-        if path.suffix.lower() in SUFFIXES and not _is_dir(path)
+        if path.suffix.lower() in suffixes and not _is_dir(path)
     ]
 
 
@@ -229,13 +234,14 @@ def _into_folder(found: Sequence[Found], out: Path, suffix: str, format: str | N
     """Pair every picture with the name of its result."""
     pairs = []
     for each in found:
-        pairs.append((each, out / each.place.with_name(_result_name(each, suffix, format))))
+        pairs.append((each, out / each.place.with_name(result_name(each.place, suffix, format))))
     return pairs
 
 
-def _result_name(found: Found, suffix: str, format: str | None) -> str:
-    ending = format or (found.place.suffix if found.place.suffix.lower() in SUFFIXES else FALLBACK)
-    return found.place.stem + suffix + ending
+def result_name(place: PurePath, suffix: str, format: str | None) -> str:
+    """Name the result of a picture: a format that can only be read becomes FALLBACK."""
+    ending = format or (place.suffix if place.suffix.lower() in SUFFIXES else FALLBACK)
+    return place.stem + suffix + ending
 
 
 def _without_results(

@@ -87,10 +87,7 @@ class Journal:
 
     def sweep(self, folders: set[Path]) -> None:
         """Remove the half-written files of a killed run."""
-        for folder in folders:
-            for part in folder.glob(PARTS):
-                with suppress(OSError):
-                    part.unlink()
+        sweep(folders)
 
     def finish(self) -> None:
         """Remove the journal: the batch has run to its end, and nothing is left to resume."""
@@ -117,7 +114,7 @@ class Journal:
             if not isinstance(entry, dict):
                 continue
             if "settings" in entry and entry["settings"] != settings:
-                raise PlanError(_difference(self.path, entry["settings"], settings))
+                raise PlanError(settings_differ(str(self.path.parent), entry["settings"], settings))
             if "begin" in entry:
                 self._begun.add(entry["begin"])
             if "done" in entry:
@@ -132,10 +129,19 @@ class Journal:
             raise ImageError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _difference(path: Path, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+def sweep(folders: set[Path]) -> None:
+    """Remove the half-written files of processes that were killed."""
+    for folder in folders:
+        for part in folder.glob(PARTS):
+            with suppress(OSError):
+                part.unlink()
+
+
+def settings_differ(place: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Say in one line which settings of an unfinished batch in `place` are not those of now."""
     what = ", ".join(
         f"{key} was {old.get(key, 'not given')} and is {new.get(key, 'not given')} now"
         for key in {**old, **new}
         if old.get(key) != new.get(key)
     )
-    return f"cannot resume {path.parent}: {what}; use the same settings, or --overwrite without --resume to start again"
+    return f"cannot resume {place}: {what}; use the same settings, or --overwrite without --resume to start again"

@@ -75,15 +75,15 @@ def run_jobs(
     if not jobs:
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(_load, jobs[0], upscaler, settings, journal)
+        ahead = reader.submit(load, jobs[0], upscaler, settings, journal)
         writing: Future[Outcome] | None = None
         for number, job in enumerate(jobs):
             loaded = ahead.result()
             # A large picture is alone in memory.
-            alone = isinstance(loaded, _Loaded) and (upscaler.memory is not None or loaded.is_large)
+            alone = isinstance(loaded, Loaded) and (upscaler.memory is not None or loaded.is_large)
             more = number + 1 < len(jobs)
             if more and not alone:
-                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
+                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
             if alone and writing is not None:
                 yield writing.result()
                 writing = None
@@ -92,20 +92,18 @@ def run_jobs(
                 if progress is not None:
                     progress(number, share)
 
-            result = (
-                loaded if isinstance(loaded, Outcome) else _enlarge(job, loaded, upscaler, target, settings, report)
-            )
+            result = loaded if isinstance(loaded, Outcome) else enlarge(job, loaded, upscaler, target, settings, report)
             if writing is not None:
                 yield writing.result()
                 writing = None
-            if isinstance(result, _Enlarged) and (alone or result.is_large):
+            if isinstance(result, Enlarged) and (alone or result.is_large):
                 # Here, where Ctrl-C reaches it: the network may run in it.
-                yield _store(job, result, settings, journal)
+                yield store(job, result, settings, journal)
             else:
-                writing = writer.submit(_store, job, result, settings, journal)
+                writing = writer.submit(store, job, result, settings, journal)
             del loaded, result
             if more and alone:
-                ahead = reader.submit(_load, jobs[number + 1], upscaler, settings, journal)
+                ahead = reader.submit(load, jobs[number + 1], upscaler, settings, journal)
         if writing is not None:
             yield writing.result()
 
@@ -115,7 +113,9 @@ _LARGE = 200_000_000
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
+    """A job after its first stage."""
+
     source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
     seconds: float
@@ -127,7 +127,9 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Enlarged:
+class Enlarged:
+    """A job after its second stage; the network runs in the third where `result` is a BandedImage."""
+
     before: Size
     after: Size
     result: Frames | BandedImage
@@ -149,7 +151,8 @@ def _bytes_of(pictures: Sequence[Picture]) -> int:
     return sum(each.pixels.nbytes for each in pictures)
 
 
-def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | None) -> _Loaded | Outcome:
+def load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | None) -> Loaded | Outcome:
+    """Read a job's source; give an Outcome if there is nothing to do or it fails. No SuperfineError leaves it."""
     try:
         if _is_settled(job, settings, journal):
             return Outcome(job, skipped=True)
@@ -157,7 +160,7 @@ def _load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | N
         stamp = None if job.source is None else Stamp.of(job.source)
         source = open_source(job, upscaler, settings)
         seconds = perf_counter() - started
-        return _Loaded(source, stamp, seconds, choose_for(source, upscaler))
+        return Loaded(source, stamp, seconds, choose_for(source, upscaler))
     except SuperfineError as error:
         return Outcome(job, error)
 
@@ -189,9 +192,10 @@ def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
     return False
 
 
-def _enlarge(
-    job: Job, loaded: _Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
-) -> _Enlarged | Outcome:
+def enlarge(
+    job: Job, loaded: Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
+) -> Enlarged | Outcome:
+    """Run the network over what was read, or plan the bands; give an Outcome if that fails."""
     source, choice = loaded.source, loaded.choice
     try:
         upscaler = upscaler.of(choice)
@@ -204,7 +208,7 @@ def _enlarge(
                 image, plan = found
                 changes = list_changes(image.head, image.head, job, settings)
                 head = _marked(image.head, upscaler, before, after, target, settings, choice)
-                return _Enlarged(
+                return Enlarged(
                     before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes,
                     reading=loaded.seconds, times=upscaler.tiled(plan.passes[0]).times, choice=choice,
                 )  # fmt: skip
@@ -220,7 +224,7 @@ def _enlarge(
         frames = replace(source, pictures=pictures)
         changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
         around = perf_counter() - started - (upscaler.seconds_in_windows - before_windows)
-        return _Enlarged(
+        return Enlarged(
             before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around,
             choice=choice,
         )  # fmt: skip
@@ -295,7 +299,8 @@ def _put_out(whole: BytesIO) -> None:
         raise ImageError(f"cannot write standard output: {(error.strerror or str(error)).lower()}") from None
 
 
-def _store(job: Job, enlarged: _Enlarged | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+def store(job: Job, enlarged: Enlarged | Outcome, settings: Settings, journal: Journal | None) -> Outcome:
+    """Write the result, whole or not at all; an Outcome of an earlier stage is passed on."""
     if isinstance(enlarged, Outcome):
         return enlarged
     inside: list[MemoryError | SuperfineError] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +36,8 @@ class Settings:
     """Write into each result what made it."""
     scale_dpi: bool = False
     """Let the resolution grow with the picture, so that it prints at its old size."""
+    accept_damaged: bool = False
+    """Take what is there of a damaged JPEG or PNG; such pictures do not go by rows from their files."""
 
 
 def result_pixels(job: Job, upscaler: Upscaler, target: Target, settings: Settings) -> int:
@@ -56,7 +59,7 @@ _UNPACKED_PIXEL_BYTES = 7
 def open_source(job: Job, upscaler: Upscaler, settings: Settings) -> Frames | Rows:
     """Open a source by rows, if it is large and its target's format takes rows; otherwise whole. Raises ImageError."""
     least = MIN_PIXELS_BY_ROWS if upscaler.memory is None else 0
-    if _takes_rows(job, settings) and job.source is not None:
+    if _takes_rows(job, settings) and job.source is not None and not settings.accept_damaged:
         rows = open_rows(job.source, max_pixels=settings.max_pixels, min_pixels=least)
         if rows is not None:
             return rows
@@ -105,10 +108,13 @@ def _check_unpacking(path: Path, max_pixels: int, taken: int, limit: int) -> Non
 
 def load_frames(job: Job, settings: Settings) -> Frames:
     """Read all frames or pages of a source, if its target can hold them; otherwise the first. Raises ImageError."""
-    if result_suffix(job, settings) in (*ANIMATED, *PAGED):
-        return read_frames(_source(job), max_pixels=settings.max_pixels)
-    return Frames([read(_source(job), max_pixels=settings.max_pixels)])
-
-
-def _source(job: Job) -> Path | BinaryIO:
-    return sys.stdin.buffer if job.source is None else job.source
+    source: Path | BinaryIO = BytesIO(sys.stdin.buffer.read()) if job.source is None else job.source
+    try:
+        if result_suffix(job, settings) in (*ANIMATED, *PAGED):
+            return read_frames(source, max_pixels=settings.max_pixels)
+    except ImageError:
+        if not settings.accept_damaged:
+            raise
+        if isinstance(source, BytesIO):
+            source.seek(0)
+    return Frames([read(source, max_pixels=settings.max_pixels, accept_damaged=settings.accept_damaged)])

@@ -1,0 +1,1 @@
+"""Other people's models: whatever spandrel knows, and ONNX graphs, run as engines like our own networks."""

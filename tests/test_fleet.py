@@ -1,0 +1,307 @@
+"""The fleet on Ray's own cluster of two nodes: results of the batch command, to the bit, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet_files import (
+    keys_are_checked,
+    ray_cluster,
+    run_nearest,
+    s3_server,
+    skip_without_fleet,
+    write_picture,
+)
+from processes import SUPERFINE, assert_refused, one_clear_line, superfine, upscale_nearest
+
+skip_without_fleet()
+
+from superfine.engines.nearest import NearestEngine  # noqa: E402
+from superfine.errors import FleetError, PlanError  # noqa: E402
+from superfine.upscaling import Upscaler  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def cluster(s3: str) -> Iterator[Any]:
+    with ray_cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def here(cluster: Any) -> Iterator[None]:
+    """This process, connected to the cluster."""
+    import ray
+
+    from superfine.fleet.cluster import connected
+
+    by_value = __import__(__name__)
+    ray.cloudpickle.register_pickle_by_value(by_value)  # workers have no tests to import
+    with connected(cluster.address):
+        yield
+
+
+def rows(output: Path | str) -> list[dict[str, Any]]:
+    from superfine.fleet.manifest import read_manifest
+    from superfine.fleet.store import Store
+
+    found: list[dict[str, Any]] = read_manifest(Store(f"{output}/_manifest")).to_pylist()
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every result, without the manifest."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "_manifest" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, name in enumerate(["a.png", "b.jpg", "deep/c.tif", "deep/er/d.png", "e.webp"]):
+        write_picture(folder / name, seed=number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What `superfine upscale` makes of them."""
+    out = tmp_path_factory.mktemp("expected")
+    assert upscale_nearest(pictures, out).returncode == 0
+    return files(out)
+
+
+def test_a_folder_becomes_what_the_batch_command_makes_of_it(
+    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    totals = run_nearest(pictures, str(tmp_path))
+    assert files(tmp_path) == expected
+    assert (totals.made, totals.failed, totals.deaths, totals.workers) == (5, 0, 0, 2)
+    assert set(totals.seconds) == {"read", "compute", "write"}
+    found = rows(tmp_path)
+    assert [row["target"] for row in found] == sorted(expected)
+    for row in found:
+        content = expected[row["target"]]
+        source = Path(row["source"]).read_bytes()
+        import hashlib
+
+        assert row["state"] == "done" and not row["error"]
+        assert row["target_sha256"] == hashlib.sha256(content).hexdigest() and row["target_bytes"] == len(content)
+        assert row["source_sha256"] == hashlib.sha256(source).hexdigest() and row["source_bytes"] == len(source)
+        assert (row["source_width"], row["source_height"]) == (40, 30)
+        assert (row["target_width"], row["target_height"]) == (80, 60)
+
+
+def test_a_second_run_wants_to_know_and_a_resumed_one_does_what_is_new_or_changed(
+    here: None, pictures: Path, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(pictures, source)
+    (source / "broken.png").write_bytes(b"no picture")
+    assert run_nearest(source, str(out)).failed == 1
+    with pytest.raises(PlanError, match="--resume"):
+        run_nearest(source, str(out))
+    (source / "broken.png").unlink()
+    write_picture(source / "broken.png", seed=9)
+    write_picture(source / "a.png", seed=10)
+    (out / "b.jpg").unlink()
+    totals = run_nearest(source, str(out), resume=True)
+    assert (totals.made, totals.there, totals.failed) == (3, 3, 0)
+    assert len(rows(out)) == 6
+
+
+def test_files_that_are_not_ours_are_left_alone(here: None, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"mine")
+    for resume in (False, True):
+        totals = run_nearest(pictures, str(tmp_path), resume=resume)
+        assert totals.failed == 1 and (tmp_path / "a.png").read_bytes() == b"mine"
+    assert next(row for row in rows(tmp_path) if row["target"] == "a.png")["state"] == "refused"
+    assert run_nearest(pictures, str(tmp_path), overwrite=True).made == 5
+    assert (tmp_path / "a.png").read_bytes() != b"mine"
+
+
+class Deadly(NearestEngine):
+    """Kills its process when it meets a picture whose first pixel is red."""
+
+    def run_uint8(self, tile: np.ndarray) -> np.ndarray:
+        if tuple(tile[0, 0]) == (255, 0, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run_uint8(tile)
+
+
+def test_a_picture_that_kills_its_worker_twice_is_set_aside_and_named(
+    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(pictures, source)
+    red = np.full((30, 40, 3), (255, 0, 0), np.uint8)
+    from PIL import Image
+
+    Image.fromarray(red).save(source / "deadly.png")
+    lines: list[str] = []
+    totals = run_nearest(
+        source, str(out), Upscaler(engine=Deadly(2)), progress=lambda totals, name, error: lines.append(error)
+    )
+    assert (totals.made, totals.failed, totals.deaths) == (5, 1, 2)
+    assert files(out) == expected
+    (line,) = filter(None, lines)
+    assert "deadly.png is set aside" in line
+    assert [row["target"] for row in rows(out) if row["state"] == "set aside"] == ["deadly.png"]
+
+
+def test_a_large_picture_is_shared_and_its_file_is_that_of_one_machine(here: None, tmp_path: Path) -> None:
+    source = write_picture(tmp_path / "in" / "large.tif", (1200, 1400))
+    upscaler = Upscaler(engine="nearest", memory="4GiB")  # with a limit, small pictures go by rows too
+    totals = run_nearest(source, str(tmp_path / "out"), upscaler, split_from=1)
+    assert superfine(
+        "upscale", source, "-o", tmp_path / "one.tif", "-s", 2, "--engine", "nearest", "--memory", "4GiB"
+    ).returncode == 0  # fmt: skip
+    assert (tmp_path / "out" / "large.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
+    (row,) = rows(tmp_path / "out")
+    assert totals.made == 1 and row["parts"] > 1 and row["target_width"] == 2400
+    assert not list((tmp_path / "out" / "_manifest").glob("parts/*"))
+
+
+def test_a_video_is_shared_and_its_file_is_that_of_one_machine(here: None, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from video_files import write_video
+
+    (tmp_path / "in").mkdir()
+    source = write_video(tmp_path / "in" / "clip.mp4", 150, codec="libx264", pixel_format="yuv420p")
+    totals = run_nearest(source.parent, str(tmp_path / "out"), split_from=1)
+    done = superfine("video", source, tmp_path / "one.mp4", "-s", 2, "--engine", "nearest")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "clip.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+    (row,) = rows(tmp_path / "out")
+    assert totals.made == 1 and row["parts"] == 4 and row["frames"] == 150
+
+
+def test_addresses_of_an_object_store_go_in_and_out(
+    here: None, s3: str, pictures: Path, expected: dict[str, bytes]
+) -> None:
+    import s3fs
+
+    store = s3fs.S3FileSystem()
+    store.mkdir("archive")
+    store.put(f"{pictures}/", "archive/in/", recursive=True)
+    write_picture(large := pictures.parent / "large.tif", (1200, 1400))
+    store.put(str(large), "archive/large/large.tif")
+    assert run_nearest("s3://archive/in", "s3://archive/out").made == 5
+    assert {name: store.cat_file(f"archive/out/{name}") for name in expected} == expected
+    assert {row["target"] for row in rows("s3://archive/out")} == set(expected)
+    assert run_nearest("s3://archive/in", "s3://archive/out", resume=True).there == 5
+    upscaler = Upscaler(engine="nearest", memory="4GiB")
+    assert run_nearest("s3://archive/large", "s3://archive/larger", upscaler, split_from=1).made == 1
+    assert sorted(store.find("archive/larger")) == [
+        "archive/larger/_manifest/manifest.parquet",
+        "archive/larger/large.tif",
+    ]
+
+
+def test_a_store_that_refuses_is_one_line(here: None, s3: str, pictures: Path) -> None:
+    for source, output in ((pictures, "s3://missing/out"), ("s3://missing/in", "s3://archive/other")):
+        with pytest.raises(FleetError, match=r"s3://missing.*no such folder, file or bucket"):
+            run_nearest(source, output)
+    with keys_are_checked(s3), pytest.raises(FleetError, match="check the credentials"):
+        run_nearest(pictures, "s3://archive/more")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_full_disk_stops_the_run_and_loses_nothing(here: None, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for number in range(12):
+        write_picture(tmp_path / "in" / f"{number:02d}.png", (80, 80), number)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", disk], check=False).returncode:
+        pytest.skip("no right to mount")
+    try:
+        with pytest.raises(FleetError, match=r"no space left on device.*--resume"):
+            run_nearest(tmp_path / "in", str(disk))
+        done = {row["target"] for row in rows(disk)}
+        assert 0 < len(done) < 12 and done <= set(files(disk))
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        totals = run_nearest(tmp_path / "in", str(disk), resume=True)
+        assert totals.made + totals.there == 12 and totals.there >= len(done)
+        assert len(rows(disk)) == 12
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_driver_and_a_worker_that_are_killed_cost_nothing(cluster: Any, tmp_path: Path) -> None:
+    for number in range(30):
+        write_picture(tmp_path / "in" / f"{number:02d}.png", (72, 72), number)
+    command = ["fleet", tmp_path / "in", tmp_path / "out", "-s", "2", "--address", cluster.address]
+    assert superfine("upscale", tmp_path / "in", "-o", tmp_path / "one", "-s", 2).returncode == 0
+
+    driver = subprocess.Popen([*SUPERFINE, *map(str, command)], stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(files(tmp_path / "out")) > 3)
+    driver.kill()
+    driver.wait()
+    killer = threading.Thread(target=kill_a_worker_after, args=(tmp_path / "out", len(files(tmp_path / "out")) + 3))
+    killer.start()
+    done = superfine(*command, "--resume")
+    killer.join()
+    assert done.returncode == 0, done.stderr
+    assert "1 died and were replaced" in done.stdout
+    assert files(tmp_path / "out") == files(tmp_path / "one")
+    assert [row["target"] for row in rows(tmp_path / "out")] == sorted(files(tmp_path / "one"))
+
+
+def wait_for(condition: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def kill_a_worker_after(out: Path, count: int) -> None:
+    wait_for(lambda: len(files(out)) >= count)
+    os.kill(workers()[-1], signal.SIGKILL)
+
+
+def workers() -> list[int]:
+    """The processes of this user's workers, by the name that Ray gives them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with __import__("contextlib").suppress(OSError):
+            if place.read_bytes().startswith(b"ray::Worker"):
+                found.append(int(place.parent.name))
+    return sorted(found)
+
+
+def test_what_cannot_be_is_one_line_and_leaves_nothing(cluster: Any, pictures: Path, tmp_path: Path) -> None:
+    def fleet(*arguments: object) -> Any:
+        return superfine("fleet", *arguments, "-s", "2", "--engine", "nearest")
+
+    assert_refused(fleet(pictures, tmp_path / "out", "--address", "127.0.0.1:1"), "no cluster answers at 127.0.0.1:1")
+    assert_refused(fleet(pictures, tmp_path / "out", "--address", "nowhere"), "want auto, HOST:PORT")
+    assert_refused(fleet(tmp_path, tmp_path / "out"), "no pictures")
+    assert_refused(fleet(pictures, pictures), "replace their sources")
+    assert_refused(fleet("what://ever", tmp_path / "out"), "what://ever")
+    assert not (tmp_path / "out").exists()
+    done = fleet(pictures, tmp_path / "out", "--address", cluster.address)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    part = tmp_path / "out" / "_manifest" / "manifest.parquet"
+    part.write_bytes(part.read_bytes()[:-100])
+    done = fleet(pictures, tmp_path / "out", "--address", cluster.address, "--resume")
+    assert done.returncode == 2 and "the manifest is damaged" in one_clear_line(done.stderr)
+    assert len(files(tmp_path / "out")) == 5
