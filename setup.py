@@ -33,6 +33,17 @@ def page(readme: str, base: str) -> str:
 
 if __name__ == "__main__":
     from setuptools import Distribution, setup
+    from setuptools.command.build_ext import build_ext
+
+    class BuildKernels(build_ext):
+        """The build of the compiled kernels, its options in the compiler's own words."""
+
+        def build_extension(self, extension):
+            """Compile and link; pyproject.toml has the options of GCC and Clang."""
+            if self.compiler.compiler_type == "msvc":
+                extension.extra_compile_args = ["/O2", "/std:c++17", "/EHsc", "/fp:precise"]
+                extension.extra_link_args = []
+            super().build_extension(extension)
 
     class Pure(Distribution):
         """A distribution without the compiled engine."""
@@ -44,6 +55,7 @@ if __name__ == "__main__":
 
     base = address((HERE / "CITATION.cff").read_text(encoding="utf-8"))
     setup(
+        cmdclass={"build_ext": BuildKernels},
         distclass=Pure if os.environ.get("SUPERFINE_PURE") == "1" else Distribution,
         long_description=page((HERE / "README.md").read_text(encoding="utf-8"), base),
         long_description_content_type="text/markdown",

@@ -17,12 +17,12 @@ import superfine
 from superfine.engines import Engine, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.devices import has_kernels
-from superfine.engines.native import instructions
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
 from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, ModelError
+from superfine.native.library import instructions
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.stitch import run_tiles, run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
@@ -245,7 +245,7 @@ def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -
 def test_auto_takes_the_own_kernels_for_float32_but_matrix_units_for_bf16(
     monkeypatch: pytest.MonkeyPatch, units: bool, precision: str, taken: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr("superfine.engines.native.matrix_units", lambda: units)
+    monkeypatch.setattr("superfine.native.library.matrix_units", lambda: units)
     used = open_engine(find("esrgcnn"), 2, "auto", precision, "cpu")
     assert (used.name, used.precision) == taken
 

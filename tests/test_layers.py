@@ -38,6 +38,7 @@ LAYERS = [
     "nets",
     "quality",
     "images",
+    "native",
     "cores",
     "atomic",
     "errors",

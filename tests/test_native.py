@@ -19,8 +19,9 @@ from superfine.benchmark.speed import reason_for
 from superfine.engines import native as native_module
 from superfine.engines import open_engine
 from superfine.engines.base import round_to_uint8, widen
-from superfine.engines.native import NativeEngine, instructions, matrix_units
+from superfine.engines.native import NativeEngine
 from superfine.errors import EngineError
+from superfine.native.library import instructions, matrix_units
 from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
 from superfine.upscaling.stitch import run_tiles_float
@@ -180,7 +181,7 @@ def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None
     narrow = os.environ | {"SUPERFINE_INSTRUCTIONS": "AVX2"}
     ran = subprocess.run(command, env=narrow, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
-    name = [sys.executable, "-c", "from superfine.engines.native import instructions; print(instructions())"]
+    name = [sys.executable, "-c", "from superfine.native.library import instructions; print(instructions())"]
     assert subprocess.run(name, env=narrow, capture_output=True, text=True, check=True).stdout.strip() == "AVX2"
 
 
@@ -248,7 +249,8 @@ def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
 
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_module, "library", lambda: None)
+    for place in ("superfine.native.library", "superfine.engines.native"):
+        monkeypatch.setattr(f"{place}.library", lambda: None)
     with pytest.raises(EngineError, match="were not compiled when it was installed: install it again where a C"):
         open_engine(find("esrgcnn"), 2, "native")
     used = open_engine(find("esrgcnn"), 2, device="cpu")

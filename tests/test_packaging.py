@@ -57,7 +57,7 @@ def test_a_pure_wheel_alone_upscales_and_holds_what_the_program_reads(
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "alone")
         names = set(file.namelist())
-    compiled = ("engines/cpp/", ".so", ".pyd")
+    compiled = ("native/cpp/", ".so", ".pyd")
     wanted = {name.removeprefix("src/") for name in tracked if name.startswith("src/") and "cpp/" not in name}
     assert wanted - names == set()
     assert not [name for name in names if any(part in name for part in compiled)]

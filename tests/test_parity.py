@@ -13,7 +13,7 @@ from superfine.__main__ import main
 from superfine.benchmark import parity
 from superfine.cli.parity import BEGIN, END
 from superfine.demo import PHOTOGRAPH
-from superfine.engines.native import instructions
+from superfine.native.library import instructions
 
 
 @pytest.fixture(scope="module")

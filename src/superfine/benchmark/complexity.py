@@ -105,7 +105,7 @@ def compare_with_paper(cost: Cost) -> list[str]:
         lines.append(
             f"{name}'s paper prints {printed.gflops:.2f} GFLOPs: multiply-adds for its training patch, {side}x{side}, "
             f"{per_pixel / 1e6:.4f} M a pixel x {side}² = {total:.2f} G"
-            + (", the upsampler counted once." if cost.network == "cfsrcnn" else ".")
+            f"{published.REMARKS.get(cost.network, '')}."
         )
     return lines
 

@@ -10,6 +10,9 @@ from importlib import resources
 NETWORKS = {"esrgcnn": "ESRGCNN", "cfsrcnn": "CFSRCNN", "bicubic": "Bicubic"}
 """our name of a network or interpolation → the papers' name of the method"""
 
+REMARKS = {"cfsrcnn": ", the upsampler counted once"}
+"""The network's name → how its paper counts multiply-adds, where that is not plain."""
+
 PROTOCOL = "paper"
 """The protocol the printed figures were measured under; figures of no other compare with them."""
 

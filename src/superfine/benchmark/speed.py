@@ -12,8 +12,8 @@ import numpy as np
 
 from superfine.benchmark.complexity import count
 from superfine.engines import Engine, find_model
-from superfine.engines.native import absence, instructions, matrix_units
 from superfine.errors import EngineError
+from superfine.native.library import absence, instructions, matrix_units
 from superfine.upscaling.upscaler import Upscaler
 
 

@@ -79,7 +79,7 @@ def _weights(model: str, fix: Path | None, json: bool, every: bool) -> int:
 
 def engine_here() -> str:
     """Say which engine computes on this machine's CPU."""
-    from superfine.engines.native import absence, instructions
+    from superfine.native.library import absence, instructions
 
     return f"native ({instructions()})" if instructions() else f"openvino, as {absence()}"
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from ctypes import POINTER, c_char_p, c_float, c_int, c_int64, c_void_p
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from ctypes import c_float
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +12,9 @@ from numpy.typing import NDArray
 from superfine.cores import cores
 from superfine.engines.native_compile import Compiler
 from superfine.engines.native_graph import Graph, graph_of_model, trace
-from superfine.engines.native_program import GRID, LayerSpec, MapSpec, Program
+from superfine.engines.native_program import GRID, Program
 from superfine.errors import EngineError
+from superfine.native.library import LayerSpec, MapSpec, absence, library
 
 if TYPE_CHECKING:
     from superfine.nets import Network
@@ -30,56 +27,6 @@ _MEMORY = 2**29
 """Bytes an engine plans for, for the rows between layers; wider windows are computed in strips of their columns."""
 
 _OUT_OF_MEMORY = 1
-
-_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "native_instructions": (c_char_p, ()),
-    "native_matrix_units": (c_int, ()),
-    "native_panel": (c_int, ()),
-    "native_network": (
-        c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), c_int, c_int)
-    ),
-    "native_column_bytes": (c_int64, (c_void_p,)),
-    "native_run": (c_int, (c_void_p, c_void_p, c_void_p, *[c_int] * 6, c_int64)),
-    "native_release": (None, (c_void_p,)),
-    "native_free": (None, (c_void_p,)),
-}  # fmt: skip
-
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """The kernels that were compiled when superfine was installed; None where they were not, or do not load."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_native{suffix}")
-        if path.is_file():
-            try:
-                found = ctypes.CDLL(str(path))
-            except OSError:
-                continue
-            for name, (result, arguments) in _SIGNATURES.items():
-                function = getattr(found, name)
-                function.restype, function.argtypes = result, arguments
-            return found
-    return None
-
-
-def instructions() -> str | None:
-    """ "AVX2", "AVX-512" or "NEON"; None where the engine cannot run."""
-    found = library()
-    name = None if found is None else found.native_instructions()
-    return None if name is None else str(name.decode())
-
-
-def absence() -> str:
-    """Say why the engine cannot run here; an empty text where it can."""
-    if library() is None:
-        return "superfine's own kernels were not compiled when it was installed"
-    return "" if instructions() else "superfine's own kernels need AVX2, AVX-512 or NEON, which this CPU lacks"
-
-
-def matrix_units() -> bool:
-    """Say if this CPU multiplies matrices of bfloat16 (AMX): there OpenVINO is faster in bf16."""
-    found = library()
-    return found is not None and bool(found.native_matrix_units())
 
 
 class NativeEngine:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from ctypes import c_int32, c_void_p
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from superfine.native.library import LayerSpec, MapSpec
 
 GRID = 4
 """Side of a Winograd tile; equal pixels get equal bits where windows begin at its multiples."""
@@ -23,24 +23,6 @@ _G = np.array(
      [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
 )  # fmt: skip
 """A 3x3 kernel w at a tile's 6x6 points is G w G' (Lavin and Gray, CVPR 2016)."""
-
-
-class MapSpec(ctypes.Structure):
-    """One layer's maps, as network.cpp reads them."""
-
-    _fields_ = (("channels", c_int32), ("scale", c_int32))
-
-
-class LayerSpec(ctypes.Structure):
-    """One layer, as network.cpp reads it."""
-
-    _fields_ = (
-        *((name, c_int32) for name in ("kind", "outputs", "relu_from", "step")),
-        *((name, c_int32 * 2) for name in ("maps", "offset", "inputs")),
-        *((name, c_int32) for name in ("plus", "after", "sum_with", "sum", "out", "shift")),
-        ("weights", c_void_p),
-        ("bias", c_void_p),
-    )
 
 
 @dataclass(frozen=True)

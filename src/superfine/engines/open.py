@@ -73,7 +73,8 @@ def _native(model: Model, scale: int, precision: str) -> Engine | None:
 
     It is faster than OpenVINO in float32, and in bfloat16 but where the CPU has matrix units for that.
     """
-    from superfine.engines.native import NativeEngine, instructions, matrix_units
+    from superfine.engines.native import NativeEngine
+    from superfine.native.library import instructions, matrix_units
 
     if precision not in ("auto", "fp32") or instructions() is None or (precision == "auto" and matrix_units()):
         return None

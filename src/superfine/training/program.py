@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from superfine.nets import Network
-from superfine.nets.kernels import winograd_build
+from superfine.nets.kernels import convolutions
 from superfine.nets.kernels.winograd import by_winograd
 from superfine.nets.kernels.working_copy import WorkingCopy, compile_parts
 
@@ -38,7 +38,7 @@ class Program:
         elif compile:
             self._call = torch.compile(self._forward, dynamic=False)
         elif self._device.type == "cpu" and not self._bf16:
-            functions, why_not = winograd_build.load()
+            functions, why_not = convolutions.load()
             if functions is None:
                 self.note = f"convolutions are PyTorch's, which take two to three times as long: {why_not}"
             else:  # a copy that shares the parameters

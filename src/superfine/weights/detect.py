@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from superfine.nets import NETWORKS, NetworkConfig, network_of
+from superfine.nets import NETWORKS, Network, NetworkConfig, network_of
 from superfine.nets.base import Shapes, kernel_shape
 from superfine.nets.layers import SCALES
 from superfine.weights.header import UnknownNetworkError
@@ -58,7 +58,7 @@ class Recognised:
 def recognise(shapes: Shapes) -> Recognised:
     """Find the network whose keys `shapes` (key → shape) resembles most, and how well it fits.
 
-    Raises CheckpointError if it resembles neither network, or has no upsampler to tell the scale from.
+    Raises CheckpointError if it resembles no network, or has no upsampler to tell the scale from.
     """
     best: Recognised | None = None
     best_hits = 0
@@ -69,11 +69,17 @@ def recognise(shapes: Shapes) -> Recognised:
             best, best_hits = _compare(shapes, config, names, table), hits
     # a foreign network may share a name or two ("head.weight"); half the keys is a likeness
     if best is None or 2 * best_hits < len(best.table):
+        known = " or ".join(map(_example, NETWORKS.values()))
         raise UnknownNetworkError(
-            f"found {len(shapes)} tensors ({listing(list(shapes))}), which is neither network: wanted ESRGCNN "
-            f"(conv1_1.0.weight, b1.conv1_1.0.weight, ...) or CFSRCNN (conv1.0.weight, conv34_1.0.weight, ...)"
+            f"found {len(shapes)} tensors ({listing(list(shapes))}), which is no network known here: wanted {known}"
         )
     return best
+
+
+def _example(network: type[Network]) -> str:
+    """Name a network and the first two keys of its files: the authors', if there are any."""
+    config = network.Config()
+    return f"{network.__name__} ({', '.join(list(network.published_keys(config) or our_keys(config))[:2])}, ...)"
 
 
 def scales_text(scales: tuple[int, ...]) -> str:

@@ -51,7 +51,7 @@ def from_state(file: StateFile) -> Network:
 def identify(file: StateFile) -> Recognised:
     """Which network a file holds and how well it fits; our own header, where there is one, must agree.
 
-    Raises CheckpointError if it is neither network, or the header is of a version or network not known here.
+    Raises CheckpointError if it is no network known here, or the header is of a version or network not known here.
     """
     version = file.metadata.get("format", "")
     if version.startswith("superfine-") and version != FORMAT:

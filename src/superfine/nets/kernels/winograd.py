@@ -15,7 +15,7 @@ from torch import Tensor
 
 from superfine.nets.base import Network
 from superfine.nets.esrgcnn import GroupEnhancementBlock
-from superfine.nets.kernels.winograd_build import GROUP, NEVER, Winograd
+from superfine.nets.kernels.convolutions import GROUP, NEVER, Winograd
 from superfine.nets.layers import Conv, Upsampler
 
 

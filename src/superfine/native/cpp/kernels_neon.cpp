@@ -19,6 +19,9 @@ inline vec fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); }
 inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }
 inline vec larger(vec a, vec b) { return vmaxq_f32(a, b); }
+inline vec where_positive(vec sign, vec v) {
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgtq_f32(sign, all(0))));
+}
 inline float total(vec v) { return vaddvq_f32(v); }
 
 inline void fetch(const float* p) {
@@ -30,11 +33,13 @@ inline void fetch(const float* p) {
 }
 
 #include "kernels.inc"
+#include "training.inc"
 
 }  // namespace
 
 const Kernels* neon() {
-  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail};
+  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+                               TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }
 

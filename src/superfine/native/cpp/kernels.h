@@ -49,6 +49,42 @@ struct Ends {
   float* out;
 };
 
+// Channels of one pixel are adjacent, `pixel` floats lie between two pixels, rows and pictures follow without a gap.
+struct View {
+  const float* data;
+  int64_t pixel;
+};
+
+// n pictures of h x w pixels, and the tiles they are cut into.
+struct Plane {
+  int n, h, w, rows, columns;
+  int64_t tiles;
+};
+
+// A convolution of whole tensors, as training wants it: out = conv(x) + bias + plus, rectified from a channel on, 0
+// unless mask > 0. Inputs and outputs are multiples of GROUP; absent: null.
+struct TensorConvolution {
+  Plane plane;
+  View x;
+  int inputs;
+  const float* points;  // of the kernels, as `to_points` lays them out
+  int outputs;
+  const float* bias;
+  View plus, mask;
+  int relu_from;
+  float* out;
+  int64_t out_pixel;
+};
+
+// The sums over tiles that make a gradient by kernels: of `depth` inputs and `some` outputs.
+struct KernelGradient {
+  Plane plane;
+  View x, gradient;
+  int depth, some;
+};
+
+constexpr int GROUP = 16, BLOCK = 12, CHUNK = 64;  // of channels; tiles, and channels, that training works on at once
+
 struct Kernels {
   const char* name;
   int panel;       // outputs computed at once; the outputs of a convolution are a multiple
@@ -60,6 +96,11 @@ struct Kernels {
   void (*head)(const Ends&, float* scratch);
   // rows: maps. Writes pixels of 3 floats.
   void (*tail)(const Ends&);
+  // Training. scratch: `training_scratch` floats, zeros at first. Blocks of BLOCK tiles, from `first` up to `end`.
+  int64_t training_scratch;
+  void (*tensor)(const TensorConvolution&, int64_t first, int64_t end, float* scratch);
+  // Adds to sum[point][input][output].
+  void (*gradient)(const KernelGradient&, int64_t first, int64_t end, float* sum, float* scratch);
 };
 
 // Null where the processor lacks the instructions, or the compiler did.
@@ -67,4 +108,13 @@ const Kernels* avx2();
 const Kernels* avx512();
 const Kernels* neon();
 
+// Those of the processor the program runs on; null: it has none of these instructions.
+const Kernels* kernels();
+
 }  // namespace superfine
+
+#if defined(_WIN32)
+#define EXPORTED extern "C" __declspec(dllexport)
+#else
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+#endif

@@ -9,20 +9,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <vector>
-#if defined(_MSC_VER)
-#include <intrin.h>
-#endif
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <cpuid.h>
-#endif
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "kernels.h"
+#include "memory.h"
 
 namespace superfine {
 namespace {
@@ -43,59 +34,6 @@ struct LayerSpec {
   int32_t plus, after, sum_with, sum, out;
   int32_t shift;  // pixels that its first tiles begin above and left of the picture
   const float *weights, *bias;
-};
-
-const Kernels* choose() {
-  if (const Kernels* found = neon()) return found;
-  const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
-  const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
-#if defined(__x86_64__) && defined(__GNUC__)
-  __builtin_cpu_init();
-  if (avx512() && !narrow && __builtin_cpu_supports("avx512f")) return avx512();
-  if (avx2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2();
-#elif defined(_M_X64)
-  int leaf[4], more[4];
-  __cpuid(leaf, 1);
-  if (!(leaf[2] >> 27 & 1)) return nullptr;  // the system saves no wide registers
-  __cpuidex(more, 7, 0);
-  unsigned long long saved = _xgetbv(0);
-  if (!narrow && (more[1] >> 16 & 1) && (saved & 0xe6) == 0xe6) return avx512();
-  if ((more[1] >> 5 & 1) && (leaf[2] >> 12 & 1) && (saved & 6) == 6) return avx2();
-#endif
-  return nullptr;
-}
-
-const Kernels* kernels() {
-  static const Kernels* chosen = choose();
-  return chosen;
-}
-
-// Floats at a multiple of 64 bytes; in large pages, where the system has them.
-class Floats {
- public:
-  Floats() = default;
-  explicit Floats(int64_t count) {
-    // A large page, even where it is not filled: small ones would cost the processor more to find than to read.
-    const size_t page = 1 << 21, least = page / 8;
-    size_t bytes = size_t(count) * sizeof(float);
-    const size_t align = bytes < least ? 64 : page;
-    bytes = (bytes + align - 1) / align * align;
-    raw_ = std::malloc(bytes + align);
-    if (!raw_) throw std::bad_alloc();
-    data_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(raw_) + align - 1) / align * align);
-#if defined(__linux__)
-    if (align == page) madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
-  }
-  Floats(Floats&& other) noexcept { swap(other); }
-  Floats& operator=(Floats&& other) noexcept { swap(other); return *this; }
-  ~Floats() { std::free(raw_); }
-  float* data() const { return data_; }
-
- private:
-  void swap(Floats& other) noexcept { std::swap(raw_, other.raw_); std::swap(data_, other.data_); }
-  void* raw_ = nullptr;
-  float* data_ = nullptr;
 };
 
 struct Map {
@@ -513,30 +451,7 @@ class Network {
 }  // namespace
 }  // namespace superfine
 
-#if defined(_WIN32)
-#define EXPORTED extern "C" __declspec(dllexport)
-#else
-#define EXPORTED extern "C" __attribute__((visibility("default")))
-#endif
-
 using namespace superfine;
-
-// The instructions in use; null: this processor has none of those there are kernels for.
-EXPORTED const char* native_instructions() { return kernels() ? kernels()->name : nullptr; }
-
-// Whether the processor multiplies matrices of bfloat16 (AMX).
-EXPORTED int native_matrix_units() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
-#elif defined(_M_X64)
-  int leaf[4];
-  __cpuidex(leaf, 7, 0);
-  return leaf[3] >> 22 & 1;
-#else
-  return 0;
-#endif
-}
 
 EXPORTED int native_panel() { return kernels()->panel; }
 
@@ -566,6 +481,3 @@ EXPORTED int native_run(void* network, const void* in, void* out, int uint8, int
 EXPORTED void native_release(void* network) { static_cast<Network*>(network)->release(); }
 
 EXPORTED void native_free(void* network) { delete static_cast<Network*>(network); }
-
-// Python's build wants an extension module; this one is opened as the plain library it is.
-EXPORTED void* PyInit__native() { return nullptr; }

@@ -24,6 +24,7 @@ inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }
 inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 inline vec larger(vec a, vec b) { return _mm256_max_ps(a, b); }
+inline vec where_positive(vec sign, vec v) { return _mm256_and_ps(v, _mm256_cmp_ps(sign, all(0), _CMP_GT_OQ)); }
 
 inline float total(vec v) {
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -34,11 +35,13 @@ inline float total(vec v) {
 inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+#include "training.inc"
 
 }  // namespace
 
 const Kernels* avx2() {
-  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail};
+  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+                               TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }
 

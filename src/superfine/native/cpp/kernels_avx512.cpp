@@ -24,16 +24,21 @@ inline vec fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }
 inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 inline vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
+inline vec where_positive(vec sign, vec v) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sign, all(0), _CMP_GT_OQ), v);
+}
 inline float total(vec v) { return _mm512_reduce_add_ps(v); }
 
 inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+#include "training.inc"
 
 }  // namespace
 
 const Kernels* avx512() {
-  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail};
+  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+                               TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }
 
