@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # A process a core, not more than four: each computes with several threads itself.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types check docs clean
 
 demo: $(VENV)/base.stamp   ## upscale a photograph with both networks; results in demo/
 	$(BIN)/superfine demo -o demo
@@ -20,6 +20,9 @@ lint: $(VENV)/dev.stamp
 
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
+
+docs: $(VENV)/docs.stamp   ## the documentation as a site, in site/
+	$(BIN)/zensical build --strict
 
 check: lint types test     ## what must pass before a change is merged
 
@@ -37,5 +40,10 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/base.stamp
 
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing superfine and Zensical into $(VENV) ..."
+	$(INSTALL) -e ".[docs]"
+	@touch $@ $(VENV)/base.stamp
+
 clean:
-	rm -rf $(VENV) demo build dist src/superfine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site build dist src/superfine.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import resource
+import struct
 import sys
 import tempfile
 import time
@@ -77,6 +78,43 @@ def seeds() -> dict[str, bytes]:
         file = io.BytesIO()
         source.save(file, formats[Path(name).suffix], **settings)
         found[name] = file.getvalue()
+    return found | read_only_seeds(eight, mask)
+
+
+def read_only_seeds(eight: np.ndarray, mask: np.ndarray) -> dict[str, bytes]:
+    """Sound files of the formats that can only be read, as far as their libraries are installed."""
+    rgba = np.dstack([eight, mask])
+    found = {}
+    for name, kind in {
+        "rgba.qoi": "QOI",
+        "rgba.ico": "ICO",
+        "rgba.dds": "DDS",
+        "rgba.jp2": "JPEG2000",
+        "rgba.tga": "TGA",
+    }.items():
+        file = io.BytesIO()
+        Image.fromarray(rgba).save(file, kind)
+        found[name] = file.getvalue()
+    planes = struct.pack(">HHIIHH", 0, 4, *mask.shape, 16, 3) + bytes(12) + bytes(2)
+    deep = np.moveaxis(rgba.astype(">u2") * 257, 2, 0).tobytes()
+    found["deep.psd"] = b"8BPS\0\1" + bytes(4) + planes + deep
+    try:
+        import imagecodecs as codecs
+        import OpenEXR
+    except ImportError:
+        return found
+    sixteen, light = eight.astype(np.uint16) * 257, (eight / 80).astype(np.float32)
+    found["deep.jp2"] = bytes(codecs.jpeg2k_encode(sixteen, level=0))
+    found["twelve.jpg"] = bytes(codecs.jpeg8_encode(sixteen >> 4, bitspersample=12))
+    found["lossless.jpg"] = bytes(codecs.jpeg8_encode(sixteen, bitspersample=16, lossless=True))
+    found["rgb.hdr"] = bytes(codecs.rgbe_encode(light, header=True))
+    codes = {"bitspersample": 10, "primaries": 9, "transfer": 16, "matrix": 9}
+    found["hdr.avif"] = bytes(codecs.avif_encode(sixteen >> 6, **codes))
+    for name, kind in {"half.exr": np.float16, "float.exr": np.float32}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            form = {"compression": OpenEXR.PIZ_COMPRESSION, "type": OpenEXR.scanlineimage}
+            OpenEXR.File(form, {"RGB": light.astype(kind)}).write(f"{folder}/a.exr")
+            found[name] = Path(folder, "a.exr").read_bytes()
     return found
 
 

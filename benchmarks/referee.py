@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,31 @@ def imagemagick() -> str | None:
     return None
 
 
+_PROGRAMS = {".avif": "avifdec", ".jxl": "djxl", ".heic": "heif-convert", ".heif": "heif-convert"}
+
+
+def by_own_program(path: Path) -> NDArray[np.uint16] | None:
+    """Decode AVIF, HEIC or JPEG XL with the program of its own library, as `pixels_of` does; None without it."""
+    program = shutil.which(_PROGRAMS.get(path.suffix.lower(), ""))
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "a.png")
+        done = subprocess.run([program, path, target], capture_output=True, timeout=60, check=False)
+        found = sorted(Path(folder).glob("*.png"))
+        return pixels_of(found[0]) if done.returncode == 0 and found else None
+
+
 def by_ffmpeg(path: Path) -> NDArray[np.float32] | None:
     """Decode the first picture of a file with FFmpeg's own decoders: (height, width, RGBA), 0..1 or light, as stored.
 
     EXIF's orientation is not applied. YUV is converted by the matrix and range that the file names, BT.601 and full if
-    it names none. None if PyAV is not installed or FFmpeg cannot read the file.
+    it names none. None if PyAV is not installed, if FFmpeg cannot read the file, or gives only a part of it: HEIC's
+    tiles, the first icon, AVIF without its alpha, TIFF of its simplest kinds.
     """
+    kind = path.suffix.lower()
+    if kind in (".heic", ".heif", ".ico", ".tif", ".tiff") or (kind == ".avif" and b"auxC" in path.read_bytes()):
+        return None
     try:
         import av
     except ImportError:
@@ -39,7 +59,7 @@ def by_ffmpeg(path: Path) -> NDArray[np.float32] | None:
     try:
         with av.open(str(path)) as file:
             frame = next(file.decode(video=0))
-    except (OSError, StopIteration, ValueError):
+    except (OSError, StopIteration, ValueError, LookupError):
         return None
     kind = frame.format.name
     if kind.startswith("yuv"):
@@ -71,7 +91,7 @@ _MATRICES = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
 
 
 def _from_yuv(frame: Any) -> NDArray[np.float32]:
-    """Convert YUV of any depth and subsampling to RGBA 0..1; colour differences are repeated, not smoothed."""
+    """Convert YUV of any depth and subsampling to RGBA 0..1."""
     depth = frame.format.components[0].bits
     peak, full = (1 << depth) - 1, int(frame.color_range) != 1
     planes = []
@@ -82,12 +102,33 @@ def _from_yuv(frame: Any) -> NDArray[np.float32]:
         middle = 0 if number == 0 else (1 << depth - 1) - low
         values = (rows - low - middle) / (high - low)
         down, across = -(-frame.height // plane.height), -(-frame.width // plane.width)
-        planes.append(values.repeat(down, 0).repeat(across, 1)[: frame.height, : frame.width])
+        planes.append(_stretched(_stretched(values, frame.height, down).T, frame.width, across).T)
     y, cb, cr = planes
     red, blue = _MATRICES.get(int(frame.colorspace), (0.299, 0.114))
     r, b = y + 2 * (1 - red) * cr, y + 2 * (1 - blue) * cb
     g = (y - red * r - blue * b) / (1 - red - blue)
-    return np.clip(np.dstack([r, g, b, np.ones_like(y)]), 0, 1).astype(np.float32)
+    alpha = np.ones_like(y)
+    if len(frame.planes) == 4:
+        rows = np.frombuffer(frame.planes[3], np.uint8 if depth == 8 else np.uint16).reshape(frame.height, -1)
+        alpha = rows[:, : frame.width].astype(np.float32) / peak
+    return np.clip(np.dstack([r, g, b, alpha]), 0, 1).astype(np.float32)
+
+
+def _stretched(values: NDArray[np.float32], rows: int, factor: int) -> NDArray[np.float32]:
+    """Give `factor` times as many rows, at most `rows`, linear between the middles of the old ones."""
+    if factor == 1:
+        return values[:rows]
+    places = np.clip((np.arange(rows) + 0.5) / factor - 0.5, 0, len(values) - 1)
+    lower = np.minimum(places.astype(int), max(0, len(values) - 2))
+    share = (places - lower)[:, None].astype(np.float32)
+    return values[lower] * (1 - share) + values[np.minimum(lower + 1, len(values) - 1)] * share
+
+
+def _largest(program: str, path: Path) -> int:
+    """Number of the largest icon of a file."""
+    command = [program, str(path), "-format", "%w\n", "info:"]
+    widths = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.split()
+    return max(range(len(widths)), key=lambda index: int(widths[index]), default=0)
 
 
 def pixels_of(path: Path) -> NDArray[np.uint16] | None:
@@ -99,7 +140,7 @@ def pixels_of(path: Path) -> NDArray[np.uint16] | None:
     program = imagemagick()
     if program is None:
         return None
-    upright = [program, f"{path}[0]", "-auto-orient"]
+    upright = [program, f"{path}[{_largest(program, path) if path.suffix.lower() == '.ico' else 0}]", "-auto-orient"]
     size = subprocess.run(
         [*upright, "-format", "%w %h %[colorspace]", "info:"], capture_output=True, text=True, timeout=60, check=False
     )

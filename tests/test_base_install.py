@@ -23,6 +23,7 @@ MODULES = {
     "fsspec": ["fsspec"],
     "huggingface_hub": ["huggingface_hub"],
     "imagecodecs": ["imagecodecs"],
+    "mkdocstrings-python": ["mkdocstrings_handlers"],
     "ncnn": ["ncnn"],
     "onnx": ["onnx"],
     "onnxruntime": ["onnxruntime"],
@@ -41,6 +42,7 @@ MODULES = {
     "torch": ["torch"],
     "torchmetrics": ["torchmetrics"],
     "torchvision": ["torchvision"],
+    "zensical": ["zensical"],
     "uvicorn": ["uvicorn"],
 }
 """A package of an extra → the modules it installs. Not pydantic: typer brings it along."""

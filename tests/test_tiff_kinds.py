@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import referee
 from superfine.errors import ImageError
@@ -165,3 +166,25 @@ def test_a_referee_sees_the_same(bits: int, photometric: int, alpha: str, tmp_pa
     assert np.abs(ours - seen[:, :, :3].astype(int))[visible].max() <= (0 if exact else 257)
     if picture.alpha is not None:
         np.testing.assert_array_equal(picture.alpha.astype(int) * to_16, seen[:, :, 3])
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_one_uncompressed_strip_goes_by_rows_whatever_its_planes(planes: str, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pixels = np.random.default_rng(1).integers(0, 65536, (1000, 700, 3), np.uint16)  # several bands
+    values = pixels if planes == "contig" else np.moveaxis(pixels, 2, 0)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", planarconfig=planes, rowsperstrip=1000)
+    rows = open_rows(tmp_path / "a.tif")
+    assert rows is not None
+    assert all(np.array_equal(rows.band(top, top + 50)[0], pixels[top : top + 50]) for top in range(0, 1000, 50))
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, pixels)
+
+
+def test_pillows_limit_of_pixels_does_not_count_the_bytes_of_a_strip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pixels = np.random.default_rng(1).integers(0, 65536, (60, 50, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="lzw", rowsperstrip=60)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    assert np.array_equal(read(tmp_path / "a.tif", max_pixels=3000).pixels, pixels)

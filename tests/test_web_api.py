@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -170,7 +173,7 @@ def bomb() -> bytes:
     ("query", "body", "status", "words"),
     [
         ({}, b"", 400, ["empty"]),
-        ({}, b"no picture", 415, ["no picture", "wanted", "png"]),
+        ({}, b"no picture", 415, ["no picture", "send PNG"]),
         ({}, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, ["pages"]),
         ({}, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 415, ["no picture"]),
         ({}, b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://example.org/'/></svg>", 415, ["SVG"]),
@@ -277,3 +280,47 @@ def test_nothing_is_left_when_results_have_been_sent(client: httpx2.Client, plac
     (folder,) = place.glob("superfine-web-*")
     jobs = {path.name for path in folder.iterdir()} - {"lock"}
     assert len(jobs) <= 1  # the failed job of a test above, which is kept for its time
+
+
+def test_the_clients_in_the_documentation_work(client: httpx2.Client, tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs/web.md").read_text(encoding="utf-8")
+    address = str(client.base_url).rstrip("/")
+    (python,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (curl,) = (block for block in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "curl" in block)
+    noise(size=(40, 30)).save(tmp_path / "photo.jpg")
+    assert max(len(block.splitlines()) for block in (python, curl)) <= 10
+    for command in ([sys.executable, "-c", python], ["sh", "-ec", curl]):
+        if command[0] == "sh" and shutil.which("curl") is None:
+            pytest.skip("no curl")
+        command[-1] = command[-1].replace("http://127.0.0.1:7860", address)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+    sizes = {path.name: Image.open(path).size for path in tmp_path.iterdir() if path.suffix != ".txt"}
+    assert sizes == {
+        "photo.jpg": (40, 30), "large.png": (80, 60), "large.jpg": (80, 60), "large.webp": (1000, 750),
+        "result.jpg": (160, 120),
+    }  # fmt: skip
+    assert '"state":"done"' in (tmp_path / "events.txt").read_text()
+
+
+def test_a_clip_goes_in_and_a_clip_comes_out(client: httpx2.Client, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for shade in (0, 100, 200):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), shade, np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    made = client.post("/v1/jobs", files={"file": ("clip.mp4", (tmp_path / "clip.mp4").read_bytes())}).json()
+    assert made["kind"] == "video" and made["result_name"] == "clip-x2.mp4"
+    job = finish(client, made)
+    assert job["state"] == "done", job
+    result = client.get(f"/v1/jobs/{job['id']}/result")
+    assert result.headers["content-type"] == "video/mp4"
+    (tmp_path / "result.mp4").write_bytes(result.content)
+    with av.open(str(tmp_path / "result.mp4")) as video:
+        assert [(frame.width, frame.height) for frame in video.decode(video=0)] == [(64, 48)] * 3
+    expected = superfine("video", tmp_path / "clip.mp4", tmp_path / "cli.mp4")
+    assert expected.returncode == 0 and (tmp_path / "cli.mp4").read_bytes() == result.content
+    client.delete(f"/v1/jobs/{job['id']}")

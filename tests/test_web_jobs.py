@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +34,7 @@ from superfine.web.parameters import clean_name, result_name
 from superfine.web.problems import Problem
 from superfine.web.storage import Storage, sweep
 from superfine.web.turn import Turn
+from test_private import GUARD
 from web_server import web_server
 
 
@@ -186,6 +191,26 @@ def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> Non
         (folder,) = tmp_path.glob("superfine-web-*")
         assert folder != left and [path.name for path in folder.iterdir()] == ["lock"]
     assert not list(tmp_path.iterdir())  # and one that is stopped leaves nothing
+
+
+def test_a_server_connects_to_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    home, place = tmp_path / "home", tmp_path / "place"
+    home.mkdir()
+    place.mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "LANG") if name in os.environ}
+    command = [sys.executable, "-c", GUARD, str(tmp_path / "report.json"), "web", "--port", "0", "--no-open"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**kept, "HOME": str(home), "TMPDIR": str(place)}
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[2]
+        answer = httpx2.post(f"{address}v1/upscale", params={"scale": "2"}, content=png(8), timeout=60)
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "stopped; all temporary files are gone\n"
+    assert process.returncode == 0
+    assert json.loads((tmp_path / "report.json").read_text())[0] == []
+    assert not list(home.rglob("*")) and not list(place.iterdir())
 
 
 # A server with small limits

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from math import inf, log10
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superfine.benchmark.complexity import count
 from superfine.engines import Engine, find_model
+from superfine.engines.devices import devices
 from superfine.errors import EngineError
+from superfine.images.resize import resize
 from superfine.native.library import absence, instructions, matrix_units
 from superfine.upscaling.upscaler import Upscaler
 
@@ -30,6 +34,10 @@ class Speed:
     """Of the result, a second."""
     gigaflops: float
     """Useful arithmetic a second, two operations a multiply-add; 0 where the network's work is not known."""
+    difference: float = 0.0
+    """Largest difference from the reference, in levels of 255, before rounding."""
+    psnr: float = inf
+    """dB, of the result against the reference; infinite for the reference itself."""
 
 
 def available_engines() -> list[tuple[str, str, str]]:
@@ -38,40 +46,63 @@ def available_engines() -> list[tuple[str, str, str]]:
     choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
         choices.append(("onnxruntime", "fp32", "cpu"))
+    if find_spec("ncnn") is not None:
+        choices.append(("ncnn", "fp32", "cpu"))
+    here = [each for each in devices() if not each.is_software]
+    gpus = [each for each in here if each.engine in ("ncnn", "openvino")]
+    choices += [(each.engine, precision, each.name) for each in gpus for precision in ("fp32", "fp16")]
     if find_spec("torch") is None:
         return choices
     import torch
 
     choices += [("pytorch", "fp32", "cpu"), ("pytorch", "bf16", "cpu")]
     if torch.cuda.is_available():
-        return [*choices, *(("pytorch", precision, "cuda") for precision in ("fp32", "fp16", "bf16"))]
+        cards = [each.name for each in here if each.name.startswith("cuda")]
+        return [*choices, *(("pytorch", precision, card) for card in cards for precision in ("fp32", "fp16", "bf16"))]
     return [*choices, ("pytorch", "fp32", "mps")] if torch.backends.mps.is_available() else choices
 
 
 def measure_speed(
     name: str, scale: int, engine: str, precision: str, device: str = "auto", side: int = 256, repeat: int = 5
-) -> Speed:
-    """Enlarge a square noise picture of `side` LR pixels, uint8 to uint8. Raises EngineError, ModelError."""
+) -> tuple[Speed, NDArray[np.float32]]:
+    """Enlarge a square picture of `side` LR pixels, uint8 to uint8; also give its result as HWC float32, about 0..1.
+
+    Raises EngineError, ModelError.
+    """
     model, upscaler = find_model(name), Upscaler(name, device=device, engine=engine, precision=precision)
-    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+    picture = resize(coarse, (side, side))  # smooth, because int8 is made for pictures, not for noise
     seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
     # Counted on the graph, where there is one: files of older versions do not say their work.
     counted = count(model, scale, side, side).multiply_adds if scale in model.graphs else 0
     work = 2 * (counted or model.multiply_adds.get(scale, 0) * side * side)
     used = upscaler.engine
     pixels = (side * scale) ** 2
-    return Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
+    speed = Speed(used.name, used.precision, used.device, seconds, pixels / seconds / 1e6, work / seconds / 1e9)
+    return speed, upscaler.tiled(scale).upscale_float(picture)
 
 
 def measure_all(
     name: str, scale: int, choices: Sequence[tuple[str, str, str]], side: int, repeat: int
 ) -> tuple[list[Speed], list[str]]:
-    """Measure the (engine, precision, device) choices that run here; return them, and a line for each that does not."""
+    """Measure the (engine, precision, device) choices that run here; return them, and a line for each that does not.
+
+    Results are compared with the first in fp32.
+    """
     speeds: list[Speed] = []
+    reference: NDArray[np.float32] | None = None
     missing: list[str] = []
     for engine, precision, device in choices:
         try:
-            speeds.append(measure_speed(name, scale, engine, precision, device, side, repeat))
+            speed, sr = measure_speed(name, scale, engine, precision, device, side, repeat)
+            if reference is not None:
+                off = np.abs(sr - reference)
+                squared = float(np.mean(np.square(off, dtype=np.float64)))
+                decibels = -10 * log10(squared) if squared else inf
+                speed = replace(speed, difference=float(off.max()) * 255, psnr=decibels)
+            elif speed.precision == "fp32":
+                reference = sr
+            speeds.append(speed)
         except EngineError as error:
             missing.append(f"{engine} {precision}: {error}")
     return speeds, missing
@@ -79,6 +110,8 @@ def measure_all(
 
 def reason_for(chosen: Engine) -> str:
     """Say why `auto` takes the engine it has chosen."""
+    if chosen.name == "ncnn":
+        return "no GPU for PyTorch, and Vulkan offers a graphics card"
     if chosen.name == "pytorch":
         return "PyTorch sees a GPU"
     if chosen.name == "native":
@@ -102,6 +135,13 @@ def matmul_rate(precision: str, repeat: int = 5) -> float:
     values = np.ones((rows, inner), np.float32)
     seconds = median_seconds(lambda: request.infer([values], share_inputs=True), repeat)
     return 2 * rows * inner * columns / seconds / 1e9
+
+
+def memory_rate(repeat: int = 5) -> float:
+    """Measure how many GB a second this process copies in memory, read and written bytes together, on one core."""
+    source = np.ones(2**25, np.float32)
+    target = np.empty_like(source)
+    return 2 * source.nbytes / median_seconds(lambda: np.copyto(target, source), repeat) / 1e9
 
 
 def median_seconds(run: Callable[[], object], repeat: int) -> float:

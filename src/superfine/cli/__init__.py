@@ -48,7 +48,7 @@ COMMANDS: dict[str, Command] = {
     "pack": Command(TRAINING, "Pack training pictures into one file."),
     "report": Command(TRAINING, "Write the report of a training run.", "train"),
     "doctor": Command(MODELS, "Examine the machine, a weights file or a data set.", "torch"),
-    "export": Command(MODELS, "Turn a checkpoint into weights and ONNX graphs.", "export"),
+    "export": Command(MODELS, "Turn a checkpoint into files that other programs run.", "export"),
     "quantize": Command(MODELS, "Round a network's convolutions to eight bits.", "torch"),
 }
 """command → its line. The keys are also the names of the modules in this folder."""

@@ -35,6 +35,8 @@ class Device:
     """Its maker's name for it."""
     engine: str
     """The engine that "auto" takes there."""
+    is_software: bool = False
+    """True for a program on the CPU that acts as a GPU: right, and slow."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.title})" if self.title else self.name
@@ -98,7 +100,7 @@ def devices() -> list[Device]:
             found += [Device(f"cuda:{number}", name, "pytorch") for number, name in enumerate(names)]
         else:
             found.append(Device("mps", "Apple GPU", "pytorch"))
-    found += [Device(f"vulkan:{each.number}", each.name, "ncnn") for each in _vulkan()]
+    found += [Device(f"vulkan:{each.number}", each.name, "ncnn", each.is_software) for each in _vulkan()]
     found += [Device(f"gpu:{number}", name, "openvino") for number, name in enumerate(_intel())]
     return [*found, Device("cpu", "", "")]
 

@@ -68,7 +68,7 @@ def _traced(config: NetworkConfig, scale: int) -> ModelProto:
     network = build(config)
     state, keys = network.state_dict(), _used_keys(network, scale)
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             _AtScale(network, scale, keys).eval(),
             (torch.rand(2, 3, 24, 20), [state[key] for key in keys]),
@@ -115,7 +115,7 @@ def _strip(model: ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporter's remarks about packages that are not installed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -98,7 +98,8 @@ async def _accept(request: Request, service: Service, *, watched: bool) -> Job:
             name = name or earlier.name
             await to_thread.run_sync(shutil.copyfile, earlier.source, upload)
         named = parameters.model_copy(update={"name": name})
-        return await to_thread.run_sync(lambda: service.order(named, client, folder, upload, watched=watched))
+        order = partial(service.order, named, client, folder, upload, watched=watched)
+        return await to_thread.run_sync(order, limiter=request.app.state.examining)  # some are unpacked for their size
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

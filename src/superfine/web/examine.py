@@ -9,7 +9,7 @@ from typing import Final, Literal
 from PIL import UnidentifiedImageError
 
 from superfine.errors import ImageError, install_command
-from superfine.images.files import READABLE, image_errors, open_header, read
+from superfine.images.files import image_errors, open_header, read
 from superfine.images.formats import heif_jxl, read_only
 from superfine.images.formats.tiff import is_tiff
 from superfine.images.metadata import orientation_of
@@ -92,8 +92,8 @@ def _over(what: str, limit: int) -> str:
 
 
 def _unknown() -> Problem:
-    wanted = " ".join(sorted({suffix.lstrip(".") for suffix in READABLE}))
-    return Problem(415, "not-a-picture", f"this is no picture that can be read here; wanted is one of {wanted}")
+    wanted = "PNG, JPEG, WebP, TIFF, AVIF, GIF, BMP, HEIC, JPEG XL, PSD or the like"
+    return Problem(415, "not-a-picture", f"this is no picture that can be read here: send {wanted}")
 
 
 def video_suffix(start: bytes) -> str | None:

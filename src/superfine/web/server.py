@@ -50,7 +50,7 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None, token: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.views = CapacityLimiter(1)
+        app.state.views, app.state.examining = CapacityLimiter(1), CapacityLimiter(2)
         service.start()
         try:
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Thread, local
+from threading import Lock, Thread, local
 from time import monotonic
 from typing import Any
 
@@ -41,16 +41,18 @@ class Upscalers:
 
     def __init__(self, options: dict[str, Any], watch: Callable[[Tile, tuple[int, int], Pixels], None]) -> None:
         self._options, self._watch = options, watch
+        self._lock = Lock()
         self._upscalers: dict[str, Upscaler] = {}
         self._warm: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def get(self, model: str) -> Upscaler:
         """Return the upscaler of a model. Raises SuperfineError where its files are damaged."""
-        if model not in self._upscalers:
-            upscaler = Upscaler(model, **self._options)
-            upscaler.watch = self._watch
-            self._upscalers[model] = upscaler
-        return self._upscalers[model]
+        with self._lock:
+            if model not in self._upscalers:
+                upscaler = Upscaler(model, **self._options)
+                upscaler.watch = self._watch
+                self._upscalers[model] = upscaler
+            return self._upscalers[model]
 
     def note_use(self, model: str, scales: tuple[int, ...]) -> None:
         """Remember what a job used, and give back the memory of what was not used for longest."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from superfine.nets import NetworkConfig, build, network_of
+from superfine.errors import ModelError
+from superfine.nets import Network, NetworkConfig, build, network_of
+from superfine.nets.layers import RGB_MEAN
 
 MEAN_KEYS = {"sub_mean.shifter.weight", "sub_mean.shifter.bias", "add_mean.shifter.weight", "add_mean.shifter.bias"}
 """The picture's mean as 1x1 convolutions: fixed values, which our networks keep in code, so a file may lack them."""
@@ -26,6 +28,19 @@ def upstream_keys(config: NetworkConfig, *, parallel: bool) -> dict[str, str]:
                 theirs = f"upsample.{branch}.body.{2 * step}.{part}"
                 table[theirs] = f"upsampler.branches.x{scale}.{step}.{part}"
     return table
+
+
+def upstream_state(network: Network) -> dict[str, torch.Tensor]:
+    """Give a network's values under the authors' names, the mean among them. Raises ModelError where there are none."""
+    config = network.config
+    table = upstream_keys(config, parallel=len(config.scales) > 1)
+    if not table:
+        raise ModelError(f"{network.title} has no names but superfine's: export it as superfine, onnx or another")
+    state = {theirs: network.state_dict()[ours].clone() for theirs, ours in table.items()}
+    for layer, sign in (("sub_mean", -1), ("add_mean", 1)):
+        state[f"{layer}.shifter.weight"] = torch.eye(3).view(3, 3, 1, 1)
+        state[f"{layer}.shifter.bias"] = sign * torch.tensor(RGB_MEAN)
+    return state
 
 
 def our_keys(config: NetworkConfig) -> dict[str, str]:

@@ -175,14 +175,33 @@ def _read_psd(data: bytes, max_pixels: int) -> Picture:
         own = 1 if mode == 1 else 3
         alpha = values[:, :, own] if values.shape[2] > own else None
         light = values[:, :, :own]
-        if alpha is not None and light.min() < -0.02:  # Photoshop lays the colours over white, other programs do not
+        see_through = _has_transparency(data)
+        # Photoshop lays colours over white, and psd-tools takes it away; other programs and plain channels have none.
+        if alpha is not None and (not see_through or light.min() < -0.02):
             light = light * alpha[:, :, None] + (1 - alpha[:, :, None])
+        alpha = alpha if see_through else None
         if depth == 32:
             return picture_of_light(light, alpha, "PSD")
         kind: Any = np.uint8 if depth <= 8 else np.uint16
         pixels, cover = (_whole(each, kind) for each in (light, alpha))
         assert pixels is not None
         return assemble(image, pixels, cover, image.info.get("icc_profile") or None, "PSD")
+
+
+def _has_transparency(data: bytes) -> bool:
+    """Return True if the flattened picture's further channel is transparency, not a saved selection.
+
+    Adobe's specification: the count of layers is negative, or a block says so where layers have 16 or 32 bits.
+    """
+    at = 26
+    for _ in range(2):  # colour map and resources
+        at += 4 + struct.unpack_from(">I", data, at)[0]
+    place = 8 if data[4:6] == b"\0\2" else 4
+    size = int.from_bytes(data[at : at + place], "big")
+    layers = data[at + place : at + place + size]
+    blocks = any(key in layers for key in (b"8BIMMtrn", b"8BIMMt16", b"8BIMMt32"))
+    inner = int.from_bytes(layers[:place], "big")
+    return blocks or (inner >= 2 and struct.unpack_from(">h", layers, place)[0] < 0)
 
 
 def _whole(values: NDArray[np.floating[Any]] | None, kind: Any) -> Pixels | None:

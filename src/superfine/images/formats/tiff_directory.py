@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Final, NamedTuple
 
+from PIL import Image, ImageFile, TiffImagePlugin
+
 BAND_BYTES: Final = 1 << 22
 _LARGEST_VALUE: Final = 1 << 26
 
@@ -143,8 +145,9 @@ def units_of(directory: Directory) -> list[Unit] | None:
         for index in range(count)
     ]
     plain = directory.value(COMPRESSION, 1) == 1 and directory.value(PHOTOMETRIC, 1) != _YCBCR
-    if plain and not tiled and planes == 1:
-        return [part for unit in units for part in _parts(unit, row_bytes_of(directory))]
+    if plain and not tiled:
+        one_plane = -(-width * directory.value(BITS, 1) // 8) if planes > 1 else row_bytes_of(directory)
+        return [part for unit in units for part in _parts(unit, one_plane)]
     return units
 
 
@@ -155,13 +158,13 @@ def row_bytes_of(directory: Directory) -> int:
 
 
 def _parts(unit: Unit, row_bytes: int) -> Iterator[Unit]:
-    """Cut an uncompressed strip into pieces."""
-    rows = max(1, BAND_BYTES // row_bytes)
-    ((offset, length),) = unit.parts
+    """Cut an uncompressed strip, or the strips of all planes, into pieces; row_bytes: of one of them."""
+    rows = max(1, BAND_BYTES // (row_bytes * len(unit.parts)))
     for top in range(0, unit.rows, rows):
         count = min(rows, unit.rows - top)
         start = top * row_bytes
-        yield Unit(((offset + start, max(0, min(count * row_bytes, length - start))),), count)
+        pieces = ((offset + start, max(0, min(count * row_bytes, length - start))) for offset, length in unit.parts)
+        yield Unit(tuple(pieces), count)
 
 
 def small_tiff(file: IO[bytes], directory: Directory, units: list[Unit]) -> io.BytesIO:
@@ -224,3 +227,12 @@ def _narrow(order: str, entry: Entry) -> Entry:
 def _longs(order: str, values: list[int]) -> Entry:
     """Make an entry of 32-bit numbers."""
     return Entry(_LONG, len(values), struct.pack(f"{order}{len(values)}I", *values))
+
+
+class StripFile(TiffImagePlugin.TiffImageFile):
+    """Open a TIFF of one strip whose size has been checked: Pillow's limit of pixels would count its bytes."""
+
+    def load_prepare(self) -> None:
+        """Make the memory for the pixels."""
+        self.im = Image.new(self.mode, self.size).im
+        ImageFile.ImageFile.load_prepare(self)

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from superfine.errors import ImageError
 from superfine.images.bands import Band
@@ -128,7 +128,7 @@ def _by_libtiff(layout: Layout, data: bytes, rows: int, row: int) -> bytes:
         td.WIDTH: row, td.HEIGHT: rows, td.BITS: 8, td.COMPRESSION: layout.compression, td.PHOTOMETRIC: 1,
         td.STRIPS: 8, td.SAMPLES: 1, td.STRIP_ROWS: rows, td.STRIP_BYTES: len(data),
     }  # fmt: skip
-    with TiffImagePlugin.TiffImageFile(io.BytesIO(td.tiff_of_strip(entries, data))) as image:
+    with td.StripFile(io.BytesIO(td.tiff_of_strip(entries, data))) as image:
         return image.tobytes()
 
 

@@ -26,7 +26,7 @@ export class Viewer {
     this.percent = element("output", { class: "percent" });
     this.lensButton = button("Lens", "Magnifier", () => this.setLens(!this.lensOn), { "aria-pressed": "false" });
     this.bar = element("div", { class: "bar", role: "toolbar", "aria-label": "View" },
-      element("label", { class: "against" }, "Compare with ", this.leftSelect),
+      element("label", { class: "against" }, element("span", {}, "Compare with "), this.leftSelect),
       element("div", { class: "group" }, ...this.modes),
       element("div", { class: "group" },
         button("−", "Smaller", () => this.zoomBy(1 / 1.5)), this.percent, button("+", "Larger", () => this.zoomBy(1.5)),
@@ -141,12 +141,13 @@ export class Viewer {
     const pane = (kinds, captions) => element("div", { class: "pane" }, ...kinds.map((kind) => this.makeLayer(kind)), ...captions);
     const caption = (kind, side) => element("span", { class: `caption ${side}` }, this.title(kind));
     this.handle.hidden = this.mode !== "slider" || !layers.length;
+    this.grid.replaceChildren(); // the canvas of a growing result moves from the old pane to the new one
     this.panes = this.mode === "slider" && layers.length
       ? [pane([layers[1], layers[0]], [caption(layers[0], "west"), caption(layers[1], "east")])]
       : layers.map((kind) => pane([kind], [caption(kind, "west")]));
     this.grid.dataset.count = this.panes.length;
     this.grid.replaceChildren(...this.panes);
-    this.lens.replaceChildren(...(layers.length ? [this.makeLayer("result"), this.makeLayer(this.left)] : []));
+    this.lens.replaceChildren(...(layers.length && this.item.state === "done" ? [this.makeLayer("result"), this.makeLayer(this.left)] : []));
   }
 
   makeLayer(kind) {
@@ -186,8 +187,7 @@ export class Viewer {
       [canvas.width, canvas.height] = wanted;
       this.drawBehind(item);
     }
-    // A canvas stands in one place only; the lens shows a copy.
-    return canvas.isConnected ? element("span") : canvas;
+    return canvas;
   }
 
   drawBehind(item) {
@@ -195,11 +195,12 @@ export class Viewer {
     if (!from) return;
     const image = new Image();
     image.onload = () => {
-      if (item.drawn) return;
       const context = item.canvas.getContext("2d");
+      context.globalCompositeOperation = "destination-over"; // tiles may be there already
       context.filter = "brightness(0.55)";
       context.drawImage(image, 0, 0, item.canvas.width, item.canvas.height);
       context.filter = "none";
+      context.globalCompositeOperation = "source-over";
     };
     image.src = from;
   }
@@ -210,7 +211,6 @@ export class Viewer {
     image.onload = () => {
       const { canvas } = item;
       const edges = [left * canvas.width, top * canvas.height, (left + width) * canvas.width, (top + height) * canvas.height].map(Math.round);
-      item.drawn = item.drawn || width * height > 0.99;
       canvas.getContext("2d").drawImage(image, edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]);
     };
     image.src = `data:image/jpeg;base64,${jpeg}`;
@@ -294,7 +294,7 @@ export class Viewer {
   }
 
   layoutLens() {
-    this.lens.hidden = !this.lensOn || !this.panes.length || this.stage.hidden;
+    this.lens.hidden = !this.lensOn || !this.lens.childElementCount || this.stage.hidden;
     if (this.lens.hidden) return;
     const { x, y } = this.lensAt;
     const zoom = Math.max(this.zoom, LENS_ZOOM / devicePixelRatio);
