@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from picture_samples import photograph, save
+from processes import assert_refused, upscale_nearest
 from superfine.errors import ImageError
 from superfine.images import SUFFIXES, Picture, read, write
 
@@ -171,3 +172,10 @@ def test_a_jpeg_without_its_end_marker_is_whole_and_says_so(tmp_path: Path, sett
     for cut in (40, 400):
         (tmp_path / "b.jpg").write_bytes(data[:-cut])
         refused(tmp_path / "b.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    done = upscale_nearest(tmp_path / "a.png", tmp_path / "o.png", timeout=60)
+    assert_refused(done, "not an ordinary file")

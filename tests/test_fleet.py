@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fleet_files import (
     keys_are_checked,
@@ -23,10 +26,12 @@ from fleet_files import (
     skip_without_fleet,
     write_picture,
 )
-from processes import SUPERFINE, assert_refused, one_clear_line, superfine, upscale_nearest
+from processes import SUPERFINE, one_clear_line, superfine, upscale_nearest
 
 skip_without_fleet()
 
+from fleet_kills import workers  # noqa: E402
+from superfine.__main__ import main  # noqa: E402
 from superfine.engines.nearest import NearestEngine  # noqa: E402
 from superfine.errors import FleetError, PlanError  # noqa: E402
 from superfine.upscaling import Upscaler  # noqa: E402
@@ -51,8 +56,7 @@ def here(cluster: Any) -> Iterator[None]:
 
     from superfine.fleet.cluster import connected
 
-    by_value = __import__(__name__)
-    ray.cloudpickle.register_pickle_by_value(by_value)  # workers have no tests to import
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no tests to import
     with connected(cluster.address):
         yield
 
@@ -102,8 +106,6 @@ def test_a_folder_becomes_what_the_batch_command_makes_of_it(
     for row in found:
         content = expected[row["target"]]
         source = Path(row["source"]).read_bytes()
-        import hashlib
-
         assert row["state"] == "done" and not row["error"]
         assert row["target_sha256"] == hashlib.sha256(content).hexdigest() and row["target_bytes"] == len(content)
         assert row["source_sha256"] == hashlib.sha256(source).hexdigest() and row["source_bytes"] == len(source)
@@ -154,8 +156,6 @@ def test_a_picture_that_kills_its_worker_twice_is_set_aside_and_named(
     source, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(pictures, source)
     red = np.full((30, 40, 3), (255, 0, 0), np.uint8)
-    from PIL import Image
-
     Image.fromarray(red).save(source / "deadly.png")
     lines: list[str] = []
     totals = run_nearest(
@@ -278,30 +278,30 @@ def kill_a_worker_after(out: Path, count: int) -> None:
     os.kill(workers()[-1], signal.SIGKILL)
 
 
-def workers() -> list[int]:
-    """The processes of this user's workers, by the name that Ray gives them."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        with __import__("contextlib").suppress(OSError):
-            if place.read_bytes().startswith(b"ray::Worker"):
-                found.append(int(place.parent.name))
-    return sorted(found)
-
-
-def test_what_cannot_be_is_one_line_and_leaves_nothing(cluster: Any, pictures: Path, tmp_path: Path) -> None:
-    def fleet(*arguments: object) -> Any:
-        return superfine("fleet", *arguments, "-s", "2", "--engine", "nearest")
-
-    assert_refused(fleet(pictures, tmp_path / "out", "--address", "127.0.0.1:1"), "no cluster answers at 127.0.0.1:1")
-    assert_refused(fleet(pictures, tmp_path / "out", "--address", "nowhere"), "want auto, HOST:PORT")
-    assert_refused(fleet(tmp_path, tmp_path / "out"), "no pictures")
-    assert_refused(fleet(pictures, pictures), "replace their sources")
-    assert_refused(fleet("what://ever", tmp_path / "out"), "what://ever")
+def test_what_cannot_be_is_one_line_and_leaves_nothing(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        ((pictures, tmp_path / "out", "--address", "127.0.0.1:1"), "no cluster answers at 127.0.0.1:1"),
+        ((pictures, tmp_path / "out", "--address", "nowhere"), "want auto, HOST:PORT"),
+        ((tmp_path / "empty", tmp_path / "out"), "no pictures"),
+        ((pictures, pictures), "replace their sources"),
+        (("what://ever", tmp_path / "out"), "what://ever"),
+        ((pictures, tmp_path / "out", "--format", "docx"), "unknown format"),
+    ):
+        assert main(["fleet", *map(str, arguments), "-s", "2", "--engine", "nearest"]) == 2
+        assert words in one_clear_line(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
-    done = fleet(pictures, tmp_path / "out", "--address", cluster.address)
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    part = tmp_path / "out" / "_manifest" / "manifest.parquet"
-    part.write_bytes(part.read_bytes()[:-100])
-    done = fleet(pictures, tmp_path / "out", "--address", cluster.address, "--resume")
-    assert done.returncode == 2 and "the manifest is damaged" in one_clear_line(done.stderr)
-    assert len(files(tmp_path / "out")) == 5
+
+
+def test_a_damaged_manifest_stops_the_run_and_results_stay(here: None, pictures: Path, tmp_path: Path) -> None:
+    run_nearest(pictures, str(tmp_path))
+    before = files(tmp_path)
+    whole = tmp_path / "_manifest" / "manifest.parquet"
+    whole.write_bytes(whole.read_bytes()[:-100])
+    with pytest.raises(FleetError, match="the manifest is damaged"):
+        run_nearest(pictures, str(tmp_path), resume=True)
+    assert files(tmp_path) == before
+    whole.unlink()
+    assert run_nearest(pictures, str(tmp_path), overwrite=True).made == 5

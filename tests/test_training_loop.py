@@ -366,6 +366,7 @@ TEAM = """
 import os, sys
 from pathlib import Path
 import torch
+from superfine.errors import TrainingError
 from superfine.training.loop import Run
 from superfine.training.data.pack import Pack
 from superfine.training.recipe import Recipe
@@ -378,6 +379,11 @@ run.team.average_gradients(run.state.network.parameters())
 torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
 run.state.network.zero_grad()
 run.train()
+run.state.step += run.team.rank  # as if the other machine had no state of this run
+try:
+    run._check_agreement(Pack(Path(sys.argv[2])))
+except TrainingError as error:
+    Path(f"{sys.argv[3]}.{run.team.rank}.refused").write_text(str(error))
 run.team.leave()
 """
 
@@ -402,6 +408,8 @@ def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pac
             assert torch.allclose(two[name], one, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
     finished = json.loads(torch.load(tmp_path / "two" / "state.pt", weights_only=True)["counters"])
     assert finished["step"] == 4
+    (refused,) = tmp_path.glob("two.*.refused")
+    assert "at step 5 here and at step 4 on the first machine" in refused.read_text()
 
 
 FAULTS = """

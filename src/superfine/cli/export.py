@@ -23,7 +23,7 @@ def export(
         list[int] | None, typer.Option("--scale", "-s", metavar="2|3|4", help="Only this scale; may be repeated.")
     ] = None,
     to: Annotated[
-        str, typer.Option(metavar="FORMAT", help="superfine, onnx, openvino, torchscript, pt2, upstream.")
+        str, typer.Option(metavar="FORMAT", help="superfine, onnx, openvino, torchscript, pt2, ncnn, upstream.")
     ] = "superfine",
     ends: Annotated[str, typer.Option(metavar="float|uint8", help="NCHW floats 0..1, or NHWC bytes 0..255.")] = "float",
     size: Annotated[

@@ -17,10 +17,12 @@ from superfine.export.parity import TOLERANCE
 from superfine.export.writers import (
     Job,
     Run,
+    run_ncnn,
     run_onnx,
     run_openvino,
     run_pt2,
     run_torchscript,
+    write_ncnn,
     write_onnx,
     write_openvino,
     write_pt2,
@@ -43,6 +45,8 @@ class Kind:
     """file → the name of what runs it → a function that does."""
     suffixes: tuple[str, ...]
     """Endings of its files; the first is the one that is opened."""
+    one_form: bool = False
+    """It has float ends and free sizes alone."""
 
 
 KINDS = {
@@ -50,6 +54,7 @@ KINDS = {
     "openvino": Kind(write_openvino, run_openvino, (".xml", ".bin")),
     "torchscript": Kind(write_torchscript, run_torchscript, (".pt",)),
     "pt2": Kind(write_pt2, run_pt2, (".pt2",)),
+    "ncnn": Kind(write_ncnn, run_ncnn, (".param", ".bin"), one_form=True),
 }
 
 FORMATS = ("superfine", *KINDS, "upstream")
@@ -86,8 +91,8 @@ def export_to(
     if ends not in ENDS or kind not in FORMATS[1:]:
         known = f"has {' or '.join(ENDS)} ends and goes to {', '.join(FORMATS)}"
         raise ModelError(f"an export {known}; not {ends}, {kind}")
-    if kind == "upstream" and (ends != "float" or size is not None):
-        raise ModelError("upstream is a file of weights: it has neither ends nor a size")
+    if (kind == "upstream" or KINDS[kind].one_form) and (ends != "float" or size is not None):
+        raise ModelError(f"{kind} files have float ends and free sizes: take onnx or openvino for others")
     network = network_file.load(checkpoint)
     for value in network.parameters():  # not the mean, which no file holds
         value.data = value.data.to(dtype).float()
@@ -137,6 +142,8 @@ def _write(kind: Kind, network: Network, scale: int, form: Form, path: Path) -> 
     try:
         for runtime, run in kind.open(path).items():
             differences[runtime] = max(_difference(run(lr), sr) for lr, sr in zip(inputs, expected, strict=True))
+    except EngineError:
+        raise
     except Exception as error:  # every runtime raises kinds of its own, which all mean the same here
         raise EngineError(f"{path.name} does not run: {str(error).strip().splitlines()[0]}") from error
     _check(path, differences, TOLERANCE if form.ends == "float" else 1)

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from superfine.engines.native_graph import PICTURE, trace
+from superfine.engines.ncnn_files import RESULT, ncnn_files
 from superfine.engines.runtime import convert_model, core, ov
+from superfine.errors import EngineError, install_command
 from superfine.export.graph import OPSET, quiet
-from superfine.export.module import Form
+from superfine.export.module import AtScale, Form
 
 Run = Callable[[Tensor], NDArray[np.generic]]
 
@@ -27,7 +30,7 @@ Run = Callable[[Tensor], NDArray[np.generic]]
 class Job:
     """One file to write."""
 
-    module: nn.Module
+    module: AtScale
     """Network at one scale, with the form's ends."""
     form: Form
     metadata: Mapping[str, str]
@@ -118,6 +121,37 @@ def run_pt2(path: Path) -> dict[str, Run]:
     with _silent():
         program = torch.export.load(path).module()
     return {"torch.export": lambda lr: program(lr).detach().numpy()}
+
+
+def write_ncnn(job: Job, path: Path) -> None:
+    """Write ncnn's two files, NAME.param and NAME.bin, for float32."""
+    layers, weights = ncnn_files(trace(job.module.network, job.module.scale), half=False)
+    path.write_text(layers)
+    path.with_suffix(".bin").write_bytes(weights)
+
+
+def run_ncnn(path: Path) -> dict[str, Run]:
+    """Open ncnn's files on the CPU, in float32. Raises EngineError without ncnn."""
+    try:
+        import ncnn
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"an export to ncnn is compared in ncnn, which is not installed: {install_command('ncnn')}"
+        ) from error
+    net: Any = ncnn.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
+        raise EngineError(f"ncnn does not open {path.name}")
+
+    def run(lr: Tensor) -> NDArray[np.generic]:
+        results = []
+        for picture in lr.numpy():
+            extractor = net.create_extractor()
+            extractor.input(PICTURE, ncnn.Mat(np.ascontiguousarray(picture)).clone())
+            results.append(np.array(extractor.extract(RESULT)[1]))
+        return np.stack(results)
+
+    return {"ncnn": run}
 
 
 def _dynamic(form: Form) -> dict[int, torch.export.Dim] | None:

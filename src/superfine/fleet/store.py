@@ -97,13 +97,6 @@ class Store:
             if not system.exists(path):
                 system.ls(path)  # says what is wrong: exists() hides it
 
-    def is_file(self) -> bool:
-        """Say if the address is that of a file."""
-        system, path = self._opened
-        with store_errors("look into", self.address):
-            return bool(system.isfile(path))
-        raise AssertionError
-
     def entries(self) -> Iterator[Entry]:
         """Yield every file at any depth, in no promised order; none where there is no such folder."""
         system, path = self._opened

@@ -89,12 +89,11 @@ def find_tasks(
 def _in_store(store: Store) -> list[tuple[Entry, PurePosixPath]]:
     """List the files of a store that count, each with its place below the address."""
     store.check()
-    if store.is_file():
-        (entry,) = store.entries()
-        entry = Entry("", entry.size, entry.version)
-        return [(entry, PurePosixPath(PurePosixPath(store.address).name))]
+    entries = list(store.entries())
+    if len(entries) == 1 and not entries[0].place:  # the address is that of a file
+        return [(entries[0], PurePosixPath(PurePosixPath(store.address).name))]
     found = []
-    for entry in store.entries():
+    for entry in entries:
         place = PurePosixPath(entry.place)
         hidden = any(part.startswith(".") or part == MANIFEST for part in place.parts)
         if not hidden and place.suffix.lower() in (*READABLE, *VIDEOS):

@@ -226,6 +226,8 @@ def open_header(source: Path | IO[bytes], max_pixels: int) -> Image.Image:
     """Open a source with Pillow and check its size, without loading pixels. Raises ImageError and Pillow's errors."""
     if not isinstance(source, Path):
         source.seek(0)
+    elif source.exists() and not source.is_file():  # a pipe would be waited for without end
+        raise ImageError(f"{source} is not an ordinary file; want a picture file")
     with _limit_lock, warnings.catch_warnings():
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max_pixels

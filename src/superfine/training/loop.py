@@ -96,12 +96,25 @@ class Run:
             if not resume:
                 raise TrainingError(f"{folder} already holds a run: add --resume, or name another folder")
             self.state.restore(self.state_path)
+        self._check_agreement(pack)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"cannot make the run's folder {folder}: {error.strerror}") from error
         self.validation = ValidationSet.read(recipe.validation, recipe.network.scales) if self.team.first else None
         self.step = TrainingStep(recipe, self.state, samplers, self.team, bf16=self.bf16)
+
+    def _check_agreement(self, pack: Pack) -> None:
+        """Raise TrainingError if this process has another state or other pictures than the first one."""
+        mine = float(self.state.step), float(int(pack.identity, 16) >> 16)
+        first = self.team.broadcast(*mine)
+        if first[0] != mine[0]:
+            raise TrainingError(
+                f"{self.folder} is at step {mine[0]:.0f} here and at step {first[0]:.0f} on the first machine: let all "
+                "machines share the run's folder, or copy its state.pt to each"
+            )
+        if first[1] != mine[1]:
+            raise TrainingError(f"{pack.path} holds other pictures than the first machine's pack: copy that one here")
 
     def _fresh_state(self, pack: Pack) -> TrainingState:
         network = starting_network(self.recipe).to(self.device)

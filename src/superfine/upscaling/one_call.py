@@ -68,8 +68,8 @@ def upscale(
 ) -> Any:
     """Bring one picture to a size: 4 times as wide and high, unless another is named.
 
-    >>> superfine.upscale("photo.jpg").save("larger.png")
-    >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
+        >>> superfine.upscale("photo.jpg").save("larger.png")
+        >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
 
     `Upscaler` says what goes in, what comes out and what every keyword means. For several pictures, keep one Upscaler:
     it opens its network once.

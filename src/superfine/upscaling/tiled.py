@@ -117,7 +117,8 @@ class TiledUpscaler:
         if not is_out_of_memory(error):
             raise error
         height, width, context = tile.read.height, tile.read.width, 2 * self.engine.halo + 1
-        if height * width <= min(height, context) * min(width, context):
+        fixed = getattr(self.engine, "side", None) is not None
+        if fixed or height * width <= min(height, context) * min(width, context):
             raise EngineError(
                 f"out of memory with the smallest window, {width}x{height} pixels: "
                 "close other programs, or take a smaller scale"

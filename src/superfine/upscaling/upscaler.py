@@ -48,9 +48,9 @@ _NEAREST_SCALES = (2, 3, 4)
 class Upscaler:
     """One model, ready for any number of pictures of any kind, at any size.
 
-    >>> with Upscaler() as upscaler:
-    ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
-    ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
+        >>> with Upscaler() as upscaler:
+        ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
+        ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
 
     Engines are opened as sizes ask for them, and kept: the first picture of a size takes a moment longer. An Upscaler
     can be pickled, for other processes.

@@ -66,7 +66,7 @@ def fetch(text: str, token: str | bool | None = None) -> Path:
             )  # asks once; a listing retries
             chosen = choose_file([each.rfilename for each in about.siblings or ()], name)
             stem = PurePosixPath(chosen).with_suffix("").as_posix()
-            wanted = [chosen, f"{stem}.x[234].onnx", f"{stem}.int8.safetensors"]
+            wanted = [chosen, f"{stem}.x[234].onnx", f"{stem}.int8.safetensors", f"{chosen}.data", f"{chosen}_data"]
             hub.snapshot_download(
                 name.repo, revision=name.revision, allow_patterns=wanted, local_dir=folder, token=token
             )

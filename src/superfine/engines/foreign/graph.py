@@ -54,10 +54,13 @@ def open_graph(path: Path, runtime: str = "auto", precision: str = "auto") -> Gr
         return OnnxRuntimeGraph(path, precision)
     try:
         return OpenVINOGraph(path, precision)
-    except EngineError:
+    except EngineError as error:
         if runtime == "openvino" or find_spec("onnxruntime") is None:
             raise
-        return OnnxRuntimeGraph(path, precision)
+        try:
+            return OnnxRuntimeGraph(path, precision)
+        except EngineError:
+            raise error from None  # of the two that failed, OpenVINO says it in plainer words
 
 
 class OpenVINOGraph:
@@ -170,7 +173,9 @@ def reason(error: BaseException) -> str:
     """Find the line of a runtime's many that says something."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [
-        line for line in lines if line and not line.startswith(("Exception from", "Check '", "While validating"))
+        line
+        for line in lines
+        if line and not line.startswith(("Exception from", "Loading input model", "Check '", "While validating"))
     ]
     text = (telling or lines or [type(error).__name__])[0]
     return text if len(text) <= 200 else text[:197] + "..."
