@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from superfine.__main__ import main
 from superfine.engines.devices import Device, split_devices
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import EngineError
@@ -129,3 +130,12 @@ def test_all_of_a_kind_that_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("superfine.engines.devices.devices", lambda: [Device("cpu", "", "")])
     with pytest.raises(EngineError, match=r"no device 'gpu:all' here: there are cpu"):
         split_devices("gpu:all")
+
+
+def test_the_command_shares_a_batch_and_refuses_what_it_cannot_share(tmp_path: Path) -> None:
+    jobs_in(tmp_path, 4, "out")
+    command = ["upscale", str(tmp_path), "-o", str(tmp_path / "out"), "-s", "2", "--engine", "nearest"]
+    assert main([*command, "--device", "cpu,cpu"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+    assert main([*command, "--overwrite", "--device", "cpu,cuda:0"]) == 2
+    assert main([*command, "--overwrite", "--device", "cpu,cpu", "--memory", "2GiB"]) == 2

@@ -65,7 +65,9 @@ AcceptDamaged = Annotated[bool, flag(FILES, "--accept-damaged", "Take what is th
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
-Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, gpu:1, cuda, mps, vulkan.")]
+Device = Annotated[
+    str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, mps, vulkan, cuda:0,cuda:1.")
+]
 Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,

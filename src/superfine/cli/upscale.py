@@ -63,6 +63,7 @@ def upscale(
     some failed, 2 if all did.
     """
     from superfine.cli.quiet import hush_codecs
+    from superfine.engines.devices import split_devices
     from superfine.images.files import DEFAULT_MAX_PIXELS
     from superfine.upscaling.batch.jobs import label_of, plan_batch
     from superfine.upscaling.batch.source import Settings
@@ -84,11 +85,14 @@ def upscale(
         complain(str(complaint))
     if not batch.jobs:
         return 2
+    first, *others = split_devices(device)
     upscaler = Upscaler(
-        model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
+        model, device=first, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
         memory=memory, alpha=alpha, tone_map=tone_map,
     )  # fmt: skip
-    upscaler.tiled(first_scale(upscaler, target))  # one that cannot be had is found out before anything is read
+    upscalers = [upscaler, *map(upscaler.on, others)]
+    for each in upscalers:  # one that cannot be had is found out before anything is read
+        each.tiled(first_scale(upscaler, target))
     if upscaler.remark and not quiet:
         complain(upscaler.remark)
     requested = requested_settings(
@@ -99,7 +103,7 @@ def upscale(
     if dry_run:
         failed = estimate(batch, upscaler, target, settings)
     else:
-        failed = run(batch, upscaler, target, settings, requested, resume=resume, quiet=quiet)
+        failed = run(batch, upscalers, target, settings, requested, resume=resume, quiet=quiet)
     if failed == len(batch.jobs):
         return 2
     return 1 if failed or batch.complaints else 0
@@ -123,7 +127,7 @@ def estimate(batch: Batch, upscaler: Upscaler, target: Target, settings: Setting
 
 def run(
     batch: Batch,
-    upscaler: Upscaler,
+    upscalers: list[Upscaler],
     target: Target,
     settings: Settings,
     requested: dict[str, str],
@@ -135,7 +139,7 @@ def run(
     from superfine.cli.upscale_output import show_run
 
     journal = open_journal(batch, requested, resume=resume, restart=settings.overwrite or settings.skip_existing)
-    failed = show_run(batch.jobs, upscaler, target, settings, journal, quiet=quiet)
+    failed = show_run(batch.jobs, upscalers, target, settings, journal, quiet=quiet)
     if journal is not None:  # a run that does not get here is to be resumed
         journal.finish()
     return failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 def show_run(
     jobs: Sequence[Job],
-    upscaler: Upscaler,
+    upscalers: Sequence[Upscaler],
     target: Target,
     settings: Settings,
     journal: Journal | None,
     *,
     quiet: bool = False,
 ) -> int:
-    """Do the jobs and show how far they are; return how many failed."""
+    """Do the jobs and show how far they are; return how many failed. upscalers: one a device."""
     from superfine.upscaling.batch.rates import Rates
-    from superfine.upscaling.batch.run import run_jobs
+    from superfine.upscaling.batch.share import share_jobs
 
     started, rates = perf_counter(), Rates()
     outcomes: list[Outcome] = []
     with ProgressBar(quiet=quiet) as bar:
-        meter = _Meter(bar, jobs, upscaler, target, settings)
+        meter = _Meter(bar, jobs, upscalers[0], target, settings)
         try:
-            for outcome in run_jobs(jobs, upscaler, target, settings, journal, meter.show):
+            for outcome in share_jobs(jobs, upscalers, target, settings, journal, meter.show):
                 outcomes.append(outcome)
                 meter.settle(outcome)
                 if outcome.error is not None:
@@ -57,7 +57,7 @@ def show_run(
                 f"interrupted: {done} of {len(jobs)} pictures are done; the same command with {again} does the rest"
             ) from None
         finally:
-            _learn(rates, upscaler, outcomes, settings)
+            _learn(rates, upscalers, outcomes, settings)
     failed = sum(outcome.error is not None for outcome in outcomes)
     if not quiet:
         _sum_up(outcomes, perf_counter() - started)
@@ -66,11 +66,11 @@ def show_run(
     return failed
 
 
-def _learn(rates: Rates, upscaler: Upscaler, outcomes: Sequence[Outcome], settings: Settings) -> None:
+def _learn(rates: Rates, upscalers: Sequence[Upscaler], outcomes: Sequence[Outcome], settings: Settings) -> None:
     """Keep how long everything took, for dry runs."""
     from superfine.upscaling.batch.source import result_suffix, source_suffix
 
-    for each in upscaler.candidates:
+    for each in chain.from_iterable(upscaler.candidates for upscaler in upscalers):
         for tiled in each.opened:
             rates.note_windows(tiled, each.digest)
     for outcome in outcomes:
@@ -99,24 +99,30 @@ class _Meter:
         mean = sum(known) // len(known) if known else 1
         self.pixels = [pixels or mean for pixels in self.pixels]
         self.counted = bool(known)
-        self.before = [0, *accumulate(self.pixels)]
-        self.total, self.skipped, self.begun = self.before[-1], 0, perf_counter()
+        self.total, self.done, self.skipped, self.begun = sum(self.pixels), 0.0, 0, perf_counter()
+        self._shares = [0.0] * len(jobs)
         self._places = {id(job): number for number, job in enumerate(jobs)}
 
     def settle(self, outcome: Outcome) -> None:
         """Note that a job is over. What was there already, or failed, does not count for the rate."""
+        number = self._places[id(outcome.job)]
+        self._count(number, 1.0)
         if outcome.skipped or outcome.error is not None:
-            self.skipped += self.pixels[self._places[id(outcome.job)]]
+            self.skipped += self.pixels[number]
 
     def show(self, number: int, share: float) -> None:
         """Show that `share` of the job `number` is done."""
-        done = self.before[number] + self.pixels[number] * share
-        rate = max(done - self.skipped, 0) / max(perf_counter() - self.begun, 1e-9)
+        self._count(number, share)
+        rate = max(self.done - self.skipped, 0) / max(perf_counter() - self.begun, 1e-9)
         parts = [f"{number + 1} of {len(self.jobs)}"] if len(self.jobs) > 1 else []
         if rate and self.counted:
             parts.append(f"{rate / 1e6:.2f} MP/s")
-        left = (self.total - done) / rate if rate else None
-        self.bar.update(done / self.total, "  ".join([*parts, _name(self.jobs[number])]), left=left)
+        left = (self.total - self.done) / rate if rate else None
+        self.bar.update(self.done / self.total, "  ".join([*parts, _name(self.jobs[number])]), left=left)
+
+    def _count(self, number: int, share: float) -> None:
+        self.done += self.pixels[number] * (share - self._shares[number])
+        self._shares[number] = share
 
 
 def _name(job: Job) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, find_model, open_engine
+from superfine.errors import PlanError
 from superfine.images.bands import BandedImage
 from superfine.images.colour_codes import is_hdr
 from superfine.images.picture import Picture
@@ -200,6 +201,17 @@ class Upscaler:
             before = resident_memory()
             other.tiled(next(iter(self._opened)))
             other._memory_before = self.memory_before + max(0, resident_memory() - before)
+        return other
+
+    def on(self, device: str) -> Upscaler:
+        """Return an Upscaler with the same settings for another device. Raises EngineError for a name that is none."""
+        if isinstance(self._engine, str):
+            check_request(self._engine, self._precision, device)
+        if self.memory is not None:
+            raise PlanError("a limit of memory is for one device: leave it out, or name one device")
+        other = copy(self)
+        other._device = device
+        other.__dict__.pop("_photo", None)
         return other
 
     @property
