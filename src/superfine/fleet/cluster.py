@@ -18,6 +18,8 @@ from superfine.errors import FleetError
 
 _PATIENCE = 5.0
 """Seconds to wait for a cluster's port to answer."""
+_LONGEST = 25
+"""Letters of a folder for Ray's sockets, whose whole names may have 107."""
 _OBJECTS = 80 * 2**20
 """Bytes of Ray's shared memory: pictures do not travel through it."""
 
@@ -36,7 +38,8 @@ def connected(address: str | None) -> Iterator[None]:
     folder = None
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's only switch for the loopback interface
-        folder = tempfile.mkdtemp(prefix="superfine-ray-")
+        place = tempfile.gettempdir()
+        folder = tempfile.mkdtemp(prefix="superfine-", dir=place if len(place) <= _LONGEST else "/tmp")
     else:
         _knock(address)
     import ray
