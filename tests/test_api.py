@@ -22,7 +22,8 @@ from box_filter import BoxFilter
 from superfine import errors
 from superfine.engines.nearest import NearestEngine
 from superfine.errors import EngineError, ImageError, ModelError, PlanError, SuperfineError
-from superfine.upscaling.upscaler import UpscaleKeywords, Upscaler
+from superfine.upscaling.one_call import UpscaleKeywords
+from superfine.upscaling.upscaler import Upscaler
 
 
 def nearest() -> Upscaler:

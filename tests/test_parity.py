@@ -19,9 +19,8 @@ from superfine.native.library import instructions
 @pytest.fixture(scope="module")
 def card() -> parity.Card:
     """A real card of three engines, one of which this machine cannot have."""
-    choices = [("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "int8")]
-    if instructions():
-        choices.append(("native", "fp32"))
+    choices = [("openvino", "int8"), ("onnxruntime", "int8")]
+    choices.append(("native", "fp32") if instructions() else ("onnxruntime", "fp32"))
     return parity.compare_engines("esrgcnn", 2, choices, PHOTOGRAPH, repeat=1)
 
 
@@ -35,7 +34,8 @@ def test_engines_in_fp32_agree_to_hundredths_of_a_level_and_int8_is_further_off(
         assert row.seconds > 0 and row.memory > 2**24
     assert rows["openvino", "int8"].psnr["photograph"] > 30
     assert set(card.missing) == {"onnxruntime int8"}
-    assert parity.not_run(card) == ["onnxruntime has no int8 here"]
+    (said,) = parity.not_run(card)
+    assert said.startswith("onnxruntime ") and ("no int8" in said or "not int8" in said)
 
 
 def test_a_strayed_engine_is_named(card: parity.Card) -> None:
@@ -70,7 +70,7 @@ def test_cards_go_into_json_and_onto_a_page(card: parity.Card) -> None:
     raw = json.loads(parity.to_json([card]))
     assert raw["cards"][0]["rows"][0]["psnr"]["photograph"] == "inf"
     text = parity.to_markdown([card])
-    assert text.count("| onnxruntime | fp32 | cpu |") == 1 and "reference" in text
+    assert text.count("| openvino | int8 | cpu |") == 1 and "reference" in text
 
 
 def test_a_page_without_markers_and_an_unknown_engine_are_refused_before_anything_runs(

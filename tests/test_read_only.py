@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import referee
+import superfine as package
 from picture_samples import photograph
 from processes import assert_refused, upscale_nearest
 from superfine.errors import ImageError
@@ -127,6 +128,13 @@ def test_open_exr_in_standard_range_stays_linear_light(half: bool, channels: int
     assert found.icc is None and np.abs(found.pixels[::2, ::2] / 65535 - curve[:, :, :channels]).max() < 2e-5
 
 
+def test_python_gets_open_exr_on_srgbs_curve(tmp_path: Path) -> None:
+    light = np.full((8, 8, 3), 0.2140411, np.float32)  # sRGB's 127.5
+    larger = package.upscale(exr(light, tmp_path / "a.exr"), 2, engine="nearest")
+    assert larger.mode == "RGB" and "icc_profile" not in larger.info
+    assert larger.getpixel((3, 3))[0] in (127, 128)
+
+
 @pytest.mark.parametrize("source", ["EXR", "Radiance"])
 def test_light_beyond_white_becomes_hdr(source: str, tmp_path: Path) -> None:
     light = (EIGHT / 255 * 8).astype(np.float32)
@@ -212,9 +220,9 @@ def test_damaged_files_are_one_line(suffix: str, tmp_path: Path) -> None:
         }[suffix]())  # fmt: skip
     for share in (0.02, 0.3, 0.6):
         path = put(tmp_path / f"a{suffix}", data[: max(8, int(len(data) * share))])
-        done = upscale_nearest(path, tmp_path / "o.png")
-        assert done.returncode == 2, (suffix, share)
-        assert_refused(done, "a" + suffix)
+        with pytest.raises(ImageError, match="a" + suffix):
+            read(path)
+    assert_refused(upscale_nearest(path, tmp_path / "o.png"), "a" + suffix)
 
 
 def test_formats_that_can_only_be_read_are_found_in_folders(tmp_path: Path) -> None:

@@ -314,3 +314,18 @@ def test_on_a_phone(open_page: Callable[..., Page], files: Path, dark: bool) -> 
         box = button.bounding_box()
         assert box is None or min(box["width"], box["height"]) >= 24  # WCAG 2.2, target size
     assert_accessible(page)
+
+
+def test_a_clip_goes_in_and_plays(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from video_files import write_video
+
+    clip = write_video(tmp_path / "clip.mp4", 3, codec="libx264", pixel_format="yuv420p")
+    page = open_page()
+    choose(page, clip)
+    wait_done(page, 1)
+    player = page.locator("video")
+    player.wait_for()
+    assert player.get_attribute("aria-label") == "clip-x4.mp4"
+    assert "3 frames" in page.locator(".words").inner_text()
+    assert_accessible(page)

@@ -22,7 +22,7 @@ from superfine.weights.catalogue import FOLDER
 from superfine.weights.header import read_header
 from upstream_files import read_golden
 
-SHIPPED = ["esrgcnn", "cfsrcnn"]
+SHIPPED = ["esrgcnn", "cfsrcnn", "esrgcnn-photo"]
 
 
 def saved(folder: Path, name: str = "mine.safetensors") -> Path:
@@ -33,14 +33,14 @@ def saved(folder: Path, name: str = "mine.safetensors") -> Path:
 # ---- what is shipped
 
 
-def test_both_networks_are_shipped_and_esrgcnn_comes_first() -> None:
+def test_both_networks_are_shipped_and_esrgcnn_comes_first_the_one_for_photographs_last() -> None:
     assert [entry.name for entry in weights.list_models()] == SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_is_found_by_name_with_a_graph_and_a_halo_a_scale(name: str) -> None:
     model = weights.find(name)
-    network, *alone = name.split("-x")
+    network, *alone = name.removesuffix("-photo").split("-x")
     scales = tuple(map(int, alone)) or (2, 3, 4)
     assert (model.name, model.network, model.scales) == (name, network, scales)
     assert set(model.graphs) == set(scales)

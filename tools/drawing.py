@@ -134,7 +134,8 @@ def draw(steps: list[Step], title: str) -> str:
     width = margin + (right - left) * ACROSS + WIDTH + 24
     height = 50 + (max(row for row, _ in places.values()) + 1) * DOWN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" '
         f'font-family="sans-serif" font-size="13" role="img" aria-label="{escape(title)}">',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
         f'<text x="{margin}" y="26" font-weight="bold">{escape(title)}</text>',

@@ -245,14 +245,16 @@ def _decibels(value: float) -> str:
 def not_run(card: Card) -> list[str]:
     """Return a line for each engine that does not run here, and one for each that lacks precisions."""
     able = {row.engine for row in card.rows}
-    lines: dict[str, str] = {}
-    for choice, reason in card.missing.items():
+    lacking: dict[str, list[str]] = {}
+    for choice in card.missing:
         engine, precision = choice.split()
-        if engine not in able:
-            lines.setdefault(engine, f"{engine} does not run: {reason}")
-        else:
-            lines[engine] = f"{lines[engine]}, {precision}" if engine in lines else f"{engine} has no {precision} here"
-    return list(lines.values())
+        lacking.setdefault(engine, []).append(precision)
+    return [
+        f"{engine} has no {', '.join(precisions)} here"
+        if engine in able
+        else f"{engine} does not run: {card.missing[f'{engine} {precisions[0]}']}"
+        for engine, precisions in lacking.items()
+    ]
 
 
 def to_markdown(cards: Sequence[Card]) -> str:

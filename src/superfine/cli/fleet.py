@@ -90,6 +90,7 @@ def fleet(
     from superfine.upscaling.upscaler import Upscaler
 
     hush_codecs()
+    options.refuse_auto(model, "a fleet")
     sizes = options.sizes_named(
         scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
         size=box,

@@ -38,6 +38,10 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="NAME", help="A name of superfine models, a file, or hf:owner/name."),
 ]
+ModelOrAuto = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="NAME", help="auto (by each picture), a shipped name, or a weights file."),
+]
 
 # Sizes: see upscaling.plan.make_target.
 Width = Annotated[int | None, option(SIZE, "--width", "PIXELS", "Width; the height in proportion.", min=1)]
@@ -83,3 +87,11 @@ AddNote = Annotated[bool, flag(ADVANCED, "--note", "Write into the file what mad
 def sizes_named(**sizes: Any) -> dict[str, Any]:
     """Keep the sizes that were given."""
     return {name: size for name, size in sizes.items() if size is not None}
+
+
+def refuse_auto(model: str, what: str) -> None:
+    """Raise PlanError for -m auto where one model does everything."""
+    from superfine.errors import PlanError
+
+    if model == "auto":
+        raise PlanError(f"{what} takes one model, not auto; for blocks of JPEG and a little noise: -m esrgcnn-photo")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def upscale(
     inputs: options.Inputs,
     out: options.Out = None,
-    model: options.Model = "esrgcnn",
+    model: options.ModelOrAuto = "auto",
     scale: options.Scale = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
@@ -109,7 +109,8 @@ def requested_settings(sizes: dict[str, Any], upscaler: Upscaler, **given: Any) 
     """Collect everything that decides the results, as text, to recognise an interrupted batch."""
     from superfine.upscaling.plan import DEFAULT_SCALE
 
-    deciding = {**(sizes or {"scale": DEFAULT_SCALE}), **given, "weights": upscaler.digest}
+    deciding = {**(sizes or {"scale": DEFAULT_SCALE}), **given}
+    deciding["weights"] = " ".join(each.digest for each in upscaler.candidates)
     return {name.replace("_", "-"): str(value) for name, value in deciding.items()}
 
 

@@ -14,6 +14,7 @@ from superfine.cli.messages import complain, one_line, size_of, time_of
 from superfine.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from superfine.upscaling.auto import Choice
     from superfine.upscaling.batch.estimate import Estimator, FileEstimate
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
@@ -69,8 +70,9 @@ def _learn(rates: Rates, upscaler: Upscaler, outcomes: Sequence[Outcome], settin
     """Keep how long everything took, for dry runs."""
     from superfine.upscaling.batch.source import result_suffix, source_suffix
 
-    for tiled in upscaler.opened:
-        rates.note_windows(tiled, upscaler.digest)
+    for each in upscaler.candidates:
+        for tiled in each.opened:
+            rates.note_windows(tiled, each.digest)
     for outcome in outcomes:
         if outcome.reading is not None and outcome.writing is not None:
             read, written = source_suffix(outcome.job), result_suffix(outcome.job, settings)
@@ -142,6 +144,8 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
     if agreements:
         before, after = (min(getattr(each, when) for each in agreements) for when in ("before", "after"))
         line += f"; agreement with the input {before:.1f} dB before back-projection, {after:.1f} dB after"
+    if choices := [outcome.choice for outcome in made if outcome.choice is not None]:
+        line += f"; {_chosen(choices)}"
     streamed = any(outcome.job.target is None for outcome in outcomes)
     print(one_line(line), file=sys.stderr if streamed else sys.stdout)
     changes = Counter(change for outcome in made for change in outcome.changes)
@@ -149,6 +153,18 @@ def _sum_up(outcomes: Sequence[Outcome], seconds: float) -> None:
         several = len(made) > 1
         lines = [f"{change} ({count} of {len(made)})" if several else change for change, count in changes.items()]
         print(one_line(f"converted: {'; '.join(lines)}"), file=sys.stderr)
+
+
+def _chosen(choices: Sequence[Choice]) -> str:
+    """Say which model was chosen and why: "esrgcnn-photo (JPEG of quality 80)", of several how often."""
+    if len(choices) == 1:
+        return str(choices[0])
+    counts = Counter(choice.model for choice in choices)
+    reasons = {model: Counter(choice.reason for choice in choices if choice.model == model) for model in counts}
+    return ", ".join(
+        f"{model} for {count} ({reasons[model].most_common(1)[0][0]}{', ...' if len(reasons[model]) > 1 else ''})"
+        for model, count in counts.most_common()
+    )
 
 
 def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, settings: Settings) -> int:
@@ -159,21 +175,25 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     from superfine.upscaling.batch.rates import Rates
 
     starting = perf_counter() - BEGUN  # a real run starts up as long
-    estimator = Estimator(upscaler, Rates())
+    rates = Rates()
+    estimators = [Estimator(each, rates) for each in upscaler.candidates]
     rows: list[list[str]] = []
     failed, estimates = 0, list[FileEstimate]()
+    used: list[Upscaler] = []
     for job in jobs:
         try:
-            estimate = _estimate(job, estimator, target, settings)
+            estimate, choice, suited = _estimate(job, estimators, target, settings)
         except SuperfineError as error:
             failed += 1
             complain(str(error))
             continue
         estimates.append(estimate)
+        used.append(suited)
         rows.append(
             [
                 _name(job),
                 _size(estimate.plan.source, estimate.frames),
+                *([] if choice is None else [str(choice)]),
                 _passes(estimate.plan),
                 _size(estimate.plan.output, estimate.frames),
                 size_of(estimate.pixels, "pixels"),
@@ -184,27 +204,35 @@ def show_estimates(jobs: Sequence[Job], upscaler: Upscaler, target: Target, sett
     if estimates:
         pixels, seconds = sum(each.pixels for each in estimates), [each.seconds for each in estimates]
         passes = {scale for each in estimates for scale in each.plan.passes}
+        engines = " and ".join(each.describe(passes) for each in dict.fromkeys(used))
+        unknown = sorted({suffix for each in estimators for suffix in each.unknown})
         known = [each for each in seconds if each is not None]
         time = time_of(starting + sum(known)) if len(known) == len(seconds) else "time unknown"
         caption = (
             f"{_pictures(len(estimates))}, {size_of(pixels, 'pixels')}, {size_of(peak_of_batch(estimates))} of memory, "
-            f"{time} ({upscaler.describe(passes)}); nothing was written"
+            f"{time} ({engines}); nothing was written"
         )
-        show_table(("picture", "size", "passes", "result", "pixels", "memory", "time"), rows, caption=caption)
+        model = ("model",) if len(estimators) > 1 else ()
+        heads = ("picture", "size", *model, "passes", "result", "pixels", "memory", "time")
+        show_table(heads, rows, caption=caption)
         if len(known) < len(seconds):
             print(
                 "The time is known as soon as one picture was made with this model, engine and scale on this machine."
             )
-        elif estimator.unknown:
-            print(f"Without the time to read or write {', '.join(sorted(estimator.unknown))}: not measured here yet.")
+        elif unknown:
+            print(f"Without the time to read or write {', '.join(unknown)}: not measured here yet.")
     return failed
 
 
-def _estimate(job: Job, estimator: Estimator, target: Target, settings: Settings) -> FileEstimate:
-    """Estimate one job, from its header where that is enough. Raises SuperfineError."""
+def _estimate(
+    job: Job, estimators: Sequence[Estimator], target: Target, settings: Settings
+) -> tuple[FileEstimate, Choice | None, Upscaler]:
+    """Estimate one job, from its header where that is enough, with the model chosen for it. Raises SuperfineError."""
     from superfine.images.formats.frames import Frames
     from superfine.images.rows import PictureRows
+    from superfine.upscaling.auto import CLEAN
     from superfine.upscaling.batch.estimate import peek
+    from superfine.upscaling.batch.run import choose_for
     from superfine.upscaling.batch.source import (
         by_rows_if_large,
         load_frames,
@@ -213,19 +241,25 @@ def _estimate(job: Job, estimator: Estimator, target: Target, settings: Settings
         source_suffix,
     )
 
-    suffixes = source_suffix(job), result_suffix(job, settings)
+    upscaler, suffixes = estimators[0].upscaler, (source_suffix(job), result_suffix(job, settings))
     picture = None if job.source is None else peek(job.source, settings.max_pixels)
+    if picture is not None and (choice := upscaler.choose(picture)) is not None and choice.model == CLEAN:
+        picture = None  # the header alone does not say so
     source = (
-        open_source(job, estimator.upscaler, settings)
+        open_source(job, upscaler, settings)
         if picture is None
-        else by_rows_if_large(Frames([picture]), job, estimator.upscaler, settings)
+        else by_rows_if_large(Frames([picture]), job, upscaler, settings)
     )
+    choice = choose_for(source, upscaler)
+    suited = upscaler.of(choice)
+    estimator = next(each for each in estimators if each.upscaler is suited)
     estimate = None if isinstance(source, Frames) else estimator.by_rows(source, target, *suffixes)
-    if estimate is not None:
-        return estimate
-    if isinstance(source, PictureRows):
-        source = Frames([source.picture])
-    return estimator(source if isinstance(source, Frames) else load_frames(job, settings), target, *suffixes)
+    if estimate is None:
+        if isinstance(source, PictureRows):
+            source = Frames([source.picture])
+        frames = source if isinstance(source, Frames) else load_frames(job, settings)
+        estimate = estimator(frames, target, *suffixes)
+    return estimate, choice, suited
 
 
 def _size(size: tuple[int, int], frames: int) -> str:

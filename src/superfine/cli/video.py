@@ -82,6 +82,7 @@ def video(
     from superfine.upscaling.upscaler import Upscaler
     from superfine.video import DEFAULT_SCALE, Options
 
+    shared.refuse_auto(model, "a video")
     sizes = shared.sizes_named(
         scale=scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
         size=box,

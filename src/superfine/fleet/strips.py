@@ -7,7 +7,7 @@ strips. So the file is, byte for byte, what `superfine upscale` writes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import IO
@@ -18,6 +18,7 @@ from superfine.fleet.tasks import Task
 from superfine.fleet.visit import Visit
 from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band, BandedImage
+from superfine.images.depth import Pixels
 from superfine.images.files import write
 from superfine.images.formats.tiff import PackedImage, pack_strips, strip_rows
 from superfine.images.rows import FileRows, Rows, open_rows
@@ -46,6 +47,10 @@ class RowsBetween:
     def band(self, top: int, bottom: int) -> Band:
         """Return rows, counted from the first of these."""
         return self._rows.band(self._top + top, self._top + bottom)
+
+    def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
+        """Return `rows` rows from each of `tops` on, counted from the first of these."""
+        return self._rows.strips([self._top + top for top in tops], rows)
 
 
 def cut(errand: Errand, orders: Orders, loaded: Loaded, enlarged: Enlarged) -> tuple[Errand, ...]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from superfine.errors import ImageError
 from superfine.images.depth import Pixels, as_uint8
+from superfine.images.jpeg_quality import quality_of
 from superfine.images.metadata import announced, current_xmp, exif_of, orientation_of
 
 # A float picture may overshoot 0..1 by what one 8-bit level is worth (resampling does that) before it is called HDR.
@@ -40,6 +41,8 @@ class Picture:
     """What the file holds beside the still picture, and is not read: "gain map", "video of a motion photo"."""
     text: dict[str, str] = field(default_factory=dict)
     """Text notes: PNG text chunks by keyword; the comment of a JPEG or GIF under `Comment`."""
+    jpeg_quality: int | None = None
+    """Quality of the JPEG file the pixels were read from, 1..100, as its tables tell; None for all others."""
 
     @property
     def height(self) -> int:
@@ -94,6 +97,7 @@ def assemble(image: Image.Image, pixels: Pixels, alpha: Pixels | None, icc: byte
         mode=mode,
         xmp=current_xmp(xmp) if isinstance(xmp, bytes) and xmp else None,
         text=_text(image),
+        jpeg_quality=quality_of(getattr(image, "quantization", None) or {}),
         left_out=announced(xmp if isinstance(xmp, bytes) else b""),
     )
 

@@ -34,6 +34,8 @@ class Note:
     """Result over source, "4" or, where the sides differ, "2.5x2.51"."""
     weights: str = ""
     """SHA-256 of the weights file in hexadecimal; empty for an engine without weights."""
+    reason: str = ""
+    """Why superfine chose the model; empty where the user did."""
 
 
 def embed(picture: Picture, note: Note) -> Picture:

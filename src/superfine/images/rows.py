@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from PIL import UnidentifiedImageError
 
 from superfine.images import files
@@ -48,6 +50,10 @@ class Rows(Protocol):
         """Return rows top ≤ y < bottom. From call to call `top` never falls, nor passes the last `bottom`."""
         ...
 
+    def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
+        """Return `rows` rows from each of `tops` on, which rise, and leave `band` where it is."""
+        ...
+
 
 class PictureRows:
     """The rows of a picture in memory."""
@@ -66,6 +72,10 @@ class PictureRows:
         """Return views of the rows."""
         return self._pixels[top:bottom], None if self._alpha is None else self._alpha[top:bottom]
 
+    def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
+        """Return views of the rows."""
+        return [self._pixels[top : top + rows] for top in tops]
+
 
 class FileRows:
     """The rows of a file, decoded on demand; only the rows of the current band are in memory."""
@@ -75,7 +85,7 @@ class FileRows:
     def __init__(self, band_source: BandSource, neutral: bool, name: str, max_pixels: int) -> None:
         self.head, self.height, self.neutral = band_source.head, band_source.height, neutral
         self._name, self._max_pixels = name, max_pixels
-        self._more = band_source.bands()
+        self._source, self._more = band_source, band_source.bands()
         self._rows: Band = (self.head.pixels, self.head.alpha)
         self._first = 0
 
@@ -91,6 +101,20 @@ class FileRows:
                 end += len(more[0])
         self._rows, self._first = join_bands(held), top
         return _cut(self._rows, 0, bottom - top)
+
+    def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
+        """Decode the file once more, down to the last of the strips. Raises ImageError if it is damaged."""
+        found: list[list[Pixels]] = [[] for _ in tops]
+        end = 0
+        with files.image_errors(self._name, self._max_pixels):
+            for pixels, _ in self._source.bands():
+                start, end = end, end + len(pixels)
+                for top, parts in zip(tops, found, strict=True):
+                    if start < top + rows and top < end:
+                        parts.append(pixels[max(top - start, 0) : top + rows - start].copy())
+                if not tops or end >= tops[-1] + rows:
+                    break
+        return [np.concatenate(parts) for parts in found]
 
 
 def _cut(band: Band, first: int, last: int | None = None) -> Band:

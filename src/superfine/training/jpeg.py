@@ -12,17 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Annex K of the JPEG standard, row by row.
-LUMA = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
+from superfine.images.jpeg_quality import LUMA
+
+# Annex K of the JPEG standard, row by row; the table of luma is in images.jpeg_quality.
 CHROMA = (
     (17, 18, 24, 47, 99, 99, 99, 99),
     (18, 21, 26, 66, 99, 99, 99, 99),
@@ -48,8 +40,9 @@ class Jpeg:
         cosines = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) / 2
         cosines[0] /= math.sqrt(2)
         self._dct = cosines.float().to(device)
+        luma = [LUMA[k : k + 8] for k in range(0, 64, 8)]
         self._luma, self._chroma, self._to_ycc, self._to_rgb = (
-            torch.tensor(table, dtype=torch.float32, device=device) for table in (LUMA, CHROMA, TO_YCC, TO_RGB)
+            torch.tensor(table, dtype=torch.float32, device=device) for table in (luma, CHROMA, TO_YCC, TO_RGB)
         )
 
     def __call__(self, x: Tensor, quality: Tensor, subsampling: Tensor) -> Tensor:

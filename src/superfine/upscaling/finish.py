@@ -26,7 +26,7 @@ def finish(picture: Picture, plan: Plan, dpi: int | None) -> Picture:
     if plan.crop is not None:
         rows, columns = slice(plan.crop.top, plan.crop.bottom), slice(plan.crop.left, plan.crop.right)
         pixels, alpha = pixels[rows, columns], None if alpha is None else alpha[rows, columns]
-    return replace(picture, pixels=pixels, alpha=alpha, dpi=resolution_after(picture.dpi, dpi))
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=resolution_after(picture.dpi, dpi), jpeg_quality=None)
 
 
 def resolution_after(found: tuple[float, float] | None, dpi: int | None) -> tuple[float, float] | None:

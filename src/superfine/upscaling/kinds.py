@@ -19,6 +19,7 @@ from superfine.errors import ImageError
 from superfine.images.colour_codes import HdrWarning, is_hdr
 from superfine.images.depth import Pixels
 from superfine.images.picture import Picture, from_pil, to_pil, unit_floats
+from superfine.images.scene_light import is_light, to_srgb_curve
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ def from_pictures(pictures: Sequence[Picture], like: Any) -> Any:
             HdrWarning,
             stacklevel=4,
         )
-    return to_pil(pictures[0])
+    return to_pil(to_srgb_curve(pictures[0]) if is_light(pictures[0]) else pictures[0])
 
 
 def _is_tensor(image: object) -> TypeGuard[torch.Tensor]:

@@ -48,7 +48,7 @@ class Comparison:
 def compare(before: Any, after: Any, labels: tuple[str, str] = ("before", "after")) -> Comparison:
     """Put two pictures of the same view under one slider; the first is stretched to the second's size.
 
-    >>> superfine.compare("photo.jpg", superfine.upscale("photo.jpg"))
+        >>> superfine.compare("photo.jpg", superfine.upscale("photo.jpg"))
 
     Each is a path, a PIL image, a Picture, an array or a tensor, as Upscaler takes them. Raises ImageError.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -23,6 +24,7 @@ from superfine.images.picture import Picture
 from superfine.images.provenance import Note
 from superfine.images.rows import Rows
 from superfine.images.tone_map import to_standard_range
+from superfine.upscaling.auto import AUTO, CLEAN, PHOTO, Choice, choose
 from superfine.upscaling.back_projection import Consistency, project_back
 from superfine.upscaling.finish import Upscaled, finish, resolution_after
 from superfine.upscaling.kinds import from_pictures, to_pictures
@@ -46,15 +48,16 @@ _NEAREST_SCALES = (2, 3, 4)
 class Upscaler:
     """One model, ready for any number of pictures of any kind, at any size.
 
-    >>> with Upscaler("esrgcnn") as upscaler:
-    ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
-    ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
+        >>> with Upscaler() as upscaler:
+        ...     upscaler("photo.jpg", scale=1.5).save("larger.png")
+        ...     upscaler("photo.jpg", size=(3840, 2160), fit="cover").save("wallpaper.png")
 
     Engines are opened as sizes ask for them, and kept: the first picture of a size takes a moment longer. An Upscaler
     can be pickled, for other processes.
 
     Args:
-        model: a shipped name ("esrgcnn", "cfsrcnn"), the path of a weights file or an ONNX graph, or "hf:owner/name".
+        model: "auto" ("esrgcnn", or "esrgcnn-photo" for JPEGs and noisy pictures, by each picture's own evidence), a
+            shipped name, the path of a weights file or an ONNX graph, or "hf:owner/name".
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
         engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
             `Engine` of your own.
@@ -74,7 +77,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | PathLike[str] = "esrgcnn",
+        model: str | PathLike[str] = AUTO,
         *,
         device: str = "auto",
         engine: str | Engine = "auto",
@@ -90,7 +93,8 @@ class Upscaler:
         if isinstance(engine, str):
             check_request(engine, precision, device)
         weightless = engine == "nearest" or not isinstance(engine, str)
-        self._model: Model | None = None if weightless else find_model(Path(model))
+        self._auto = model == AUTO and not weightless
+        self._model: Model | None = None if weightless else find_model(CLEAN if self._auto else Path(model))
         self._engine, self._precision, self._device = engine, precision, device
         self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
@@ -162,7 +166,7 @@ class Upscaler:
                 if progress is not None:
                     progress((number + share) / len(pictures))
 
-            results.append(self.upscale_picture(picture, target, report).picture)
+            results.append(self.of(self.choose(picture)).upscale_picture(picture, target, report).picture)
         return from_pictures(results, image)
 
     def __enter__(self) -> Self:
@@ -174,6 +178,7 @@ class Upscaler:
     def close(self) -> None:
         """Give back the engines and their memory. A later call opens them again."""
         self._opened.clear()
+        self.__dict__.pop("_photo", None)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": {}, "_memory_before": None, "watch": None}  # opened where they run
@@ -181,6 +186,33 @@ class Upscaler:
     def __repr__(self) -> str:
         used = self.engine
         return f"Upscaler({self.name!r}, engine={used.name!r}, precision={used.precision!r}, device={used.device!r})"
+
+    def choose(self, source: Picture | Rows) -> Choice | None:
+        """Choose the model for a picture by its own evidence; None unless the model is "auto". Raises ImageError."""
+        return choose(source) if self._auto else None
+
+    def of(self, choice: Choice | None) -> Upscaler:
+        """Return the Upscaler of the chosen model: the same settings, and engines of its own."""
+        if choice is None or choice.model != PHOTO or not self._auto:
+            return self
+        other = self._photo
+        if self._opened and not other._opened:  # now, so that the pictures in memory are not taken for a part of it
+            before = resident_memory()
+            other.tiled(next(iter(self._opened)))
+            other._memory_before = self.memory_before + max(0, resident_memory() - before)
+        return other
+
+    @property
+    def candidates(self) -> tuple[Upscaler, ...]:
+        """Every Upscaler that `of` may return."""
+        return (self, self._photo) if self._auto else (self,)
+
+    @cached_property
+    def _photo(self) -> Upscaler:
+        other = copy(self)
+        other._auto, other._model, other.watch = False, find_model(PHOTO), self.watch
+        other.__dict__.pop("digest", None)
+        return other
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -217,10 +249,10 @@ class Upscaler:
         """A line about what tiling costs the network that is open; empty where results do not depend on tiles."""
         return getattr(self.engine, "remark", "")
 
-    def note(self, across: float, down: float) -> Note:
+    def note(self, across: float, down: float, choice: Choice | None = None) -> Note:
         """Say what made a result `across` times as wide and `down` times as high, to be put into its file."""
         scale = f"{across:.4g}" if f"{across:.4g}" == f"{down:.4g}" else f"{across:.4g}x{down:.4g}"
-        return Note(f"superfine {__version__}", self.name, scale, self.digest)
+        return Note(f"superfine {__version__}", self.name, scale, self.digest, choice.reason if choice else "")
 
     @cached_property
     def digest(self) -> str:
@@ -308,7 +340,7 @@ class Upscaler:
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
         alpha = None if head.alpha is None else np.empty((0, width), head.alpha.dtype)
-        head = replace(head, pixels=pixels, alpha=alpha, dpi=resolution_after(head.dpi, target.dpi))
+        head = replace(head, pixels=pixels, alpha=alpha, dpi=resolution_after(head.dpi, target.dpi), jpeg_quality=None)
         return BandedImage(head, height, tiled.bands(rows, progress)), plan
 
     def limit_memory(self, picture: Picture, plan: Plan, passed: int, beside: int = 0) -> None:
@@ -330,73 +362,3 @@ class Upscaler:
             return larger, None
         pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
         return replace(larger, pixels=pixels), agreement
-
-
-class UpscaleKeywords(Size, total=False):
-    """Every keyword of `upscale`: a size, and how it is computed (see Upscaler)."""
-
-    device: str
-    engine: str | Engine
-    precision: str
-    tile: int | None
-    tta: bool
-    back_projection: bool
-    memory: int | str | None
-    alpha: str
-    tone_map: bool
-    progress: Progress | None
-
-
-@overload
-def upscale(
-    image: str | PathLike[str] | Image.Image,
-    scale: Scale | None = None,
-    model: str | PathLike[str] = "esrgcnn",
-    **options: Unpack[UpscaleKeywords],
-) -> Image.Image: ...
-@overload
-def upscale(
-    image: Kind, scale: Scale | None = None, model: str | PathLike[str] = "esrgcnn", **options: Unpack[UpscaleKeywords]
-) -> Kind: ...
-
-
-def upscale(
-    image: Any,
-    scale: Scale | None = None,
-    model: str | PathLike[str] = "esrgcnn",
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    long_edge: int | None = None,
-    short_edge: int | None = None,
-    megapixels: float | str | None = None,
-    size: tuple[int, int] | str | None = None,
-    print: str | None = None,
-    fit: str = "contain",
-    device: str = "auto",
-    engine: str | Engine = "auto",
-    precision: str = "auto",
-    tile: int | None = None,
-    tta: bool = False,
-    back_projection: bool = False,
-    memory: int | str | None = None,
-    alpha: str = "network",
-    tone_map: bool = False,
-    progress: Progress | None = None,
-) -> Any:
-    """Bring one picture to a size: 4 times as wide and high, unless another is named.
-
-    >>> superfine.upscale("photo.jpg").save("larger.png")
-    >>> superfine.upscale("photo.jpg", width=3000).save("larger.png")
-
-    `Upscaler` says what goes in, what comes out and what every keyword means. For several pictures, keep one Upscaler:
-    it opens its network once.
-    """
-    upscaler = Upscaler(
-        model, device=device, engine=engine, precision=precision, tile=tile, tta=tta, back_projection=back_projection,
-        memory=memory, alpha=alpha, tone_map=tone_map,
-    )  # fmt: skip
-    return upscaler(
-        image, scale, width=width, height=height, long_edge=long_edge, short_edge=short_edge, megapixels=megapixels,
-        size=size, print=print, fit=fit, progress=progress,
-    )  # fmt: skip

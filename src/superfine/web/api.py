@@ -61,11 +61,15 @@ def _service(request: Request) -> Service:
 Given = Annotated[Service, Depends(_service)]
 
 
+def _unknown_job() -> Problem:
+    return Problem(404, "no-job", "there is no such job; finished ones are kept for a while only")
+
+
 def _find(service: Service, id: str) -> Job:
     """Return a job that is known. Raises Problem."""
     job = service.jobs.get(id)
     if job is None:
-        raise Problem(404, "no-job", "there is no such job; finished ones are kept for a while only")
+        raise _unknown_job()
     return job
 
 
@@ -96,7 +100,10 @@ async def _accept(request: Request, service: Service, *, watched: bool) -> Job:
         if parameters.again is not None:
             earlier = _find(service, parameters.again)
             name = name or earlier.name
-            await to_thread.run_sync(shutil.copyfile, earlier.source, upload)
+            try:
+                await to_thread.run_sync(shutil.copyfile, earlier.source, upload)
+            except FileNotFoundError:  # it was removed meanwhile
+                raise _unknown_job() from None
         named = parameters.model_copy(update={"name": name})
         order = partial(service.order, named, client, folder, upload, watched=watched)
         return await to_thread.run_sync(order, limiter=request.app.state.examining)  # some are unpacked for their size

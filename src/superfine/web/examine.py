@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from PIL import UnidentifiedImageError
 
-from superfine.errors import ImageError, install_command
+from superfine.errors import ImageError, SuperfineError, install_command
 from superfine.images.files import image_errors, open_header, read
 from superfine.images.formats import heif_jxl, read_only
 from superfine.images.formats.tiff import is_tiff
@@ -122,6 +122,11 @@ def _examine_video(path: Path, suffix: str) -> Subject:
         raise Problem(415, "video", f"this server takes pictures only: videos need PyAV there, {command}") from None
     from superfine.video.source import Source
 
-    with Source(path) as video:
-        width, height = (video.height, video.width) if video.is_turned() else (video.width, video.height)
+    try:
+        with Source(path) as video:
+            width, height = (video.height, video.width) if video.is_turned() else (video.width, video.height)
+    except SuperfineError:
+        raise
+    except Exception:  # what a library of decoders raises on damaged files is not to be foreseen
+        raise Problem(422, "video", "this video is cut short or damaged") from None
     return Subject("video", suffix, width, height)

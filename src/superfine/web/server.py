@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from superfine.web.limits import RateLimiter
 from superfine.web.parameters import Parameters
 from superfine.web.problems import Problem, parameter_problem
 from superfine.web.service import Service
+
+_log = logging.getLogger("superfine.web")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -70,6 +73,11 @@ def create_app(service: Service, *, hosts: frozenset[str] | None = None, token: 
     @app.exception_handler(Problem)
     async def refuse(_: Request, problem: Problem) -> Response:
         return problem.response()
+
+    @app.exception_handler(OSError)
+    async def refuse_storage(_: Request, error: OSError) -> Response:
+        _log.error("a temporary file cannot be written or read: %s", error)
+        return Problem(507, "storage", "this server cannot keep files now: try again later", retry_after=60).response()
 
     @app.exception_handler(RequestValidationError)
     async def refuse_parameters(_: Request, error: RequestValidationError) -> Response:

@@ -31,8 +31,8 @@ __all__ = [
 def load_network(model: str | PathLike[str]) -> Network:
     """Load a network as a PyTorch module: float32, on the CPU, in evaluation mode.
 
-    >>> network = superfine.load_network("esrgcnn")
-    >>> sr = network(lr, 2)  # NCHW, RGB 0..1, at x2
+        >>> network = superfine.load_network("esrgcnn")
+        >>> sr = network(lr, 2)  # NCHW, RGB 0..1, at x2
 
     model: a shipped name, or the path of a weights file: ours, or what the authors' programs write for both networks.
 

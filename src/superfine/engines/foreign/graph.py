@@ -173,7 +173,9 @@ def reason(error: BaseException) -> str:
     """Find the line of a runtime's many that says something."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [
-        line for line in lines if line and not line.startswith(("Exception from", "Check '", "While validating"))
+        line
+        for line in lines
+        if line and not line.startswith(("Exception from", "Loading input model", "Check '", "While validating"))
     ]
     text = (telling or lines or [type(error).__name__])[0]
     return text if len(text) <= 200 else text[:197] + "..."

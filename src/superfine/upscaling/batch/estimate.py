@@ -13,6 +13,7 @@ from superfine.images.alpha import is_uniform_around
 from superfine.images.depth import Pixels
 from superfine.images.files import open_header
 from superfine.images.formats.frames import Frames, same_pixels
+from superfine.images.jpeg_quality import quality_of
 from superfine.images.picture import Picture
 from superfine.images.rows import Rows
 from superfine.upscaling.batch.rates import Rates, first_window, network_pass
@@ -173,7 +174,8 @@ def peek(path: Path, max_pixels: int) -> Picture | None:
             width, height = image.size
             if image.getexif().get(_ORIENTATION, 1) in _TURNED:
                 width, height = height, width
-            return Picture(np.broadcast_to(np.uint8(0), (height, width, 1 if image.mode == "L" else 3)))
+            pixels = np.broadcast_to(np.uint8(0), (height, width, 1 if image.mode == "L" else 3))
+            return Picture(pixels, jpeg_quality=quality_of(getattr(image, "quantization", {})))
     except Exception:  # whoever reads the file says what is wrong with it
         return None
 

@@ -18,6 +18,7 @@ from superfine.images.formats.frames import Frames, same_pixels, write_frames
 from superfine.images.picture import Picture
 from superfine.images.provenance import embed
 from superfine.images.rows import PictureRows, Rows
+from superfine.upscaling.auto import Choice
 from superfine.upscaling.back_projection import Consistency
 from superfine.upscaling.batch.changes import list_changes
 from superfine.upscaling.batch.jobs import Job
@@ -46,6 +47,8 @@ class Outcome:
     consistency: tuple[Consistency, ...] = ()
     changes: tuple[str, ...] = ()
     """What of the source the result does not have, and what of the settings had no effect: "CMYK to sRGB"."""
+    choice: Choice | None = None
+    """The model chosen for the picture, where that was left to superfine."""
     reading: float | None = None
     """Seconds to open or read the source; None for a file of several pictures."""
     writing: float | None = None
@@ -116,6 +119,7 @@ class Loaded:
     source: Frames | Rows
     stamp: Stamp | None  # of the source, as it was when it was read
     seconds: float
+    choice: Choice | None = None
 
     @property
     def is_large(self) -> bool:
@@ -136,6 +140,7 @@ class Enlarged:
     reading: float = 0.0
     around: float = 0.0  # seconds spent on it since it was read, without the network
     times: WindowTimes | None = None  # of the network, where it runs while the result is written
+    choice: Choice | None = None
 
     @property
     def is_large(self) -> bool:
@@ -154,9 +159,15 @@ def load(job: Job, upscaler: Upscaler, settings: Settings, journal: Journal | No
         started = perf_counter()
         stamp = None if job.source is None else Stamp.of(job.source)
         source = open_source(job, upscaler, settings)
-        return Loaded(source, stamp, perf_counter() - started)
+        seconds = perf_counter() - started
+        return Loaded(source, stamp, seconds, choose_for(source, upscaler))
     except SuperfineError as error:
         return Outcome(job, error)
+
+
+def choose_for(source: Frames | Rows, upscaler: Upscaler) -> Choice | None:
+    """Choose the model for a source, of several frames by the first; None where the user chose. Raises ImageError."""
+    return upscaler.choose(source.pictures[0] if isinstance(source, Frames) else source)
 
 
 def _is_settled(job: Job, settings: Settings, journal: Journal | None) -> bool:
@@ -185,8 +196,9 @@ def enlarge(
     job: Job, loaded: Loaded, upscaler: Upscaler, target: Target, settings: Settings, report: Callable[[float], None]
 ) -> Enlarged | Outcome:
     """Run the network over what was read, or plan the bands; give an Outcome if that fails."""
-    source = loaded.source
+    source, choice = loaded.source, loaded.choice
     try:
+        upscaler = upscaler.of(choice)
         if not isinstance(source, Frames):
             before = (source.head.width, source.height)
             after = upscaler.plan(*before, target).output
@@ -195,10 +207,10 @@ def enlarge(
             if found is not None:
                 image, plan = found
                 changes = list_changes(image.head, image.head, job, settings)
-                head = _marked(image.head, upscaler, before, after, target, settings)
+                head = _marked(image.head, upscaler, before, after, target, settings, choice)
                 return Enlarged(
                     before, after, replace(image, head=head), plan.passes, loaded.stamp, changes=changes,
-                    reading=loaded.seconds, times=upscaler.tiled(plan.passes[0]).times,
+                    reading=loaded.seconds, times=upscaler.tiled(plan.passes[0]).times, choice=choice,
                 )  # fmt: skip
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
@@ -207,14 +219,15 @@ def enlarge(
         _check_format(job, after)
         started, before_windows = perf_counter(), upscaler.seconds_in_windows
         enlarged = _enlarge_frames(source.pictures, upscaler, target, report)
-        pictures = [_marked(each.picture, upscaler, before, after, target, settings) for each in enlarged]
+        pictures = [_marked(each.picture, upscaler, before, after, target, settings, choice) for each in enlarged]
         consistency = tuple(pair for each in enlarged for pair in each.consistency)
         frames = replace(source, pictures=pictures)
         changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
         around = perf_counter() - started - (upscaler.seconds_in_windows - before_windows)
         return Enlarged(
-            before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around
-        )
+            before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around,
+            choice=choice,
+        )  # fmt: skip
     except (MemoryError, SuperfineError) as error:
         return Outcome(job, _named(job, error))
 
@@ -248,13 +261,19 @@ def _enlarge_frames(
 
 
 def _marked(
-    picture: Picture, upscaler: Upscaler, before: Size, after: Size, target: Target, settings: Settings
+    picture: Picture,
+    upscaler: Upscaler,
+    before: Size,
+    after: Size,
+    target: Target,
+    settings: Settings,
+    choice: Choice | None,
 ) -> Picture:
     """Write into the result what the settings ask for: its resolution, and what made it."""
     across, down = after[0] / before[0], after[1] / before[1]
     if settings.scale_dpi and picture.dpi is not None and target.dpi is None:
         picture = replace(picture, dpi=(picture.dpi[0] * across, picture.dpi[1] * down))
-    return embed(picture, upscaler.note(across, down)) if settings.note else picture
+    return embed(picture, upscaler.note(across, down, choice)) if settings.note else picture
 
 
 def _check_format(job: Job, output: Size) -> None:
@@ -313,6 +332,7 @@ def store(job: Job, enlarged: Enlarged | Outcome, settings: Settings, journal: J
         passes=enlarged.passes,
         consistency=enlarged.consistency,
         changes=enlarged.changes,
+        choice=enlarged.choice,
         reading=enlarged.reading if single else None,
         writing=enlarged.around + spent if single else None,
     )
