@@ -25,7 +25,7 @@ import superfine.demo
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SHOWN = {"light-2-slider": "slider", "dark-5-side": "side", "light-8-growing": "growing", "phone-2-slider": "phone"}
+SHOWN = {"light-2-slider": "slider", "light-8-growing": "growing", "phone-2-slider": "phone"}
 """State → picture of the documentation."""
 
 
