@@ -64,10 +64,8 @@ SkipExisting = Annotated[bool, flag(FILES, "--skip-existing", "Leave results tha
 AcceptDamaged = Annotated[bool, flag(FILES, "--accept-damaged", "Take what is there of a damaged JPEG or PNG.")]
 Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batch.")]
 
-Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, openvino, onnxruntime, pytorch[:DEVICE], nearest.")]
-Device = Annotated[
-    str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, mps, vulkan, cuda:0,cuda:1.")
-]
+Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, native, openvino, onnxruntime, pytorch, ncnn.")]
+Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, mps, vulkan, cuda:0,cuda:1.")]
 Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,
