@@ -15,7 +15,7 @@ from superfine.__main__ import main
 from superfine.cli.doctor_output import describe_folder
 from superfine.datasets.doctor import examine_folder
 from superfine.datasets.looks import METHODS, fingerprint, how_made
-from superfine.errors import CheckpointError
+from superfine.errors import CheckpointError, DataError
 from superfine.images.resize import downscale
 from superfine.weights import find, network_file
 from superfine.weights.mend import mend
@@ -95,7 +95,9 @@ def test_lr_that_was_spoilt_or_belongs_elsewhere_is_told_apart(tmp_path: Path) -
     assert "no known method" in how_made(hr, downscale(np.asarray(scene(2, (96, 72))), 2), 2)
 
 
-def test_pairs_are_examined_scale_by_scale_and_the_command_says_so(tmp_path: Path) -> None:
+def test_pairs_are_examined_scale_by_scale_and_the_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hr = tmp_path / "Mine_HR"
     hr.mkdir()
     for seed in (1, 2):
@@ -110,16 +112,15 @@ def test_pairs_are_examined_scale_by_scale_and_the_command_says_so(tmp_path: Pat
     assert report.healthy
     assert "  pairs x2     2; LR is MATLAB's bicubic, bit for bit (2)" in describe_folder(report)
     (tmp_path / "Mine_LR_bicubic/X3/2x3.png").unlink()
-    done = superfine("doctor", tmp_path, "--json")
-    said = json.loads(done.stdout)
-    assert done.returncode == 1 and len(said["faults"]) == 1 and "2.png" in said["faults"][0]
+    assert main(["doctor", str(tmp_path), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["faults"]) == 1 and "2.png" in said["faults"][0]
     assert [each["scale"] for each in said["pairs"]] == [2]
 
 
-def test_the_machine_is_examined_by_running_every_engine() -> None:
-    done = superfine("doctor", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+def test_the_machine_is_examined_by_running_every_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
     engines = {each["engine"]: each for each in said["engines"]}
     assert "fp32" in engines["openvino"]["precisions"] and "fp32" in engines["pytorch"]["precisions"]
     assert all(bool(each["precisions"]) != bool(each["refusal"]) for each in engines.values())
@@ -132,18 +133,17 @@ def test_a_wrapped_single_scale_checkpoint_is_mended_and_gives_the_same_network(
     golden = read_golden("cfsrcnn_x3").state
     state = {f"module.{key}": value.double() for key, value in golden.items()} | {"module.step": torch.ones(1)}
     torch.save({"epoch": 3, "net": state}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError):
-        network_file.load(tmp_path / "a.pth")  # step is of no network
+    broken = network_file.identify(read_state(tmp_path / "a.pth"))
+    assert broken.unexpected == ["step"]  # so `load` refuses the file
     mended = mend(tmp_path / "a.pth", tmp_path / "b.safetensors")
     said = "\n".join(mended.changes)
     for part in ("net, 'module.'", "of no network: step", "float16, no longer float64", "header: format, network"):
         assert part in said
     found = network_file.identify(read_state(mended.path))
     assert found.fits and (found.names, found.config.scales) == ("superfine", (3,))
-    torch.save(golden, tmp_path / "plain.pth")
-    one, other = network_file.load(tmp_path / "plain.pth"), network_file.load(mended.path)
-    for key, value in one.state_dict().items():
-        assert torch.equal(value.half().float(), other.state_dict()[key])
+    written = read_state(mended.path).state
+    for theirs, ours in broken.table.items():
+        assert torch.equal(written[ours], golden[theirs].half())
 
 
 def test_a_slip_in_a_name_is_mended_and_the_command_shows_what_changed(
@@ -156,7 +156,6 @@ def test_a_slip_in_a_name_is_mended_and_the_command_shows_what_changed(
     said = capsys.readouterr()
     assert "renamed: b1.conv1_7.0.weight to b1.conv1_2.0.weight" in said.err
     assert code == 1 and "untrained" in said.out  # golden weights are random
-    assert network_file.load(tmp_path / "b.safetensors").config.scales == (2,)
 
 
 def test_what_cannot_be_mended_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -170,6 +169,18 @@ def test_what_cannot_be_mended_is_refused_and_nothing_is_written(tmp_path: Path)
     with pytest.raises(CheckpointError, match="exists already"):
         mend(find("esrgcnn").weights, find("esrgcnn").weights)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_a_folder_without_pictures_or_with_broken_ones_alone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        examine_folder(tmp_path)
+    with pytest.raises(DataError, match="no folder"):
+        examine_folder(tmp_path / "gone")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    report = examine_folder(tmp_path)
+    assert (report.pictures, len(report.faults), report.healthy) == (1, 1, False)
+    with pytest.raises(DataError, match="no folder"):
+        examine_folder(tmp_path, [tmp_path / "gone"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -181,18 +182,21 @@ def test_a_large_picture_is_shared_and_its_file_is_that_of_one_machine(here: Non
     assert not list((tmp_path / "out" / "_manifest").glob("parts/*"))
 
 
-def test_a_video_is_shared_and_its_file_is_that_of_one_machine(here: None, tmp_path: Path) -> None:
+def test_a_film_is_shared_and_joined_without_a_seam_in_time_or_sound(here: None, tmp_path: Path) -> None:
     pytest.importorskip("av")
-    from video_files import write_video
+    from video_files import packets_of, write_film
 
     (tmp_path / "in").mkdir()
-    source = write_video(tmp_path / "in" / "clip.mp4", 150, codec="libx264", pixel_format="yuv420p")
+    source = write_film(tmp_path / "in" / "film.mkv", 150)
     totals = run_nearest(source.parent, str(tmp_path / "out"), split_from=1)
-    done = superfine("video", source, tmp_path / "one.mp4", "-s", 2, "--engine", "nearest")
+    done = superfine("video", source, tmp_path / "one.mkv", "-s", 2, "--engine", "nearest")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "clip.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+    for kind in ("video", "audio", "subtitle"):
+        found = packets_of(tmp_path / "out" / "film.mkv", kind)
+        assert found and found == packets_of(tmp_path / "one.mkv", kind)
     (row,) = rows(tmp_path / "out")
     assert totals.made == 1 and row["parts"] == 4 and row["frames"] == 150
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
 
 
 def test_addresses_of_an_object_store_go_in_and_out(
@@ -305,3 +309,48 @@ def test_a_damaged_manifest_stops_the_run_and_results_stay(here: None, pictures:
     assert files(tmp_path) == before
     whole.unlink()
     assert run_nearest(pictures, str(tmp_path), overwrite=True).made == 5
+
+
+LOCAL = """
+import json, os, sys
+from pathlib import Path
+from fleet_files import run_nearest
+from fleet_kills import ancestors, processes
+from superfine.fleet.cluster import connected
+with connected(None):
+    totals = run_nearest(sys.argv[1], sys.argv[2])
+    import ray
+    place = Path(ray._private.worker._global_node.get_session_dir_path()).parent
+    assert place.is_dir()
+    own = {os.getpid(), *(pid for pid, _ in processes() if os.getpid() in ancestors(pid))}
+    inodes = set()
+    for pid in own:
+        for handle in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(os.readlink(handle))
+            except OSError:
+                pass
+    listening = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                listening.append(fields[1].partition(":")[0])
+print(json.dumps([totals.made, listening, os.environ["RAY_USAGE_STATS_ENABLED"], place.exists()]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux's list of sockets")
+def test_on_this_machine_alone_it_listens_to_nobody_else_and_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
+    """Started without an address: Ray's processes, all of them, are reached through the loopback interface only."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    here = Path(__file__).parent
+    folders = os.pathsep.join([str(here), str(here.parent / "benchmarks"), os.environ.get("PYTHONPATH", "")])
+    environment |= {"PYTHONPATH": folders, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", LOCAL, str(pictures), str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    made, listening, usage, left = json.loads(done.stdout.splitlines()[-1])
+    assert made == 5 and usage == "0" and not left
+    # As the kernel writes 127.0.0.1 and ::ffff:127.0.0.1.
+    assert listening and set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}

@@ -18,6 +18,8 @@ from superfine.errors import FleetError
 
 _PATIENCE = 5.0
 """Seconds to wait for a cluster's port to answer."""
+_LONGEST = 25
+"""Letters of a folder for Ray's sockets, whose whole names may have 107."""
 _OBJECTS = 80 * 2**20
 """Bytes of Ray's shared memory: pictures do not travel through it."""
 
@@ -36,11 +38,14 @@ def connected(address: str | None) -> Iterator[None]:
     folder = None
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's only switch for the loopback interface
-        folder = tempfile.mkdtemp(prefix="superfine-ray-")
+        place = tempfile.gettempdir()
+        folder = tempfile.mkdtemp(prefix="superfine-", dir=place if len(place) <= _LONGEST else "/tmp")
     else:
-        _knock(address)
+        _check_form(address)
     import ray
 
+    if address is not None:
+        _knock(address)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
     try:
@@ -66,20 +71,25 @@ def connected(address: str | None) -> Iterator[None]:
         _remove(folder)
 
 
-def _knock(address: str) -> None:
-    """Raise FleetError if nobody answers at HOST:PORT: Ray itself would try for a minute and end the process."""
-    place = address.removeprefix("ray://")
-    if place == "auto":
-        return
-    host, _, port = place.rpartition(":")
-    if not host or not port.isdigit():
+def _check_form(address: str) -> None:
+    """Raise FleetError unless an address is one."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address != "auto" and not (host and port.isdigit() and int(port) < 65536):
         raise FleetError(f"{address!r} is no address of a cluster: want auto, HOST:PORT or ray://HOST:PORT")
+
+
+def _knock(address: str) -> None:
+    """Raise FleetError if nobody answers where Ray will look: Ray itself tries for minutes, and ends the process."""
+    from ray._private.services import canonicalize_bootstrap_address
+
     try:
+        place = address if "://" in address else canonicalize_bootstrap_address(address, None)
+        host, _, port = str(place).removeprefix("ray://").rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:  # ConnectionError: there is none here
         raise FleetError(
-            f"no cluster answers at {address} ({error}): start one with `ray start --head`, or leave out --address to "
-            "work on this machine"
+            f"no cluster answers at {address} ({str(error).partition('. ')[0]}): start one with `ray start --head`, or "
+            "leave out --address to work on this machine"
         ) from None
 
 
