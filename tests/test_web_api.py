@@ -158,6 +158,16 @@ def test_a_job_goes_its_way_and_tells_of_it(client: httpx2.Client) -> None:
     client.delete(f"/v1/jobs/{again['id']}")
 
 
+def test_the_network_chosen_for_a_picture_is_named(client: httpx2.Client) -> None:
+    worn = encoded(noise(), "JPEG", quality=60)
+    for model, chosen in (("auto", "esrgcnn-photo"), ("esrgcnn", None)):
+        job = client.post("/v1/jobs", params={"scale": "2", "model": model}, content=worn).json()
+        job = finish(client, job)
+        assert (job["state"], job["model"], job["chosen"]) == ("done", model, chosen)
+        assert (job["reason"] or "").startswith("JPEG of quality 60" if chosen else "")
+        client.delete(f"/v1/jobs/{job['id']}")
+
+
 def test_converted_things_are_said(client: httpx2.Client) -> None:
     answer = client.post("/v1/upscale", params={"scale": "2", "format": "jpg"}, content=encoded(noise("RGBA")))
     assert answer.headers["superfine-converted"] == "transparency to a white background"
@@ -251,7 +261,7 @@ def test_every_answer_has_safe_headers_and_names_no_other_server(client: httpx2.
 
 def done_jobs(client: httpx2.Client) -> float:
     """The counter of jobs that ended well."""
-    found = re.search(r'superfine_jobs_total{model="esrgcnn",state="done"} (\S+)', client.get("/metrics").text)
+    found = re.search(r'superfine_jobs_total{model="auto",state="done"} (\S+)', client.get("/metrics").text)
     assert found is not None
     return float(found[1])
 
@@ -260,16 +270,13 @@ def test_openapi_models_limits_health_and_metrics(client: httpx2.Client) -> None
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1/upscale", "/v1/jobs", "/v1/jobs/{id}", "/v1/models", "/healthz", "/metrics"} <= set(paths)
     assert "multipart/form-data" in paths["/v1/upscale"]["post"]["requestBody"]["content"]
-    assert {"esrgcnn", "cfsrcnn"} <= {model["name"] for model in client.get("/v1/models").json()}
+    models = [model["name"] for model in client.get("/v1/models").json()]
+    assert models[0] == "auto" and {"esrgcnn", "cfsrcnn"} <= set(models)
     assert client.get("/v1/limits").json() == {"upload": 2_000_000, "pixels": 4_000_000}
     assert client.get("/healthz").json()["status"] == "ok"
-    before = float(
-        re.search(r'superfine_jobs_total{model="esrgcnn",state="done"} (\S+)', client.get("/metrics").text)[1]
-    )
+    before = float(re.search(r'superfine_jobs_total{model="auto",state="done"} (\S+)', client.get("/metrics").text)[1])
     client.post("/v1/upscale", params={"scale": "2"}, content=PNG)
-    after = float(
-        re.search(r'superfine_jobs_total{model="esrgcnn",state="done"} (\S+)', client.get("/metrics").text)[1]
-    )
+    after = float(re.search(r'superfine_jobs_total{model="auto",state="done"} (\S+)', client.get("/metrics").text)[1])
     assert after == before + 1
 
 

@@ -267,7 +267,7 @@ def test_cancelling_ends_the_work_within_a_tile_and_removes_its_files(client: ht
     while client.get("/healthz").json()["running"]:
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert 'superfine_jobs_total{model="esrgcnn",state="cancelled"}' in client.get("/metrics").text
+    assert 'superfine_jobs_total{model="auto",state="cancelled"}' in client.get("/metrics").text
 
 
 def test_who_hangs_up_cancels(client: httpx2.Client) -> None:

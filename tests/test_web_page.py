@@ -18,6 +18,7 @@ axe_core = pytest.importorskip("axe_playwright_python.sync_playwright")
 playwright_api = pytest.importorskip("playwright.sync_api")
 
 from browser import chromium  # noqa: E402
+from superfine.weights import list_models  # noqa: E402
 from web_server import web_server  # noqa: E402
 
 Page = Any
@@ -160,8 +161,11 @@ def test_slider_zoom_lens_and_the_other_network(open_page: Callable[..., Page], 
     page.get_by_role("button", name="Magnifier").click()
     assert page.locator(".lens .layer > img").count() == 2 and page.locator(".lens").is_visible()
     page.get_by_role("button", name="Side by side").click()
-    page.locator(".pane .layer.there").nth(3).wait_for()
-    assert page.locator(".pane .caption").all_inner_texts() == ["Original", "Bicubic", "CFSRCNN", "ESRGCNN"]
+    page.locator(".pane .layer.there").nth(4).wait_for()
+    titles = [entry.title.partition(" (")[0] for entry in list_models()]
+    captions = page.locator(".pane .caption").all_inner_texts()
+    assert captions[:2] == ["Original", "Bicubic"] and sorted(captions[2:]) == sorted(titles)
+    assert "network chosen for" in page.locator(".words").inner_text()
     assert_accessible(page)
     page.get_by_role("button", name="Under a slider").click()
     page.get_by_label("Compare with").select_option(label="CFSRCNN")

@@ -1,6 +1,6 @@
 """Photograph every state of the page of `superfine web`, with a real server and a real browser.
 
-    python tools/web_shots.py FOLDER
+    python tools/web_shots.py FOLDER [--docs docs]
 
 Needs the extra `dev` and Chromium. The pictures in docs/ that begin with web- come from here.
 """
@@ -25,6 +25,8 @@ import superfine.demo
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SHOWN = {"light-2-slider": "slider", "light-8-growing": "growing", "phone-2-slider": "phone"}
+"""State → picture of the documentation."""
 
 
 @contextmanager
@@ -40,7 +42,9 @@ def server(*options: str) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pictures of every state of the page.")
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--docs", type=Path, help="where the few go that the documentation shows")
+    options = parser.parse_args()
+    folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     program = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     if program is None:
@@ -52,6 +56,9 @@ def main() -> None:
         for name, size, dark in (("light", DESKTOP, False), ("dark", DESKTOP, True), ("phone", PHONE, False)):
             photograph(browser, address, pictures, folder, name, size, dark)
         browser.close()
+    for name, shown in SHOWN.items() if options.docs else ():
+        with Image.open(folder / f"{name}.png") as image:
+            image.convert("RGB").save(options.docs / f"web-{shown}.webp", quality=80, method=6)
 
 
 def make_pictures(place: Path, photo: Path) -> list[Path]:
@@ -59,7 +66,7 @@ def make_pictures(place: Path, photo: Path) -> list[Path]:
     with Image.open(photo) as image:
         small = image.crop((130, 40, 390, 240))
         small.save(place / "budgerigar.jpg", quality=95)
-        large = image.resize((1600, 1600 * image.height // image.width))
+        large = image.resize((1200, 1200 * image.height // image.width))
         large.save(place / "large.jpg")
         clear = small.convert("RGBA")
         clear.putalpha(Image.radial_gradient("L").resize(small.size).point([255 - level for level in range(256)]))
@@ -105,7 +112,7 @@ def photograph(
     shoot("4-lens")
     page.get_by_role("button", name="Magnifier").click()
     page.get_by_role("button", name="Side by side").click()
-    page.wait_for_selector(".pane >> nth=3", timeout=60_000)
+    page.wait_for_selector(".pane >> nth=4", timeout=120_000)
     page.wait_for_timeout(1500)
     shoot("5-side")
     page.locator("#items .failed .pick").click()

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Condition
 from time import monotonic
 
+from superfine.upscaling.auto import Choice
 from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import Plan, Target
 from superfine.web.examine import Subject
@@ -65,6 +66,8 @@ class Job:
     began: float | None = None
     ended: float | None = None
     problem: Problem | None = None
+    choice: Choice | None = None
+    """The model chosen for the picture, where that was left to superfine."""
     kept: tuple[str, ...] = ()
     converted: tuple[str, ...] = ()
     bytes: int = 0

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from superfine.upscaling.auto import AUTO
 from superfine.upscaling.batch.jobs import label_of
 from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import DEFAULT_SCALE, LARGEST_SIDE, Target, make_target
@@ -25,7 +26,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: Words = Field(None, description="A name of /v1/models; the first there if none is given.")
+    model: Words = Field(None, description="A name of /v1/models; auto if none is given.")
     scale: Words = Field(None, description="How many times as wide and high: 2, 1.5. Without a size 4, videos 2.")
     width: Side = Field(None, description="Pixels; the height follows.")
     height: Side = Field(None, description="Pixels; the width follows.")
@@ -118,7 +119,9 @@ class JobView(BaseModel):
     share: float = Field(description="0..1")
     seconds_left: float | None
     ahead: int = Field(description="Jobs that come first.")
-    model: str
+    model: str = Field(description="As it was asked for.")
+    chosen: str | None = Field(description="The model that auto has chosen.")
+    reason: str | None = Field(description="Why it was chosen.")
     source: Size
     result: Size
     frames: int
@@ -136,7 +139,9 @@ class JobView(BaseModel):
         return cls(
             id=job.id, name=job.name, kind=job.subject.kind, state=job.state, share=round(job.share, 4),
             seconds_left=None if left is None or not math.isfinite(left) else round(left, 1), ahead=ahead,
-            model=job.order.model, source=Size(width=job.subject.width, height=job.subject.height),
+            model=job.order.model, chosen=job.choice.model if job.choice else None,
+            reason=job.choice.reason if job.choice else None,
+            source=Size(width=job.subject.width, height=job.subject.height),
             result=Size(width=job.plan.output[0], height=job.plan.output[1]), frames=job.subject.frames,
             passes=list(job.plan.passes), result_name=job.result_name, bytes=job.bytes, kept=list(job.kept),
             converted=list(job.converted),
@@ -157,13 +162,16 @@ class ModelView(BaseModel):
 
 def list_model_views() -> list[ModelView]:
     """Describe all models that may be named."""
-    return [
+    entries = list_models()
+    scales = sorted(set.intersection(*(set(entry.scales) for entry in entries)))
+    auto = ModelView(name=AUTO, title="Chosen for each picture", scales=scales, parameters=None, licence=None, psnr={})
+    return [auto] + [
         ModelView(
             name=entry.name, title=entry.title, scales=list(entry.scales), parameters=entry.parameters,
             licence=entry.licence,
             psnr={str(s): p for s in entry.scales if (p := entry.psnr("Set5", s, "standard")) is not None},
         )
-        for entry in list_models()
+        for entry in entries
     ]  # fmt: skip
 
 

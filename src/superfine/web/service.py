@@ -14,6 +14,7 @@ from superfine.errors import ImageError, SuperfineError
 from superfine.images.files import SUFFIXES
 from superfine.images.formats.encode import FORMATS
 from superfine.images.formats.frames import ANIMATED, PAGED
+from superfine.upscaling.auto import AUTO, CLEAN
 from superfine.upscaling.plan import DEFAULT_SCALE
 from superfine.web.examine import VIDEO_SUFFIXES, Subject, examine
 from superfine.web.jobs import Job, JobQueue, Order, State
@@ -45,7 +46,7 @@ class Service:
     def __init__(self, limits: Limits, options: dict[str, Any], parent: Path | None = None) -> None:
         check_request(options.get("engine", "auto"), options.get("precision", "auto"), options.get("device", "auto"))
         self.limits = limits
-        self.models = [entry.name for entry in list_models()]
+        self.models = [AUTO, *(entry.name for entry in list_models())]
         self.storage = Storage(parent)
         self.queue = JobQueue(limits.waiting, limits.waiting_each)
         self.workers = Workers(self.queue, limits, {**options, "memory": limits.memory}, self._after)
@@ -99,6 +100,8 @@ class Service:
         self, parameters: Parameters, client: str, name: str, folder: Path, upload: Path, subject: Subject
     ) -> Job:
         model = self._model(parameters.model)
+        if model == AUTO and subject.kind == "video":
+            model = CLEAN  # a choice is made for a picture, and the frames of a clip are to go together
         scale = VIDEO_SCALE if subject.kind == "video" else DEFAULT_SCALE
         suffix = _result_suffix(parameters.format, name, subject)
         if suffix not in (*ANIMATED, *PAGED):

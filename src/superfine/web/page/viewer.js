@@ -52,6 +52,16 @@ export class Viewer {
     this.show();
   }
 
+  // The network that made the result, or is to.
+  get network() {
+    return this.item.job?.chosen ?? this.item.job?.model ?? "Result";
+  }
+
+  // The networks beside it.
+  get others() {
+    return this.models.map(({ name }) => name).filter((name) => name !== "auto" && name !== this.network);
+  }
+
   // The size of the result, on which all pictures are laid.
   get size() {
     return this.item?.job?.result ?? this.item?.natural ?? { width: 1, height: 1 };
@@ -77,7 +87,7 @@ export class Viewer {
     this.pill.hidden = done || failed;
     this.pill.textContent = pillOf(item);
     if (done && !video && this.mode === "side") {
-      for (const { name } of this.models) if (name !== job.model && name !== "auto" && !item.companions?.has(name)) this.items.compare(item, name);
+      for (const name of this.others) if (!item.companions?.has(name)) this.items.compare(item, name);
     }
     this.fillLeft();
     for (const [at, mode] of ["slider", "side"].entries()) this.modes[at].setAttribute("aria-pressed", this.mode === mode);
@@ -92,14 +102,14 @@ export class Viewer {
   }
 
   sides() {
-    const others = this.models.map(({ name }) => name).filter((name) => name !== this.item.job?.model && this.item.companions?.get(name)?.job?.state === "done");
+    const others = this.others.filter((name) => this.item.companions?.get(name)?.job?.state === "done");
     return ["source", ...(this.item.job ? ["bicubic"] : []), ...others, "result"];
   }
 
   fillLeft() {
     const { job } = this.item;
     const kinds = ["source", ...(job ? ["bicubic"] : [])];
-    const others = job?.state === "done" ? this.models.filter(({ name }) => name !== job.model && name !== "auto").map(({ name }) => name) : [];
+    const others = job?.state === "done" ? this.others : [];
     if (![...kinds, ...others].includes(this.left)) this.left = "source";
     const wanted = [...kinds, ...others].join();
     if (this.leftSelect.dataset.kinds !== wanted) {
@@ -110,7 +120,7 @@ export class Viewer {
   }
 
   title(kind) {
-    if (kind === "result") kind = this.item.job?.model ?? "Result";
+    if (kind === "result") kind = this.network;
     return NAMES[kind] ?? this.models.find(({ name }) => name === kind)?.title.split(" (")[0] ?? kind;
   }
 
@@ -318,6 +328,7 @@ function place(pane, zoom, left, top, sharp) {
 
 function factsOf(job) {
   const parts = [`${size(job.source)} → ${size(job.result)}`];
+  if (job.chosen) parts.push(`network chosen for ${job.reason}`);
   if (job.kept.length) parts.push(`kept: ${job.kept.join(", ")}`);
   if (job.converted.length) parts.push(`converted: ${job.converted.join("; ")}`);
   return parts.join(" · ");
