@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 
 from batch import make_pictures
 from fleet_kills import workers
@@ -27,7 +28,7 @@ from superfine.fleet.cluster import connected
 from superfine.fleet.manifest import read_manifest
 from superfine.fleet.store import Store
 from superfine.fleet.tasks import find_tasks
-from superfine.upscaling.batch.jobs import plan_batch
+from superfine.upscaling.batch.jobs import Job, plan_batch
 from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.plan import Target
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--format", default="png")
     parser.add_argument("--model", default="esrgcnn")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", type=float, default=0, metavar="N", help="only share one picture of N megapixels")
     parser.add_argument("--nodes", default="", metavar="N,N", help="also nodes of one core each")
     options = parser.parse_args()
@@ -59,27 +61,30 @@ def main() -> None:
         target = Target(scale=Fraction(options.scale))
         for _ in run_jobs(jobs[:1], upscaler, target, Settings(overwrite=True)):  # opens and compiles
             pass
-        begun, processor = time.perf_counter(), time.process_time()
-        failed = [each.error for each in run_jobs(jobs, upscaler, target, Settings(overwrite=True)) if each.error]
-        batch, batch_processor = time.perf_counter() - begun, time.process_time() - processor
-        assert not failed, failed[0]
         used = upscaler.describe([options.scale])
         print(f"{options.count} pictures of {options.size} to x{options.scale} {options.format}, {used}", flush=True)
-        rate = f"{batch:.2f} s, {pixels / batch:.2f} MP/s"
-        print(f"batch command: {rate}; {batch_processor:.1f} s of processor time", flush=True)
-        upscaler.close()
-        with watched_workers() as watched, connected(None):
-            processor = time.process_time()
-            seconds, busy = run(folder, "fleet", upscaler, target, options.format)
-            driver = time.process_time() - processor
-        rate = f"{pixels / seconds:.2f} MP/s, {batch / seconds:.0%} of the batch"
-        print(f"fleet, one machine: {seconds:.2f} s, {rate}; {busy}", flush=True)
-        spent = max(each for _, each in watched.values())
-        print(f"processor time: the worker {spent:.1f} s with its start, the driver {driver:.2f} s", flush=True)
-        assert equal(folder / "batch", folder / "fleet")
+        shares = []
+        with connected(None):
+            for number in range(options.rounds):  # in turn: other programs come and go
+                batch = batch_seconds(jobs, upscaler, target)
+                seconds, busy = run(folder, f"fleet-{number}", upscaler, target, options.format)
+                shares.append(batch / seconds)
+                rates = f"batch command {pixels / batch:.2f} MP/s, fleet {pixels / seconds:.2f} MP/s"
+                print(f"{rates}: {shares[-1]:.0%} of it; {busy}", flush=True)
+                assert equal(folder / "batch", folder / f"fleet-{number}")
+        print(f"median: {median(shares):.0%} of the batch command's rate")
         for nodes in map(int, filter(None, options.nodes.split(","))):
             seconds, busy = on_nodes(nodes, folder, upscaler, target, options.format)
             print(f"fleet, {nodes} nodes of a core: {seconds:.2f} s, {pixels / seconds:.2f} MP/s; {busy}")
+
+
+def batch_seconds(jobs: list[Job], upscaler: Upscaler, target: Target) -> float:
+    """Time the batch command's loop."""
+    begun = time.perf_counter()
+    for outcome in run_jobs(jobs, upscaler, target, Settings(overwrite=True)):
+        if outcome.error is not None:
+            raise outcome.error
+    return time.perf_counter() - begun
 
 
 def run(folder: Path, name: str, upscaler: Upscaler, target: Target, format: str) -> tuple[float, str]:

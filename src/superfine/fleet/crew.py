@@ -102,9 +102,9 @@ class Crew:
                 return
             yield from self._settle()
 
-    def add(self, errands: Iterable[Errand], *, first: bool = True) -> None:
+    def add(self, errands: Iterable[Errand]) -> None:
         """Queue further errands, before those that wait."""
-        self._queue.extendleft(reversed(list(errands))) if first else self._queue.extend(errands)
+        self._queue.extendleft(reversed(list(errands)))
 
     def drop(self, unwanted: Iterable[Errand]) -> None:
         """Forget errands that have not been handed out."""

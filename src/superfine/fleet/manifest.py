@@ -111,7 +111,7 @@ class Manifest:
         else:
             for name in old:
                 store.remove(name)
-            self._put("part", 0, [])  # finds out at once if the store can be written
+            self._put(0, _SCHEMA.empty_table())  # finds out at once if the store can be written
 
     def add(self, row: Row) -> None:
         """Note what became of a source. The row is in the store within _MOST_SECONDS, if rows keep coming."""
@@ -122,7 +122,7 @@ class Manifest:
     def flush(self) -> None:
         """Write the rows that are still in memory."""
         if self._rows:
-            self._put("part", 0, [asdict(row) for row in self._rows])
+            self._put(0, pa.Table.from_pylist([asdict(row) for row in self._rows], _SCHEMA))
             self._rows.clear()
             self._merge_levels()
         self._flushed = time.monotonic()
@@ -156,16 +156,14 @@ class Manifest:
             names = self._levels[level]
             if len(names) >= _MOST_PARTS:
                 table = self._read(names)
-                self._put_table("part", level + 1, table)
+                self._put(level + 1, table)
                 for name in names:
                     self._store.remove(name)
                 self._levels[level] = []
 
-    def _put(self, kind: str, level: int, rows: list[dict[str, object]]) -> None:
-        self._put_table(kind, level, pa.Table.from_pylist(rows, self._schema))
-
-    def _put_table(self, kind: str, level: int, table: pa.Table) -> None:
-        name = f"{kind}-{level}-{time.time_ns():020d}-{secrets.token_hex(3)}.parquet"
+    def _put(self, level: int, table: pa.Table) -> None:
+        """Write a part; the names of later ones are greater."""
+        name = f"part-{level}-{time.time_ns():020d}-{secrets.token_hex(3)}.parquet"
         self._store.write(name, _packed(table.cast(self._schema)))
         self._levels.setdefault(level, []).append(name)
 

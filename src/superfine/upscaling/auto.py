@@ -11,7 +11,7 @@ from superfine.images.rows import Rows
 AUTO = "auto"
 CLEAN, PHOTO = "esrgcnn", "esrgcnn-photo"
 
-WORN_QUALITY = 93
+WORN_QUALITY = 92
 """JPEG files up to this quality get PHOTO; above it CLEAN measures better (docs/photographs.md)."""
 
 

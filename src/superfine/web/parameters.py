@@ -164,7 +164,9 @@ def list_model_views() -> list[ModelView]:
     """Describe all models that may be named."""
     entries = list_models()
     scales = sorted(set.intersection(*(set(entry.scales) for entry in entries)))
-    auto = ModelView(name=AUTO, title="Chosen for each picture", scales=scales, parameters=None, licence=None, psnr={})
+    auto = ModelView(
+        name=AUTO, title="Auto (chosen for each picture)", scales=scales, parameters=None, licence=None, psnr={}
+    )
     return [auto] + [
         ModelView(
             name=entry.name, title=entry.title, scales=list(entry.scales), parameters=entry.parameters,

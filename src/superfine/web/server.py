@@ -138,4 +138,7 @@ def serve(app: ASGIApp, opened: socket.socket, proxy: str | None, ready: Callabl
             if self.started:
                 ready()
 
-    Server(config).run(sockets=[opened])
+    server = Server(config)
+    # Requests that are cut off because the server is told to stop are no errors.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server.run(sockets=[opened])
