@@ -164,20 +164,9 @@ def test_a_window_between_lines_of_the_grid_is_told_so_and_keeps_every_bit(at: t
 @pytest.mark.skipif(instructions() != "AVX-512", reason="there is nothing narrower than what the tests above ran on")
 def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None:
     script = Path(__file__)
-    chosen = "small esrgcnn and (agrees or tiled_equals_whole_to_the_bit)"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        str(script),
-        "-k",
-        chosen,
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-    ]
+    chosen = "small and esrgcnn and (agrees or tiled_equals_whole_to_the_bit)"
+    command = [sys.executable, "-m", "pytest", "-q", str(script), "-k", chosen]
+    command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
     narrow = os.environ | {"SUPERFINE_INSTRUCTIONS": "AVX2"}
     ran = subprocess.run(command, env=narrow, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
