@@ -241,7 +241,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(here: None, tmp_path: Path)
         with pytest.raises(FleetError, match=r"no space left on device.*--resume"):
             run_nearest(tmp_path / "in", str(disk))
         done = {row["target"] for row in rows(disk)}
-        assert 0 < len(done) < 12 and done <= set(files(disk))
+        assert len(done) < 12 and done <= set(files(disk))  # the manifest itself may find no room
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         totals = run_nearest(tmp_path / "in", str(disk), resume=True)
         assert totals.made + totals.there == 12 and totals.there >= len(done)

@@ -99,11 +99,14 @@ def run_fleet(
         orders = Orders(upscaler, target, mine, output, scratch, share.cores, split, PARTS_A_WORKER * count)
         crew = Crew(orders, min(count, len(todo)) if split is None else count, share, upscaler.digest)
         try:
-            _work(todo, crew, manifest, totals, upscaler, progress)
-        finally:
-            crew.close()
-            manifest.flush()
-            totals.deaths, totals.engine = crew.deaths, crew.engine
+            try:
+                _work(todo, crew, manifest, totals, upscaler, progress)
+            finally:
+                crew.close()
+                totals.deaths, totals.engine = crew.deaths, crew.engine
+                manifest.flush()
+        except FleetError as error:  # of the store, which may be full when a result or the manifest is written
+            raise FleetError(f"{error}; what is done is kept: when that is mended, --resume goes on") from error
         if crew.deaths:
             sweep(folders)
     output.below(MANIFEST).remove(_PARTS)
@@ -196,7 +199,7 @@ def _work(
             continue
         totals.seconds.update(result.seconds)
         if result.hopeless:
-            raise FleetError(f"{result.error}; what is done is kept: when that is mended, --resume goes on")
+            raise FleetError(result.error)
         if result.error:
             end(task, FAILED, result.error)
         elif result.parts:
