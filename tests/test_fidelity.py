@@ -30,8 +30,8 @@ def tables() -> dict[str, dict[tuple[str, str], str]]:
     found: dict[str, dict[tuple[str, str], str]] = {}
     heading, columns = "", []
     for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            heading, columns = line[3:].strip(), []
+        if line.startswith("#"):
+            heading, columns = line.lstrip("#").strip(), []
         elif line.startswith("|"):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if not columns:
