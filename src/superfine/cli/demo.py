@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +55,15 @@ def demo(
     _show(comparisons)
     print()
     print(one_line(f"Look at {folder / 'comparison.png'}."))
-    print("Then try a picture of your own:\n\n  superfine upscale photo.jpg\n\nIt is written beside it: photo-x4.jpg.")
+    print("Then try a picture of your own:")
+    print(f"\n  {_program()} upscale photo.jpg\n\nIt is written beside it: photo-x4.jpg.")
+
+
+def _program() -> str:
+    """Return how superfine is started from here: by its path where it was, because its environment is not active."""
+    if shutil.which("superfine") is None and Path(sys.argv[0]).stem == "superfine":
+        return sys.argv[0]
+    return "superfine"
 
 
 def _folder(out: Path) -> Path:
