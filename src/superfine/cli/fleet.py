@@ -85,6 +85,7 @@ def fleet(
     from superfine.fleet.store import Store
     from superfine.fleet.tasks import find_tasks
     from superfine.images.files import DEFAULT_MAX_PIXELS
+    from superfine.images.formats.encode import suffix_named
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import make_target
     from superfine.upscaling.upscaler import Upscaler
@@ -96,7 +97,7 @@ def fleet(
         size=box,
     )  # fmt: skip
     target = make_target(**sizes, fit=fit)
-    wanted = None if format is None else "." + format.lower().lstrip(".")
+    wanted = None if format is None else suffix_named(format)
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     settings = Settings(None, quality, most, overwrite, False, note, is_scaled(dpi))
     upscaler = Upscaler(

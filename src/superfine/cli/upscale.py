@@ -65,6 +65,7 @@ def upscale(
     from superfine.cli.quiet import hush_codecs
     from superfine.engines.devices import split_devices
     from superfine.images.files import DEFAULT_MAX_PIXELS
+    from superfine.images.formats.encode import suffix_named
     from superfine.upscaling.batch.jobs import label_of, plan_batch
     from superfine.upscaling.batch.source import Settings
     from superfine.upscaling.plan import DEFAULT_SCALE, make_target
@@ -76,7 +77,7 @@ def upscale(
         size=box, print=paper,
     )  # fmt: skip
     target = make_target(**sizes, fit=fit)
-    wanted = None if format is None else "." + format.lower().lstrip(".")
+    wanted = None if format is None else suffix_named(format)
     most = DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     settings = Settings(wanted, quality, most, overwrite, skip_existing, note, is_scaled(dpi), accept_damaged)
     refuse_terminal(inputs, out)

@@ -54,10 +54,11 @@ def split_devices(text: str) -> list[str]:
         if number != "all" or kind not in _NUMBERED:
             found.append(name)
             continue
-        here = [each for each in devices() if each.name.startswith(f"{kind}:") and not each.is_software]
+        gpus = [each for each in devices() if ":" in each.name and not each.is_software]
         if kind == "gpu":
-            gpus = [each for each in devices() if ":" in each.name and not each.is_software]
             here = [each for each in gpus if each.engine == gpus[0].engine]
+        else:
+            here = [each for each in gpus if each.name.startswith(f"{kind}:")]
         if not here:
             raise absent(name)
         found += [each.name for each in here]

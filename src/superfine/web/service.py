@@ -12,7 +12,7 @@ from typing import Any
 from superfine.engines import check_request
 from superfine.errors import ImageError, SuperfineError
 from superfine.images.files import SUFFIXES
-from superfine.images.formats.encode import FORMATS
+from superfine.images.formats.encode import FORMATS, suffix_named
 from superfine.images.formats.frames import ANIMATED, PAGED
 from superfine.upscaling.auto import AUTO, CLEAN
 from superfine.upscaling.plan import DEFAULT_SCALE
@@ -188,7 +188,7 @@ def _result_suffix(format: str | None, name: str, subject: Subject) -> str:
     """Return the suffix of a result: what was asked for, else the name's, else that of the format found."""
     known = VIDEO_SUFFIXES if subject.kind == "video" else SUFFIXES
     if format is not None:
-        suffix = "." + format.lower().lstrip(".")
+        suffix = suffix_named(format)
         if suffix not in known:
             wanted = " ".join(each.lstrip(".") for each in known)
             raise Problem(422, "format", f"no {subject.kind} is written as {format!r}: choose one of {wanted}")

@@ -46,6 +46,11 @@ class Options:
         return "4:4:4" if self.quality >= _FULL_CHROMA_FROM else "4:2:0"
 
 
+def suffix_named(format: str) -> str:
+    """Return the suffix that a user means by "png", "PNG" or ".png": ".png". It need not be a known one."""
+    return "." + format.lower().lstrip(".")
+
+
 def checked_options(quality: int | None, background: tuple[int, int, int]) -> Options:
     """Make checked options. Raises ImageError for a quality outside 1..100."""
     if quality is not None and not 1 <= quality <= 100:
