@@ -88,7 +88,7 @@ class Browser:
             self._take(end)
 
     def value(self, expression: str) -> object:
-        """What a JavaScript expression gives in the page, as Python sees its JSON."""
+        """Evaluate a JavaScript expression in the page; give its value as Python sees its JSON."""
         found = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")

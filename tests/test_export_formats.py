@@ -46,7 +46,7 @@ def sr_of(network: Network, lr: torch.Tensor, scale: int) -> Any:
 
 
 def metadata(kind: str, path: Path) -> dict[str, str]:
-    """What a file says of itself."""
+    """Read the metadata of a file."""
     if kind == "onnx":
         return {each.key: each.value for each in onnx.load(path).metadata_props}
     if kind == "openvino":

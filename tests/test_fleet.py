@@ -89,7 +89,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What `superfine upscale` makes of them."""
+    """Make the pictures larger by `superfine upscale`: the results that a fleet must equal."""
     out = tmp_path_factory.mktemp("expected")
     assert upscale_nearest(pictures, out).returncode == 0
     return files(out)

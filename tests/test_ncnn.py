@@ -54,7 +54,7 @@ def network(name: str) -> Network:
 
 @cache
 def wanted(name: str, scale: int) -> NDArray[np.float32]:
-    """What a shipped network makes of a photograph in float32."""
+    """Run a shipped network on a photograph in float32."""
     return open_engine(find(name), scale, "openvino", "fp32", "cpu").run(planes(crop()))
 
 

@@ -32,7 +32,7 @@ _PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Share:
-    """What a worker takes of its machine."""
+    """The part of its machine that a worker takes."""
 
     cores: int
     gpus: float

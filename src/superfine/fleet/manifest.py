@@ -37,7 +37,7 @@ _MOST_PARTS = 32
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one source."""
+    """The outcome of one source, as the manifest keeps it."""
 
     target: str
     """The place of the result below the output; the key."""
@@ -73,7 +73,7 @@ _SCHEMA = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(R
 
 @dataclass(frozen=True)
 class Known:
-    """What a resumed run needs to know of a row."""
+    """The part of a row that a resumed run needs."""
 
     state: str
     source_version: str

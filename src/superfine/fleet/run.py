@@ -27,7 +27,7 @@ _PARTS = "parts"
 
 @dataclass
 class Totals:
-    """What a run has done so far."""
+    """The counts of a run so far."""
 
     tasks: int
     workers: int

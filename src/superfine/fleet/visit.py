@@ -23,7 +23,7 @@ _SCRATCH = "superfine-fleet-"
 
 
 class Station:
-    """What a worker works with: its orders, a folder for copies, and the one thread that runs the network."""
+    """The equipment of a worker: its orders, a folder for copies, and the one thread that runs the network."""
 
     def __init__(self, orders: Orders) -> None:
         self.orders = orders

@@ -32,7 +32,7 @@ _ANY_SIZE: Final = 2**62
 
 @dataclass(frozen=True)
 class Subject:
-    """What an upload holds."""
+    """The content of an upload, as its first bytes and its header show it."""
 
     kind: Literal["picture", "video"]
     suffix: str

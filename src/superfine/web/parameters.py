@@ -22,7 +22,7 @@ Words = Annotated[str | None, Field(max_length=64)]
 
 
 class Parameters(BaseModel):
-    """What is to be made; in the query or as fields of a form. At most one size may be named."""
+    """The parameters of a result; in the query or as fields of a form. At most one size may be named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

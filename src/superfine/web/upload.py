@@ -24,7 +24,7 @@ _FLUSH = 1 << 20
 
 @dataclass
 class Upload:
-    """What a body held beside the file."""
+    """The parts of a body beside the file."""
 
     name: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
