@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from superfine.fleet.run import Totals
 
 CLUSTER = "Cluster"
-MANIFEST = "_manifest"
 
 
 def fleet(
@@ -83,7 +82,7 @@ def fleet(
     from superfine.cli.upscale import is_scaled, requested_settings
     from superfine.fleet.cluster import connected
     from superfine.fleet.store import Store
-    from superfine.fleet.tasks import find_tasks
+    from superfine.fleet.tasks import MANIFEST, find_tasks
     from superfine.images.files import DEFAULT_MAX_PIXELS
     from superfine.images.formats.encode import suffix_named
     from superfine.upscaling.batch.source import Settings
