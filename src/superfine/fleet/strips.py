@@ -44,9 +44,9 @@ class RowsBetween:
         for row in range(0, top, _STEP):  # decoded and dropped
             rows.band(row, min(row + _STEP, top))
 
-    def band(self, top: int, bottom: int) -> Band:
+    def band(self, top: int, bottom: int, keep: int | None = None) -> Band:
         """Return rows, counted from the first of these."""
-        return self._rows.band(self._top + top, self._top + bottom)
+        return self._rows.band(self._top + top, self._top + bottom, None if keep is None else self._top + keep)
 
     def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
         """Return `rows` rows from each of `tops` on, counted from the first of these."""

@@ -25,9 +25,9 @@ from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.journal import Journal, Stamp
 from superfine.upscaling.batch.source import Settings, load_frames, open_source
 from superfine.upscaling.finish import Upscaled
+from superfine.upscaling.flow import WindowTimes
 from superfine.upscaling.memory import bytes_of
 from superfine.upscaling.plan import Target
-from superfine.upscaling.tiled import WindowTimes
 from superfine.upscaling.upscaler import Upscaler
 
 Size = tuple[int, int]
