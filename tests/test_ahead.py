@@ -16,7 +16,8 @@ from superfine.images import Picture
 from superfine.images.files import write
 from superfine.images.rows import PictureRows, open_rows
 from superfine.nets import ESRGCNNConfig, Network, build
-from superfine.upscaling import TiledUpscaler
+from superfine.upscaling import TiledUpscaler, Upscaler
+from superfine.upscaling.in_step import in_step
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -194,3 +195,50 @@ def test_windows_of_a_batch_count_as_so_many_windows(network: Network) -> None:
     ((first, _),) = used.times.take_first()
     ((later, seconds),) = used.times.take()
     assert first == later == 256 and 0 < 8 * seconds < used.times.seconds
+
+
+def test_frames_of_a_video_share_batches_and_repeated_ones_keep_their_place(network: Network, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from superfine.video import Options, upscale_video
+    from video_files import decoded, write_video
+
+    source = write_video(tmp_path / "in.mkv", 12, same=2, pixel_format="yuv444p")
+    device = OnAThread()
+    summary = upscale_video(
+        source, tmp_path / "ahead.mkv", Upscaler(engine=engine_on(device, network, 40_000)), Options(codec="ffv1")
+    )
+    upscale_video(source, tmp_path / "plain.mkv", Upscaler(engine=engine_on(None, network)), Options(codec="ffv1"))
+    assert sum(device.batches) == 6 and max(device.batches) > 1
+    assert (summary.frames, summary.repeated) == (12, 6)
+    found, wanted = decoded(tmp_path / "ahead.mkv"), decoded(tmp_path / "plain.mkv")
+    assert [each.pts for each in found] == [each.pts for each in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert all(map(alike, one.planes, other.planes))
+
+
+def test_keys_without_an_item_pass_by_in_order() -> None:
+    def doubled(numbers: Iterator[int]) -> Iterator[int]:
+        ahead = [next(numbers, None), next(numbers, None)]  # one ahead, as an engine does
+        while ahead[0] is not None:
+            yield 2 * ahead.pop(0)
+            ahead.append(next(numbers, None))
+
+    items = [(key, None if key % 5 in (1, 2, 3) else key) for key in range(40)]
+    for passing in (0, 1, 2, 64):
+        assert list(in_step(iter(items), doubled, passing)) == [
+            (key, None if item is None else 2 * item) for key, item in items
+        ]
+
+
+def test_a_long_still_part_is_not_collected() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[tuple[int, str | None]]:
+        for key in range(1000):
+            taken.append(key)
+            yield key, "first" if key == 0 else None
+
+    found = in_step(items(), lambda given: given, 3)
+    for key in range(1000):
+        assert next(found)[0] == key
+        assert len(taken) <= key + 5
