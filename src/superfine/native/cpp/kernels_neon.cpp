@@ -3,6 +3,10 @@
 
 #include "kernels.h"
 #if defined(__aarch64__) || defined(_M_ARM64)
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC would load all inputs of a product ahead of its multiplications, and then lacks registers for the sums.
+#pragma GCC optimize("no-schedule-insns")
+#endif
 #include <arm_neon.h>
 
 namespace superfine {

@@ -12,24 +12,33 @@
 namespace superfine {
 namespace {
 
+#if defined(_M_X64)
+bool bit(int word, int number) { return word >> number & 1; }
+#endif
+
+// Asks the processor first: functions of kernels_*.cpp may themselves use the instructions of their file.
 const Kernels* choose() {
-  if (const Kernels* found = neon()) return found;
+#if defined(__x86_64__) || defined(_M_X64)
   const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
   const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__GNUC__)
   __builtin_cpu_init();
-  if (avx512() && !narrow && __builtin_cpu_supports("avx512f")) return avx512();
-  if (avx2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2();
-#elif defined(_M_X64)
-  int leaf[4], more[4];
+  if (!narrow && __builtin_cpu_supports("avx512f")) return avx512();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2();
+#else
+  int most[4], leaf[4], more[4];
+  __cpuid(most, 0);
   __cpuid(leaf, 1);
-  if (!(leaf[2] >> 27 & 1)) return nullptr;  // the system saves no wide registers
+  if (most[0] < 7 || !bit(leaf[2], 27)) return nullptr;  // 27: the system saves wide registers
   __cpuidex(more, 7, 0);
-  unsigned long long saved = _xgetbv(0);
-  if (!narrow && (more[1] >> 16 & 1) && (saved & 0xe6) == 0xe6) return avx512();
-  if ((more[1] >> 5 & 1) && (leaf[2] >> 12 & 1) && (saved & 6) == 6) return avx2();
+  const unsigned long long saved = _xgetbv(0);
+  if (!narrow && bit(more[1], 16) && (saved & 0xe6) == 0xe6) return avx512();
+  if (bit(more[1], 5) && bit(leaf[2], 12) && (saved & 6) == 6) return avx2();
 #endif
   return nullptr;
+#else
+  return neon();
+#endif
 }
 
 }  // namespace
@@ -52,9 +61,10 @@ EXPORTED int native_matrix_units() {
   unsigned a, b, c, d;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
 #elif defined(_M_X64)
-  int leaf[4];
+  int most[4], leaf[4];
+  __cpuid(most, 0);
   __cpuidex(leaf, 7, 0);
-  return leaf[3] >> 22 & 1;
+  return most[0] >= 7 && bit(leaf[3], 22);
 #else
   return 0;
 #endif
