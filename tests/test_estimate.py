@@ -67,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that windows, readers and writers are timed with."""
     clock = Clock()
     monkeypatch.setattr("superfine.upscaling.flow.perf_counter", clock)
-    monkeypatch.setattr("superfine.upscaling.batch.run.perf_counter", clock)
+    monkeypatch.setattr("superfine.upscaling.batch.stages.perf_counter", clock)
     return clock
 
 

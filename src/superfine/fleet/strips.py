@@ -23,7 +23,7 @@ from superfine.images.files import write
 from superfine.images.formats.tiff import PackedImage, pack_strips, strip_rows
 from superfine.images.rows import FileRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
-from superfine.upscaling.batch.run import Enlarged, Loaded, enlarge
+from superfine.upscaling.batch.stages import Enlarged, Loaded, enlarge
 from superfine.upscaling.plan import Target
 
 _LEAST_HALOS = 16
