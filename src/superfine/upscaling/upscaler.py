@@ -18,6 +18,7 @@ from PIL import Image
 
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, find_model, open_engine
+from superfine.engines.base import runs_ahead
 from superfine.errors import PlanError
 from superfine.images.bands import BandedImage
 from superfine.images.colour_codes import is_hdr
@@ -347,7 +348,8 @@ class Upscaler:
             return None
         tiled = self.tiled(plan.passes[0])
         held = self.memory_before + rows.held
-        limit = max(STREAMING_LIMIT, held + STREAMING_LIMIT // 2) if self.memory is None else self.memory
+        room = STREAMING_LIMIT if runs_ahead(tiled.engine) else STREAMING_LIMIT // 2  # several windows are in memory
+        limit = max(STREAMING_LIMIT, held + room) if self.memory is None else self.memory
         limit_memory(tiled, head, size, held, limit)
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
