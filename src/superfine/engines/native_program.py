@@ -59,7 +59,7 @@ class Program:
     pixels are computed together, so an unsure pixel makes the last bits of the whole tile unsure. Tiles of one layer
     begin in the middle of the last one's where that leaves fewer unsure: two pixels a layer, the least there is, as
     both sides together lose whole tiles of four."""
-    _arrays: list[NDArray[np.float32]] = field(default_factory=list)
+    arrays: list[NDArray[np.float32]] = field(default_factory=list)
 
     def split(self, parts: Sequence[int]) -> NDArray[np.intp]:
         """Say where channels are stored whose parts layers read apart: each part begins at a multiple of 16."""
@@ -163,8 +163,8 @@ class Program:
         self.layers.append(layer)
 
     def _keep(self, array: NDArray[np.float32]) -> int:
-        self._arrays.append(np.ascontiguousarray(array, np.float32))
-        return int(self._arrays[-1].ctypes.data)
+        self.arrays.append(np.ascontiguousarray(array, np.float32))
+        return int(self.arrays[-1].ctypes.data)
 
 
 def _points(laid: NDArray[np.float32]) -> NDArray[np.float32]:
