@@ -13,11 +13,18 @@ from superfine.engines.base import Window, run_windows, runs_ahead
 from superfine.engines.pytorch import PyTorchEngine
 from superfine.errors import EngineError, ImageError
 from superfine.images import Picture
-from superfine.images.files import write
+from superfine.images.files import read, write
+from superfine.images.formats.frames import Frames, read_frames, write_frames
 from superfine.images.rows import PictureRows, open_rows
 from superfine.nets import ESRGCNNConfig, Network, build
 from superfine.upscaling import TiledUpscaler, Upscaler
+from superfine.upscaling.batch.jobs import Job
+from superfine.upscaling.batch.run import run_jobs
+from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.in_step import in_step
+from superfine.upscaling.plan import make_target
+
+TWICE = make_target("2")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -214,6 +221,60 @@ def test_frames_of_a_video_share_batches_and_repeated_ones_keep_their_place(netw
     assert [each.pts for each in found] == [each.pts for each in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert all(map(alike, one.planes, other.planes))
+
+
+def folder_of(folder: Path, pictures: list[NDArray[np.uint8]]) -> list[Job]:
+    folder.mkdir()
+    for number, pixels in enumerate(pictures):
+        write(Picture(pixels), folder / f"{number:02}.png")
+    return [Job(path, folder / "out" / path.name) for path in sorted(folder.iterdir())]
+
+
+def test_small_pictures_of_a_folder_share_batches_and_fail_alone(network: Network, tmp_path: Path) -> None:
+    pictures = [levels(16, 16, 3, seed=seed) for seed in range(12)]
+    pictures[4] = levels(60, 60, 3)  # for which the device below has no memory
+    jobs = folder_of(tmp_path / "in", pictures)
+    jobs[8].source.write_bytes(b"no picture")
+    device = OnAThread(memory=600)
+    upscaler = Upscaler(engine=engine_on(device, network, 1024))
+    seen: list[tuple[int, float]] = []
+    outcomes = list(run_jobs(jobs, upscaler, TWICE, Settings(), progress=lambda *done: seen.append(done)))
+    assert [each.job for each in outcomes] == jobs
+    wrong = {number: str(each.error) for number, each in enumerate(outcomes) if each.error is not None}
+    assert sorted(wrong) == [4, 8] and "smallest window" in wrong[4] and "04.png" in wrong[4] and "08.png" in wrong[8]
+    plain = TiledUpscaler(engine_on(None, network))
+    for number, job in enumerate(jobs):
+        if number not in wrong:
+            assert alike(read(job.target).pixels, plain(Picture(pictures[number])).pixels)
+            assert (number, 1.0) in seen
+    assert max(device.batches) == 2 and device.held == 0
+
+
+def test_writers_and_readers_at_once_keep_the_order_of_a_folder(network: Network, tmp_path: Path) -> None:
+    sizes = [(16, 16)] * 20 + [(40, 30)] * 3 + [(16, 16)] * 5
+    pictures = [levels(*size, 3, seed=seed) for seed, size in enumerate(sizes)]
+    jobs = folder_of(tmp_path / "in", pictures)
+    device = OnAThread()
+    upscaler = Upscaler(engine=engine_on(device, network))
+    outcomes = list(run_jobs(iter(jobs), upscaler, make_target("1.5"), Settings()))
+    assert [each.job for each in outcomes] == jobs and not any(each.error for each in outcomes)
+    plain = Upscaler(engine=engine_on(None, network))
+    for job, pixels, outcome in zip(jobs, pictures, outcomes, strict=True):
+        assert alike(read(job.target).pixels, plain(pixels, 1.5))
+        assert outcome.reading is not None and outcome.reading > 0 and outcome.writing is not None
+    assert max(device.batches) == 8 and device.most_under_way == 2
+
+
+def test_pages_of_a_file_share_batches_and_repeated_ones_cost_nothing(network: Network, tmp_path: Path) -> None:
+    frames = [Picture(levels(16, 16, 3, seed=seed // 2)) for seed in range(8)]
+    write_frames(Frames(frames), tmp_path / "in.tif")
+    device = OnAThread()
+    job = Job(tmp_path / "in.tif", tmp_path / "out.tif")
+    (outcome,) = run_jobs([job], Upscaler(engine=engine_on(device, network, 2048)), TWICE, Settings())
+    plain = TiledUpscaler(engine_on(None, network))
+    found = read_frames(tmp_path / "out.tif").pictures
+    assert outcome.error is None and len(found) == 8 and device.batches == [4]
+    assert all(alike(one.pixels, plain(other).pixels) for one, other in zip(found, frames, strict=True))
 
 
 def test_keys_without_an_item_pass_by_in_order() -> None:

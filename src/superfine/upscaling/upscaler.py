@@ -63,7 +63,8 @@ class Upscaler:
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
         engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
             `Engine` of your own.
-        precision: "auto" (16 bits where the hardware computes in them), "fp32", "bf16", "fp16" or "int8".
+        precision: "auto" (16 bits where the hardware computes in them), "fp32", "tf32"
+            (NVIDIA GPUs), "bf16", "fp16" or "int8".
         tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
         tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
         back_projection: change every pass's result so that downscaling it gives its input back.
@@ -98,7 +99,7 @@ class Upscaler:
         self._auto = model == AUTO and not weightless
         self._model: Model | None = None if weightless else find_model(CLEAN if self._auto else Path(model))
         self._engine, self._precision, self._device = engine, precision, device
-        self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
+        self._tile, self._alpha, self._tta, self.back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.tone_map = tone_map
         self.watch: Watch | None = None  # to be set before the first picture
@@ -343,7 +344,7 @@ class Upscaler:
         """
         head, size = rows.head, (rows.head.width, rows.height)
         plan = self.plan(*size, target)
-        whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
+        whole = self.back_projection or (head.alpha is not None and self._alpha == "bicubic")
         if whole or (self.tone_map and is_hdr(head.icc)) or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
         tiled = self.tiled(plan.passes[0])
@@ -372,7 +373,7 @@ class Upscaler:
     ) -> tuple[Picture, Consistency | None]:
         """Run the network once; also say how well the result agrees with its input, if that was asked for."""
         larger = self.tiled(scale)(picture, progress)
-        if not self._back_projection:
+        if not self.back_projection:
             return larger, None
         pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
         return replace(larger, pixels=pixels), agreement

@@ -25,6 +25,8 @@ from superfine.upscaling.batch.journal import Journal, Stamp
 from superfine.upscaling.batch.source import Settings, load_frames, open_source
 from superfine.upscaling.finish import Upscaled
 from superfine.upscaling.flow import WindowTimes
+from superfine.upscaling.in_step import PASSING, in_step
+from superfine.upscaling.many import gains_by_many, upscale_many
 from superfine.upscaling.memory import bytes_of
 from superfine.upscaling.plan import Target
 from superfine.upscaling.upscaler import Upscaler
@@ -54,7 +56,10 @@ class Outcome:
     """Seconds for everything after reading, but for the network; None for a file of several pictures."""
 
 
-_LARGE = 200_000_000
+BatchProgress = Callable[[int, float], None]
+"""Called with the number of a job, from 0, and the share of it that is done, 0..1."""
+
+LARGE = 200_000_000
 """Bytes. A result this large is written before the next picture is enlarged: two would not fit beside each other."""
 
 
@@ -69,7 +74,7 @@ class Loaded:
 
     @property
     def is_large(self) -> bool:
-        return not isinstance(self.source, Frames) or _bytes_of(self.source.pictures) > _LARGE
+        return not isinstance(self.source, Frames) or _bytes_of(self.source.pictures) > LARGE
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,13 @@ class Enlarged:
     choice: Choice | None = None
 
     @property
+    def bytes(self) -> int:
+        """Of the result, where it is in memory."""
+        return _bytes_of(self.result.pictures) if isinstance(self.result, Frames) else 0
+
+    @property
     def is_large(self) -> bool:
-        return not isinstance(self.result, Frames) or _bytes_of(self.result.pictures) > _LARGE
+        return not isinstance(self.result, Frames) or self.bytes > LARGE
 
 
 def _bytes_of(pictures: Sequence[Picture]) -> int:
@@ -148,7 +158,7 @@ def enlarge(
         if not isinstance(source, Frames):
             before = (source.head.width, source.height)
             after = upscaler.plan(*before, target).output
-            _check_format(job, after)
+            check_format(job, after)
             found = upscaler.upscale_rows(source, target, report)
             if found is not None:
                 image, plan = found
@@ -160,22 +170,39 @@ def enlarge(
                 )  # fmt: skip
             source = Frames([source.picture]) if isinstance(source, PictureRows) else load_frames(job, settings)
         first = source.pictures[0]
-        before = (first.width, first.height)
-        after = upscaler.plan(*before, target).output
-        _check_format(job, after)
+        check_format(job, upscaler.plan(first.width, first.height, target).output)
         started, before_windows = perf_counter(), upscaler.seconds_in_windows
         enlarged = _enlarge_frames(source.pictures, upscaler, target, report)
-        pictures = [_marked(each.picture, upscaler, before, after, target, settings, choice) for each in enlarged]
-        consistency = tuple(pair for each in enlarged for pair in each.consistency)
-        frames = replace(source, pictures=pictures)
-        changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
-        around = perf_counter() - started - (upscaler.seconds_in_windows - before_windows)
-        return Enlarged(
-            before, after, frames, enlarged[0].plan.passes, loaded.stamp, consistency, changes, loaded.seconds, around,
-            choice=choice,
-        )  # fmt: skip
+        done = finished(job, loaded, source, enlarged, upscaler, target, settings)
+        return replace(done, around=perf_counter() - started - (upscaler.seconds_in_windows - before_windows))
     except (MemoryError, SuperfineError) as error:
-        return Outcome(job, _named(job, error))
+        return failed(job, error)
+
+
+def finished(
+    job: Job,
+    loaded: Loaded,
+    source: Frames,
+    enlarged: Sequence[Upscaled],
+    upscaler: Upscaler,
+    target: Target,
+    settings: Settings,
+) -> Enlarged:
+    """Make the end of the second stage of the pictures of a file and what they became."""
+    first, plan = source.pictures[0], enlarged[0].plan
+    before, after = (first.width, first.height), plan.output
+    pictures = [_marked(each.picture, upscaler, before, after, target, settings, loaded.choice) for each in enlarged]
+    consistency = tuple(pair for each in enlarged for pair in each.consistency)
+    frames = replace(source, pictures=pictures)
+    changes = list_changes(first, pictures[0], job, settings, animated=bool(frames.durations))
+    return Enlarged(
+        before, after, frames, plan.passes, loaded.stamp, consistency, changes, loaded.seconds, choice=loaded.choice
+    )
+
+
+def failed(job: Job, error: MemoryError | SuperfineError) -> Outcome:
+    """Make the end of a job that failed in its second stage."""
+    return Outcome(job, _named(job, error))
 
 
 def _named(job: Job, error: MemoryError | SuperfineError) -> SuperfineError:
@@ -191,11 +218,18 @@ def _enlarge_frames(
 ) -> list[Upscaled]:
     """Enlarge every frame; one that repeats the frame before costs nothing."""
     enlarged: list[Upscaled] = []
+    fresh = [not number or not same_pixels(picture, pictures[number - 1]) for number, picture in enumerate(pictures)]
+    if len(pictures) > 1 and gains_by_many(upscaler, pictures[0], target):
+        items = ((number, picture if fresh[number] else None) for number, picture in enumerate(pictures))
+        for number, found in in_step(items, lambda given: upscale_many(upscaler, given, target), PASSING):
+            enlarged.append(found or enlarged[-1])
+            report((number + 1) / len(pictures))
+        return enlarged
     beside = sum(
         bytes_of(picture, upscaler.plan(picture.width, picture.height, target).output) for picture in pictures[1:]
     )
     for number, picture in enumerate(pictures):
-        if number and same_pixels(picture, pictures[number - 1]):
+        if not fresh[number]:
             enlarged.append(enlarged[-1])
             continue
 
@@ -222,7 +256,7 @@ def _marked(
     return embed(picture, upscaler.note(across, down, choice)) if settings.note else picture
 
 
-def _check_format(job: Job, output: Size) -> None:
+def check_format(job: Job, output: Size) -> None:
     """Refuse a result that its format cannot hold, before the network runs. Raises ImageError."""
     form = FORMATS.get(job.target.suffix.lower()) if job.target is not None else None
     if form is not None and max(output) > form.longest_side:
