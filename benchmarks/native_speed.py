@@ -17,7 +17,9 @@ import time
 
 import numpy as np
 
-CHOICES = [("openvino", "fp32"), ("native", "fp32"), ("openvino", "bf16"), ("openvino", "int8"), ("ncnn", "fp32")]
+CHOICES = [
+    ("openvino", "fp32"), ("native", "fp32"), ("native", "int16"), ("openvino", "bf16"), ("openvino", "int8"), ("ncnn", "fp32")
+]  # fmt: skip
 
 
 def main() -> None:
