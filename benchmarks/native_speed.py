@@ -18,8 +18,10 @@ import time
 import numpy as np
 
 CHOICES = [
-    ("openvino", "fp32"), ("native", "fp32"), ("native", "int16"), ("openvino", "bf16"), ("openvino", "int8"), ("ncnn", "fp32")
-]  # fmt: skip
+    *(("native", precision) for precision in ("fp32", "int16")),
+    *(("openvino", precision) for precision in ("fp32", "bf16", "int8")),
+    ("ncnn", "fp32"),
+]
 
 
 def main() -> None:

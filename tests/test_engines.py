@@ -22,9 +22,11 @@ from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
 from superfine.engines.runtime import core, ov
 from superfine.errors import EngineError, ModelError
+from superfine.images import Picture
 from superfine.native.library import fast_int16, instructions
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
-from superfine.upscaling.stitch import run_tiles, run_tiles_float
+from superfine.upscaling import TiledUpscaler
+from superfine.upscaling.stitch import run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import Model, find, network_file
 
@@ -206,8 +208,7 @@ def test_nearest_repeats_pixels() -> None:
     used = NearestEngine(3)
     levels = photograph()
     assert np.array_equal(used.run_uint8(levels), np.kron(levels, np.ones((3, 3, 1), np.uint8)))
-    plan = plan_tiles(*levels.shape[:2], 7, used.halo)
-    assert np.array_equal(run_tiles(used, levels, plan), used.run_uint8(levels))
+    assert np.array_equal(TiledUpscaler(used, tile=7)(Picture(levels)).pixels, used.run_uint8(levels))
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ class Slow(NearestEngine):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that windows, readers and writers are timed with."""
     clock = Clock()
-    monkeypatch.setattr("superfine.upscaling.tiled.perf_counter", clock)
-    monkeypatch.setattr("superfine.upscaling.batch.run.perf_counter", clock)
+    monkeypatch.setattr("superfine.upscaling.flow.perf_counter", clock)
+    monkeypatch.setattr("superfine.upscaling.batch.stages.perf_counter", clock)
     return clock
 
 

@@ -22,12 +22,12 @@ from superfine.engines.openvino import OpenVINOEngine
 from superfine.engines.runtime import core, ov
 from superfine.errors import DataError, EngineError, ModelError
 from superfine.export import export
+from superfine.images import Picture
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, build
 from superfine.quantization.calibrate import CROP, Calibration, calibrate, draw_crops, weights_of
 from superfine.quantization.int8_file import calibrate_scales, write
 from superfine.quantization.rounding import round_convolution
-from superfine.upscaling.stitch import run_tiles
-from superfine.upscaling.tiles import plan_tiles
+from superfine.upscaling import TiledUpscaler
 from superfine.weights import Model, find, network_file
 from superfine.weights.catalogue import FOLDER, list_models
 
@@ -184,7 +184,7 @@ def test_the_engine_reads_the_int8_form_and_tiles_exactly(small: Model, measured
     assert used.precision == "int8" and isinstance(used, OpenVINOEngine)
     levels = photograph()[:50, :45]
     whole = used.run_uint8(levels)
-    assert np.array_equal(run_tiles(used, levels, plan_tiles(50, 45, 9, used.halo)), whole)
+    assert np.array_equal(TiledUpscaler(used, tile=9)(Picture(levels)).pixels, whole)
     wide = open_engine(small, 2, "openvino", "fp32").run(widen(levels))
     assert 0 < float(np.abs(used.run(widen(levels)) - wide).max()) < 0.1
 

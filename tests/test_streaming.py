@@ -27,8 +27,9 @@ from superfine.upscaling.batch import source as sources
 from superfine.upscaling.batch.estimate import Estimator
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.rates import Rates, network_pass
-from superfine.upscaling.batch.run import Outcome, run_jobs
+from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings
+from superfine.upscaling.batch.stages import Outcome
 from superfine.upscaling.memory import limit_memory, parse_memory
 from superfine.upscaling.plan import Target
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine

@@ -115,8 +115,9 @@ def reason_for(chosen: Engine) -> str:
     if chosen.name == "pytorch":
         return "PyTorch sees a GPU"
     if chosen.name == "native":
-        int16 = " multiply 16-bit numbers fastest" if chosen.precision == "int16" else ""
-        return f"no GPU for PyTorch, and superfine's own kernels for {instructions()}{int16}; int8 is for those who ask for it"
+        int16 = ", fastest with 16-bit integers" if chosen.precision == "int16" else ""
+        own = f"superfine's own kernels for {instructions()}{int16}"
+        return f"no GPU for PyTorch, and {own}; int8 is for those who ask for it"
     if matrix_units():
         return "no GPU for PyTorch, and this CPU has matrix units for bfloat16; int8 is for those who ask for it"
     return f"no GPU for PyTorch, and {absence() or 'superfine has no kernels of its own for this network'}"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from superfine.upscaling.batch.jobs import Job
     from superfine.upscaling.batch.journal import Journal
     from superfine.upscaling.batch.rates import Rates
-    from superfine.upscaling.batch.run import Outcome
     from superfine.upscaling.batch.source import Settings
+    from superfine.upscaling.batch.stages import Outcome
     from superfine.upscaling.plan import Plan, Target
     from superfine.upscaling.upscaler import Upscaler
 
@@ -238,7 +238,6 @@ def _estimate(
     from superfine.images.rows import PictureRows
     from superfine.upscaling.auto import CLEAN
     from superfine.upscaling.batch.estimate import peek
-    from superfine.upscaling.batch.run import choose_for
     from superfine.upscaling.batch.source import (
         by_rows_if_large,
         load_frames,
@@ -246,6 +245,7 @@ def _estimate(
         result_suffix,
         source_suffix,
     )
+    from superfine.upscaling.batch.stages import choose_for
 
     upscaler, suffixes = estimators[0].upscaler, (source_suffix(job), result_suffix(job, settings))
     picture = None if job.source is None else peek(job.source, settings.max_pixels)

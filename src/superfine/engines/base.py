@@ -6,10 +6,14 @@ or pictures.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Generator, Iterable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+Window = NDArray[Any]
+"""What `run` or what `run_uint8` takes, or its result."""
 
 
 @runtime_checkable
@@ -50,6 +54,42 @@ class Engine(Protocol):
     def release(self) -> None:
         """Give back the working memory; the engine stays usable and takes it again when it runs."""
         ...
+
+
+@runtime_checkable
+class AheadEngine(Engine, Protocol):
+    """An engine that may take several windows at once and begin the next while a result is used.
+
+    Its memory for each pixel (`pixel_bytes`) covers the windows that are under way together.
+    """
+
+    ahead: int
+    """Batches begun beside the one that is waited for; 0: none, and `run_ahead` gains nothing."""
+
+    def run_ahead(self, windows: Iterable[Window]) -> Generator[Window]:
+        """Yield the results of windows as `run` (float32) and `run_uint8` (uint8) take them, in order.
+
+        Results of windows that ran as one batch come stacked: (n, 1, 3, h·scale, w·scale) or (n, h·scale, w·scale, 3).
+        An error comes after the results of all windows before.
+        """
+        ...
+
+
+def runs_ahead(engine: Engine) -> TypeGuard[AheadEngine]:
+    """Say if an engine gains by being given windows before the last result is used."""
+    return isinstance(engine, AheadEngine) and engine.ahead > 0
+
+
+def run_windows(engine: Engine, windows: Iterable[Window]) -> Generator[Window]:
+    """Yield the results of windows in order, stacked: (n, ...) for n that ran as one batch.
+
+    An engine that does not run ahead takes a window when the last result has been used.
+    """
+    if runs_ahead(engine):
+        yield from engine.run_ahead(windows)
+        return
+    for window in windows:
+        yield (engine.run_uint8(window) if window.dtype == np.uint8 else engine.run(window))[None]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

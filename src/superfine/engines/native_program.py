@@ -29,8 +29,8 @@ _G = np.array(
 """A 3x3 kernel w at a tile's 6x6 points is G w G' (Lavin and Gray, CVPR 2016)."""
 
 _EVEN = np.array([1, 1, 1, 0.5, 0.5, 1])
-"""Of G's rows for 16-bit numbers: the kernels (kernels_int16.inc) double the other factor, which makes a picture's points
-about equally large."""
+"""Of G's rows for 16-bit numbers: the other factor is doubled (kernels_int16.inc), which makes a picture's points about
+equally large."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Program:
     pixels are computed together, so an unsure pixel makes the last bits of the whole tile unsure. Tiles of one layer
     begin in the middle of the last one's where that leaves fewer unsure: two pixels a layer, the least there is, as
     both sides together lose whole tiles of four."""
-    _arrays: list[NDArray[Any]] = field(default_factory=list)
+    arrays: list[NDArray[Any]] = field(default_factory=list)
 
     def split(self, parts: Sequence[int]) -> NDArray[np.intp]:
         """Say where channels are stored whose parts layers read apart: each part begins at a multiple of 16."""
@@ -194,8 +194,8 @@ class Program:
         self.layers.append(layer)
 
     def _keep(self, array: NDArray[Any]) -> int:
-        self._arrays.append(np.ascontiguousarray(array))
-        return int(self._arrays[-1].ctypes.data)
+        self.arrays.append(np.ascontiguousarray(array))
+        return int(self.arrays[-1].ctypes.data)
 
 
 def _points(laid: NDArray[np.float32]) -> NDArray[np.float64]:

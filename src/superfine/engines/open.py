@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from superfine.weights import Model
 
 ENGINES = ("auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest")
-PRECISIONS = ("auto", "fp32", "int16", "bf16", "fp16", "int8")
+PRECISIONS = ("auto", "fp32", "tf32", "int16", "bf16", "fp16", "int8")
 
 
 def open_engine(
@@ -21,10 +21,10 @@ def open_engine(
     """Open the engine that runs `model` at `scale`.
 
     engine: "auto" (on a GPU as `devices.engine_on_gpu` says, otherwise native, or OpenVINO where it is faster or alone
-    can), "native" (fp32, int16), "openvino", "onnxruntime" (fp32), "pytorch", "ncnn", or "nearest" (repeats pixels, needs no
-    model). `devices.ENGINES_ON` says which computes where.
-    precision: "auto" (16 bits where the hardware is faster in them, otherwise float32), "fp32", "int16" (native), "bf16",
-    "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
+    can), "native" (fp32, int16), "openvino", "onnxruntime" (fp32), "pytorch", "ncnn", or "nearest" (repeats pixels,
+    needs no model). `devices.ENGINES_ON` says which computes where.
+    precision: "auto" (16 bits where the hardware is faster in them, otherwise float32), "fp32", "tf32" (NVIDIA GPUs),
+    "int16" (native), "bf16", "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
     device: "auto" (the engine's best), or one of `devices.DEVICES`.
 
     Raises EngineError if the engine is not installed or cannot do the precision or the device, ModelError if the model

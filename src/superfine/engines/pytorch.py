@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ try:
 except ModuleNotFoundError as error:
     raise EngineError(f"engine 'pytorch' needs PyTorch, which is not installed: {install_command('torch')}") from error
 
+from superfine.engines.ahead import Ahead, Launched
+from superfine.engines.base import Window
+from superfine.engines.cuda import CudaLauncher
 from superfine.engines.devices import absent
-from superfine.engines.recorded import RecordedWindows, Work
+from superfine.engines.launch import AtOnce, Launcher
 from superfine.nets.kernels import native_bf16
 from superfine.nets.kernels.working_copy import in_half_precision, with_fast_ends
 from superfine.weights import network_file
@@ -26,93 +30,123 @@ if TYPE_CHECKING:
     from superfine.nets import Network
     from superfine.weights import Model
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _SR_PIXELS, _SR_PIXELS_GPU = 2**20, 2**23
 """Pixels of the largest result a window is given."""
 
-_SR_BYTES, _SR_BYTES_GPU = 1024, 32
-"""Of the computer's memory for each pixel of the result: activations in fp32; on a GPU the tensors that travel."""
+_SR_BYTES, _SR_BYTES_GPU = 1024, 96
+"""Of the computer's memory for each pixel of the result: activations in fp32. On a GPU, what travels of the three
+batches there are at most, two under way and one in use: 15 bytes each in float32 at x2, in blocks of 2^n."""
 
 
 class PyTorchEngine:
     """A network in PyTorch, on one device.
 
     On CUDA in fp16 or bf16 it is a copy of the network with weights of that type and the ends that a GPU computes
-    fastest; the tail stays float32, with factors rounded to TF32. On CUDA in fp32 it is plain and exact: NCHW, without
-    TF32, which keeps ten bits of mantissa and is not fp32. Elsewhere it runs channels last, in bf16 and fp16 under
-    autocast, the tail in float32.
+    fastest; the tail stays float32, with factors rounded to TF32, which keeps ten bits of mantissa. fp32 there is exact
+    (NCHW, without TF32), and tf32 is float32 whose convolutions round their factors so. Elsewhere it runs channels
+    last, in bf16 and fp16 under autocast, the tail in float32.
     """
 
     name = "pytorch"
     grid = 1
 
     def __init__(self, model: Model, scale: int, precision: str = "auto", device: str = "auto") -> None:
-        self._set_up(network_file.load(model.weights), scale, precision, device)
+        self._set_up(network_file.load(model.weights), scale, precision, device, None)
 
     @classmethod
-    def of_network(cls, network: Network, scale: int, precision: str = "auto", device: str = "auto") -> PyTorchEngine:
-        """Make an engine of a network in memory, which is moved to the device and left in evaluation mode."""
+    def of_network(
+        cls,
+        network: Network,
+        scale: int,
+        precision: str = "auto",
+        device: str = "auto",
+        launcher: Launcher | None = None,
+    ) -> PyTorchEngine:
+        """Make an engine of a network in memory, which is moved to the device and left in evaluation mode.
+
+        launcher: puts windows under way there; None takes the device's own.
+        """
         engine = cls.__new__(cls)
-        engine._set_up(network, scale, precision, device)
+        engine._set_up(network, scale, precision, device, launcher)
         return engine
 
-    def _set_up(self, network: Network, scale: int, precision: str, device: str) -> None:
+    def _set_up(self, network: Network, scale: int, precision: str, device: str, launcher: Launcher | None) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.scale = scale
-        on_cuda = self.device.startswith("cuda")
-        self.window = (_SR_PIXELS_GPU if on_cuda else _SR_PIXELS) // scale**2
+        self._on_cuda = self.device.startswith("cuda")
+        self.window = (_SR_PIXELS_GPU if self._on_cuda else _SR_PIXELS) // scale**2
         self.pixel_bytes = (_SR_BYTES if self.device == "cpu" else _SR_BYTES_GPU) * scale**2
         self.halo = network_file.halo(network, scale)
-        self._is_copy = on_cuda and self.precision != "fp32"
-        if self._is_copy:
+        if self._on_cuda and self.precision in ("fp16", "bf16"):
             network = half_precision_copy(network, _DTYPES[self.precision])
-        # Measured on an H200 without TF32: NCHW takes 118 ms where channels last takes 143.
-        plain = on_cuda and self.precision == "fp32"
+        # Measured on an H200 without TF32: NCHW takes 118 ms where channels last takes 143; with it, 51 and 40.
+        plain = self._on_cuda and self.precision == "fp32"
         self._layout = torch.contiguous_format if plain else torch.channels_last
         module: Any = network  # the stubs of Module.to do not know memory_format
         self._network = module.to(self.device, memory_format=self._layout).eval()
-        self._recorded = RecordedWindows(self.device) if on_cuda else None
+        self._launcher = launcher or (CudaLauncher(self.device) if self._on_cuda else AtOnce(self.device))
+        self.ahead = self._launcher.ahead
+        self._ahead = Ahead(self._launch, self._launcher.release, self.ahead)
+        self._share_out()
 
     def run(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """NCHW float32 0..1 → NCHW float32, not clamped."""
-        return self._run(tile, self._enlarge)
+        sr: NDArray[np.float32] = self._launch([tile]).result()[0]
+        return sr
 
     def run_uint8(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """HWC uint8 → HWC uint8; the conversions run on the device, a quarter of the bytes travel."""
-        return self._run(tile, self._enlarge_levels)
+        sr: NDArray[np.uint8] = self._launch([tile]).result()[0]
+        return sr
+
+    def run_ahead(self, windows: Iterable[Window]) -> Generator[Window]:
+        """Yield the results of many windows in order, those of a batch stacked.
+
+        On CUDA windows of one size run as batches of up to half the largest window's pixels, and the next batch is
+        begun before the last is waited for. A window's numbers depend on its batch by rounding alone.
+        """
+        return self._ahead.run(windows)
 
     def limit(self, window: int) -> None:
         """Keep to windows of at most so many LR pixels from now on."""
-        self.window = window
-        self.release()
+        if window != self.window:
+            self.window = window
+            self._share_out()
+            self.release()
 
     def release(self) -> None:
         """Give GPU memory back; on a CPU PyTorch keeps none."""
-        if self._recorded is not None:
-            self._recorded.release()
-            torch.cuda.empty_cache()
+        self._launcher.release()
 
-    def _run(self, tile: NDArray[Any], work: Work) -> NDArray[Any]:
-        if self._recorded is not None:
-            return self._recorded.run(tile, work)
-        with torch.inference_mode():
-            return work(torch.tensor(tile, device=self.device), False).cpu().numpy()  # a copy: it may be read-only
+    def _share_out(self) -> None:
+        """Let the two batches under way be as large as the largest window; elsewhere a batch is one window."""
+        self._ahead.pixels = self.window // 2 if self.ahead else 0
+
+    def _launch(self, windows: Sequence[Window]) -> Launched:
+        return self._launcher.launch(windows, self._enlarge_levels if windows[0].dtype == np.uint8 else self._enlarge)
 
     def _enlarge_levels(self, pixels: torch.Tensor, tuned: bool) -> torch.Tensor:
-        sr = self._enlarge(pixels.permute(2, 0, 1)[None].float() * np.float32(1 / 255).item(), tuned)
-        return (sr[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).contiguous()
+        """NHWC uint8 → NHWC uint8."""
+        sr = self._network_of(pixels.permute(0, 3, 1, 2).float() * np.float32(1 / 255).item(), tuned)
+        return (sr.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().to(torch.uint8).contiguous()
 
     def _enlarge(self, x: torch.Tensor, tuned: bool) -> torch.Tensor:
+        """(n, 1, 3, h, w) float32 → the same, larger."""
+        return self._network_of(x.flatten(0, 1), tuned)[:, None]
+
+    def _network_of(self, x: torch.Tensor, tuned: bool) -> torch.Tensor:
+        """NCHW float32 → NCHW float32."""
         with self._arithmetic(tuned):
             sr: torch.Tensor = self._network(x.contiguous(memory_format=self._layout), self.scale)
             return sr.float().contiguous()
 
     def _arithmetic(self, tuned: bool) -> AbstractContextManager[Any]:
         """Set what the device may do to the numbers. tuned: cuDNN may search for its fastest kernels."""
-        if self._recorded is not None:
-            return torch.backends.cudnn.flags(enabled=True, benchmark=tuned, allow_tf32=self._is_copy)
+        if self._on_cuda:
+            return torch.backends.cudnn.flags(enabled=True, benchmark=tuned, allow_tf32=self.precision != "fp32")
         if self.precision != "fp32":
             return torch.autocast(self.device, dtype=_DTYPES[self.precision])
         return nullcontext()
@@ -155,7 +189,7 @@ def choose_precision(precision: str, device: str) -> str:
     kind = device.partition(":")[0]
     if kind == "cuda":
         capability = torch.cuda.get_device_capability(device)
-        able = ["fp32", "fp16"] + (["bf16"] if capability >= (8, 0) else [])
+        able = ["fp32", "fp16"] + (["bf16", "tf32"] if capability >= (8, 0) else [])
         if precision == "auto":
             return "fp16" if capability >= (7, 0) else "fp32"
     elif kind == "mps":

@@ -23,7 +23,7 @@ from superfine.images.files import write
 from superfine.images.formats.tiff import PackedImage, pack_strips, strip_rows
 from superfine.images.rows import FileRows, Rows, open_rows
 from superfine.upscaling.batch.jobs import Job
-from superfine.upscaling.batch.run import Enlarged, Loaded, enlarge
+from superfine.upscaling.batch.stages import Enlarged, Loaded, enlarge
 from superfine.upscaling.plan import Target
 
 _LEAST_HALOS = 16
@@ -44,9 +44,9 @@ class RowsBetween:
         for row in range(0, top, _STEP):  # decoded and dropped
             rows.band(row, min(row + _STEP, top))
 
-    def band(self, top: int, bottom: int) -> Band:
+    def band(self, top: int, bottom: int, keep: int | None = None) -> Band:
         """Return rows, counted from the first of these."""
-        return self._rows.band(self._top + top, self._top + bottom)
+        return self._rows.band(self._top + top, self._top + bottom, None if keep is None else self._top + keep)
 
     def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
         """Return `rows` rows from each of `tops` on, counted from the first of these."""

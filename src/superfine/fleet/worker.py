@@ -20,7 +20,7 @@ from superfine.fleet.orders import COMPUTE, READ, WRITE, Errand, Hello, Orders, 
 from superfine.fleet.store import is_full
 from superfine.fleet.visit import Station, Visit, sweep_scratch
 from superfine.upscaling.batch.jobs import Job
-from superfine.upscaling.batch.run import Enlarged, Loaded, Outcome, enlarge, load, store
+from superfine.upscaling.batch.stages import Enlarged, Loaded, Outcome, enlarge, load, store
 from superfine.version import __version__
 
 Work = Callable[[Visit], Report]

@@ -46,8 +46,12 @@ class Rows(Protocol):
         """Bytes of pixels that are in memory all the time."""
         ...
 
-    def band(self, top: int, bottom: int) -> Band:
-        """Return rows top ≤ y < bottom. From call to call `top` never falls, nor passes the last `bottom`."""
+    def band(self, top: int, bottom: int, keep: int | None = None) -> Band:
+        """Return rows top ≤ y < bottom.
+
+        keep: a row above `top` from which on rows may be asked for again. From call to call `top` never falls below the
+        last `keep`, or the last `top` without one, nor passes the last `bottom`.
+        """
         ...
 
     def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
@@ -68,7 +72,7 @@ class PictureRows:
         self.neutral = is_neutral(self._pixels)
         self.held = self._pixels.nbytes + (0 if self._alpha is None else self._alpha.nbytes)
 
-    def band(self, top: int, bottom: int) -> Band:
+    def band(self, top: int, bottom: int, keep: int | None = None) -> Band:
         """Return views of the rows."""
         return self._pixels[top:bottom], None if self._alpha is None else self._alpha[top:bottom]
 
@@ -78,7 +82,7 @@ class PictureRows:
 
 
 class FileRows:
-    """The rows of a file, decoded on demand; only the rows of the current band are in memory."""
+    """The rows of a file, decoded on demand; only the rows that may be asked for again are in memory."""
 
     held = 0
 
@@ -89,9 +93,10 @@ class FileRows:
         self._rows: Band = (self.head.pixels, self.head.alpha)
         self._first = 0
 
-    def band(self, top: int, bottom: int) -> Band:
+    def band(self, top: int, bottom: int, keep: int | None = None) -> Band:
         """Decode further rows as needed. Raises ImageError if the file turns out to be damaged."""
-        held, end = [_cut(self._rows, top - self._first)], self._first + len(self._rows[0])
+        first = top if keep is None else max(self._first, min(top, keep))
+        held, end = [_cut(self._rows, first - self._first)], self._first + len(self._rows[0])
         with files.image_errors(self._name, self._max_pixels):
             while end < bottom:
                 more = next(self._more, None)
@@ -99,8 +104,8 @@ class FileRows:
                     raise OSError(f"{end} rows of {self.height} are there")
                 held.append(more)
                 end += len(more[0])
-        self._rows, self._first = join_bands(held), top
-        return _cut(self._rows, 0, bottom - top)
+        self._rows, self._first = join_bands(held), first
+        return _cut(self._rows, top - first, bottom - first)
 
     def strips(self, tops: Sequence[int], rows: int) -> list[Pixels]:
         """Decode the file once more, down to the last of the strips. Raises ImageError if it is damaged."""

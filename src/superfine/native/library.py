@@ -69,7 +69,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def instructions(int16: bool = False) -> str | None:
-    """ "AVX2", "AVX-512" or "NEON"; None where there are no kernels to run. int16: those that multiply 16-bit numbers."""
+    """ "AVX2", "AVX-512" or "NEON", for float32 or for 16-bit integers; None where there are no kernels to run."""
     found = library()
     name = None if found is None else found.native_instructions(int16)
     return None if name is None else str(name.decode())

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from superfine.engines.base import runs_ahead
 from superfine.errors import PlanError
 from superfine.images.formats.png import packing_threads
 from superfine.images.picture import Picture
@@ -21,7 +22,7 @@ STREAMING_LIMIT = 2**30
 """Bytes that a process keeps below while a picture goes by rows from file to file, where no limit is requested."""
 
 _PLANNED_SHARE = 0.92
-"""Share of a limit that is planned for; the rest is for the holes that an allocator leaves."""
+"""Share of the free memory that is planned for; the rest is for the holes that an allocator leaves."""
 _NETWORK_BYTES = 2**26
 """Bytes a network takes beside its activations once it is compiled: above all, weights in the processor's layout."""
 _PACKER_BYTES = 12 * 2**20
@@ -83,9 +84,13 @@ def peak_of_plan(picture: Picture, plan: Plan) -> int:
     return max(moments)
 
 
-def band_row(head: Picture, width: int, scale: int) -> int:
-    """Count the bytes of an LR row in a band: as it was read, twice, and its result, computed and being written."""
-    return 2 * (bytes_of(head, (width, 1)) + bytes_of(head, (width * scale, scale)))
+def band_row(tiled: TiledUpscaler, head: Picture, width: int) -> int:
+    """Count the bytes of an LR row in a band: as it was read, twice, and its result, computed and being written.
+
+    For an engine that runs ahead the next band is read as well, beside what may be asked for again.
+    """
+    given, scale = bytes_of(head, (width, 1)), tiled.scale
+    return (5 if runs_ahead(tiled.engine) else 2) * given + 2 * bytes_of(head, (width * scale, scale))
 
 
 def bytes_of_network(tiled: TiledUpscaler, head: Picture, window: int) -> int:
@@ -107,9 +112,9 @@ def limit_memory(tiled: TiledUpscaler, head: Picture, size: tuple[int, int], hel
     """
     width, height = size
     engine, scale = tiled.engine, tiled.scale
-    spare = int(limit * _PLANNED_SHARE) - held - _NETWORK_BYTES - _PACKER_BYTES * packing_threads()
+    spare = int((limit - held) * _PLANNED_SHARE) - _NETWORK_BYTES - _PACKER_BYTES * packing_threads()
     context = 4 * bytes_of(head, (width, engine.halo))  # the rows around a band, read and copied
-    row = band_row(head, width, scale)
+    row = band_row(tiled, head, width)
     rows = min(height, max(1, int((spare * _BAND_SHARE - context) // row)))
     each = _window_pixel(tiled, head)
     window = (spare - context - rows * row) // each

@@ -1,4 +1,4 @@
-"""Run pixels through an engine, tile by tile, straight into the result.
+"""Cut pictures into windows for an engine, and put the results together, tile by tile, straight into the result.
 
 Nothing of the result's size is ever held in float: a tile is rounded to the picture's type before
 it is put in place.
@@ -6,15 +6,21 @@ it is put in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superfine.engines import Engine
-from superfine.images.alpha import is_uniform_around
+from superfine.engines.base import Window, run_windows
+from superfine.images.alpha import UNIFORM_RADIUS, is_uniform_around
+from superfine.images.bands import Band
 from superfine.images.depth import Pixels, as_float32, as_type
+from superfine.images.profile import decode_linear, encode_linear, is_linear
 from superfine.images.resize import resize
+from superfine.images.rows import Rows
 from superfine.upscaling.tiles import Box, Tile, plan_tiles
 
 _CUBIC_REACH = 2
@@ -22,38 +28,84 @@ _CUBIC_REACH = 2
 _ALPHA_TILE = 512
 
 
-def run_tiles(
-    engine: Engine,
-    pixels: Pixels,
-    tiles: Sequence[Tile],
-    after_tile: Callable[[Tile, Pixels], None] | None = None,
-    top: int = 0,
-) -> Pixels:
-    """Run HWC pixels (C = 1 or 3; uint8, uint16 or float32 0..1); give the same type, `engine.scale` times as large.
+class TileRow:
+    """A row of tiles of one picture: gives an engine its windows, and makes a band of the results.
 
-    tiles: all of a picture, or a row of them, whose kept rows are the result. pixels: the rows they read, the first
-    being row `top` of the picture. after_tile: called after every tile, with its part of the result. Gray runs as RGB
-    with three equal channels and comes back as their mean. Values are clamped to the type's range, and rounded half to
-    even.
+    Gray runs as RGB with three equal channels and comes back as their mean. Values that a profile calls linear go
+    through the network on sRGB's tone curve. Results are clamped to the type's range, and rounded half to even. Where
+    alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Alpha without an edge in a tile
+    needs no window there.
     """
-    given, kept = _areas(pixels, tiles, top)
-    scale = engine.scale
-    out = np.empty((kept.height * scale, kept.width * scale, pixels.shape[2]), pixels.dtype)
-    for tile in tiles:
-        sr = _run(engine, _cut(pixels, tile.read.inside(given)))
-        part = _cut(out, tile.keep.inside(kept).scaled(scale))
-        part[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
-        if after_tile is not None:
+
+    def __init__(self, rows: Rows, tiles: Sequence[Tile]) -> None:
+        self.tiles = tiles
+        self._rows = rows
+        self._type, self._channels = rows.head.pixels.dtype, rows.head.pixels.shape[2]
+        self._linear = is_linear(rows.head.icc)
+
+    def read(self, keep: int) -> None:
+        """Read the rows that the tiles need; rows from `keep` on may be asked for again. Raises ImageError."""
+        first, last = self.tiles[0].keep.top, self.tiles[0].keep.bottom
+        top = max(0, min(self.tiles[0].read.top, first - UNIFORM_RADIUS))
+        bottom = min(self._rows.height, max(self.tiles[0].read.bottom, last + UNIFORM_RADIUS))
+        pixels, self._alpha = self._rows.band(top, bottom, keep)
+        self._given = Box(top, 0, top + pixels.shape[0], pixels.shape[1])
+        self._kept = Box(first, 0, last, self.tiles[-1].keep.right)
+        self._pixels = pixels[:, :, :1] if self._rows.neutral else pixels
+
+    def windows(self) -> Iterator[Window]:
+        """Yield what the engine is to run: a window for each tile, then one for each tile where alpha has an edge."""
+        pixels = encode_linear(self._pixels) if self._linear else self._pixels
+        self._ran = pixels[:0]
+        del self._pixels
+        self._edges = [] if self._alpha is None else self._find_edges(self._alpha)
+        for tile in self.tiles:
+            yield _as_window(_cut(pixels, tile.read.inside(self._given)))
+        del pixels
+        for tile, _ in self._edges:
+            assert self._alpha is not None
+            yield _as_window(_cut(self._alpha, tile.read.inside(self._given))[:, :, None])
+
+    def _find_edges(self, alpha: Pixels) -> list[tuple[Tile, NDArray[np.bool_]]]:
+        """List the tiles in which alpha is not even, with the pixels where it is not."""
+        even = is_uniform_around(alpha)
+        found = [(tile, ~_cut(even, tile.keep.inside(self._given))) for tile in self.tiles]
+        return [(tile, edges) for tile, edges in found if edges.any()]
+
+    def join(self, results: Iterator[Window], scale: int, after_tile: Callable[[Tile, Pixels], None]) -> Band:
+        """Put the results of all windows together, in their order.
+
+        after_tile: called after every tile of colour, with its part of the result.
+        """
+        kept, dtype, channels = self._kept, self._ran.dtype, self._ran.shape[2]
+        larger = np.empty((kept.height * scale, kept.width * scale, channels), dtype)
+        for tile in self.tiles:
+            part = _cut(larger, tile.keep.inside(kept).scaled(scale))
+            sr = _from_result(next(results), dtype, channels)
+            part[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
             after_tile(tile, part)
-    return out
+        alpha = None if self._alpha is None else self._join_alpha(self._alpha, results, scale)
+        if self._linear:
+            larger = decode_linear(larger, self._type)
+        return larger.repeat(3, axis=2) if channels < self._channels else larger, alpha
+
+    def _join_alpha(self, alpha: Pixels, results: Iterator[Window], scale: int) -> Pixels:
+        out = _repeated(_cut(alpha, self._kept.inside(self._given)), scale)
+        for tile, edges in self._edges:
+            sr = _from_result(next(results), alpha.dtype, 1)[:, :, 0]
+            larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+            place = _cut(out, tile.keep.inside(self._kept).scaled(scale))
+            np.copyto(place, larger, where=_repeated(edges, scale))
+        return out
 
 
 def run_tiles_float(engine: Engine, rgb: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
     """Run HWC float32 RGB 0..1; give HWC float32 as the network does, neither clamped nor rounded."""
     scale = engine.scale
     out = np.empty((rgb.shape[0] * scale, rgb.shape[1] * scale, 3), np.float32)
-    for tile in tiles:
-        sr = engine.run(_planes(_cut(rgb, tile.read)))[0].transpose(1, 2, 0)
+    results = chain.from_iterable(run_windows(engine, (_planes(_cut(rgb, tile.read)) for tile in tiles)))
+    for tile, planes in zip(tiles, results, strict=True):
+        sr = planes[0].transpose(1, 2, 0)
         _cut(out, tile.keep.scaled(scale))[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
     return out
 
@@ -75,54 +127,25 @@ def magnify_alpha(alpha: Pixels, scale: int) -> Pixels:
     return np.clip(out, 0, 1, out=out) if out.dtype.kind == "f" else out
 
 
-def run_alpha(
-    engine: Engine,
-    alpha: Pixels,
-    tiles: Sequence[Tile],
-    top: int = 0,
-    after_window: Callable[[], None] | None = None,
-) -> Pixels:
-    """Magnify HW alpha by the network, as sharp as the colour beside it; `tiles` and `top` as for colour.
-
-    after_window: called after every tile that has an edge.
-
-    Where alpha is even it stays exactly so: what is opaque or clear may not become nearly so. Tiles
-    without an edge cost nothing.
-    """
-    given, kept = _areas(alpha, tiles, top)
-    scale = engine.scale
-    even = is_uniform_around(alpha)
-    out = _repeated(_cut(alpha, kept.inside(given)), scale)
-    for tile in tiles:
-        edges = ~_cut(even, tile.keep.inside(given))
-        if edges.any():
-            sr = _run(engine, _cut(alpha, tile.read.inside(given))[:, :, None])[:, :, 0]
-            larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
-            np.copyto(_cut(out, tile.keep.inside(kept).scaled(scale)), larger, where=_repeated(edges, scale))
-            if after_window is not None:
-                after_window()
-    return out
-
-
-def _areas(values: Pixels, tiles: Sequence[Tile], top: int) -> tuple[Box, Box]:
-    """Give the part of the picture that `values` holds, from row `top` on, and the part that the tiles keep."""
-    height, width = values.shape[:2]
-    return Box(top, 0, top + height, width), Box(tiles[0].keep.top, 0, tiles[-1].keep.bottom, width)
-
-
 def _repeated(values: Pixels, scale: int) -> Pixels:
     return values.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _run(engine: Engine, window: Pixels) -> Pixels:
-    """Run one window, HWC in and out, of the same type and channels."""
-    if window.dtype == np.uint8 and window.shape[2] == 3:
-        return engine.run_uint8(window)
-    sr = engine.run(_planes(as_float32(window)))[0]
-    if window.shape[2] == 1:
-        sr = sr.mean(axis=0, keepdims=True)
-    rgb: NDArray[np.float32] = np.clip(sr.transpose(1, 2, 0), 0, 1)
-    return as_type(rgb, window.dtype)
+def _as_window(pixels: Pixels) -> Window:
+    """Turn HWC pixels into what an engine takes: uint8 RGB as it is, other kinds as float32."""
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return pixels
+    return _planes(as_float32(pixels))
+
+
+def _from_result(sr: Window, dtype: np.dtype[Any], channels: int) -> Pixels:
+    """Turn an engine's result into HWC pixels of a type, with 1 or 3 channels."""
+    if sr.dtype == np.uint8:
+        return sr
+    planes = sr[0]
+    if channels == 1:
+        planes = planes.mean(axis=0, keepdims=True)
+    return as_type(np.clip(planes.transpose(1, 2, 0), 0, 1), dtype)
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from superfine.engines import Engine
 from superfine.engines.base import is_out_of_memory
 from superfine.errors import EngineError, PlanError
-from superfine.images.alpha import UNIFORM_RADIUS
 from superfine.images.bands import Band
 from superfine.images.depth import Pixels, as_float32
 from superfine.images.picture import Picture
-from superfine.images.profile import decode_linear, encode_linear, is_linear
 from superfine.images.rows import PictureRows, Rows
-from superfine.upscaling.stitch import magnify_alpha, run_alpha, run_tiles, run_tiles_float
+from superfine.upscaling.flow import Flow, Passing, WindowTimes
+from superfine.upscaling.stitch import magnify_alpha, run_tiles_float
 from superfine.upscaling.tiles import Tile, choose_tile, plan_bands
 
 Progress = Callable[[float], None]
@@ -30,39 +29,6 @@ result: HWC, C = 1 or 3, in the picture's type."""
 
 ALPHA_METHODS = ("network", "bicubic")
 """How transparency grows: as sharp as the colour, or at no cost."""
-
-
-class WindowTimes:
-    """Seconds that windows took, by their number of pixels; the first window of a size, which may compile, apart."""
-
-    def __init__(self) -> None:
-        self._first: dict[int, float] = {}
-        self._later: dict[int, tuple[int, float]] = {}
-        self._sizes: set[int] = set()
-        self.seconds = 0.0
-        """Sum over all windows."""
-
-    def add(self, pixels: int, seconds: float) -> None:
-        """Count one window."""
-        self.seconds += seconds
-        if pixels not in self._sizes:
-            self._sizes.add(pixels)
-            self._first[pixels] = seconds
-            return
-        count, total = self._later.get(pixels, (0, 0.0))
-        self._later[pixels] = count + 1, total + seconds
-
-    def take(self) -> list[tuple[int, float]]:
-        """Return the mean of the later windows of each size, and forget them."""
-        means = [(pixels, total / count) for pixels, (count, total) in self._later.items()]
-        self._later.clear()
-        return means
-
-    def take_first(self) -> list[tuple[int, float]]:
-        """Return the first window of each size, and forget their times."""
-        first = list(self._first.items())
-        self._first.clear()
-        return first
 
 
 class TiledUpscaler:
@@ -131,89 +97,60 @@ class TiledUpscaler:
 
         Gray stays gray and neutral RGB neutral. Raises EngineError where memory does not suffice for any window.
         """
-        if picture.alpha is None or self.alpha == "network":
-            pixels, alpha = self._whole(PictureRows(picture), progress)
-        else:
-            pixels, _ = self._whole(PictureRows(picture, alpha=False), progress)
-            alpha = magnify_alpha(picture.alpha, self.scale)
-        return replace(picture, pixels=pixels, alpha=alpha)
+        (larger,) = self.stream([picture], progress)
+        return larger
 
-    def _whole(self, rows: Rows, progress: Progress | None) -> Band:
-        """Join all bands."""
-        height, head = rows.height * self.scale, rows.head
-        size = (height, head.width * self.scale)
+    def stream(self, pictures: Iterable[Picture], progress: Progress | None = None) -> Iterator[Picture]:
+        """Yield each of several pictures enlarged, in order, as a call does.
+
+        An engine that runs ahead takes pictures before the last result is used, and windows of one size as a batch. An
+        error comes after the results of all pictures before. progress: of each picture.
+        """
+        given: deque[Picture] = deque()
+
+        def passing() -> Iterator[Passing]:
+            for picture in pictures:
+                given.append(picture)
+                by_network = picture.alpha is None or self.alpha == "network"
+                yield self._passing(PictureRows(picture, alpha=by_network), progress)
+
         whole: Band | None = None
         top = 0
-        for pixels, alpha in self.bands(rows, progress):
-            if len(pixels) == height:
-                return pixels, alpha
+        for each, band in self._flow(passing()).bands():
             if whole is None:
-                cover = None if alpha is None else np.empty(size, alpha.dtype)
-                whole = np.empty((*size, pixels.shape[2]), pixels.dtype), cover
-            part = slice(top, top + len(pixels))
-            whole[0][part] = pixels
-            if alpha is not None and whole[1] is not None:
-                whole[1][part] = alpha
-            top += len(pixels)
-        assert whole is not None
-        return whole
+                whole = band if each.is_done else _room_for(band, each.rows.height * self.scale)
+            if whole is not band:
+                part = slice(top, top + len(band[0]))
+                whole[0][part] = band[0]
+                if whole[1] is not None and band[1] is not None:
+                    whole[1][part] = band[1]
+            top += len(band[0])
+            if each.is_done:
+                picture, (pixels, alpha) = given.popleft(), whole
+                whole, top = None, 0
+                if picture.alpha is not None and alpha is None:
+                    alpha = magnify_alpha(picture.alpha, self.scale)
+                yield replace(picture, pixels=pixels, alpha=alpha)
 
     def bands(self, rows: Rows, progress: Progress | None = None) -> Iterator[Band]:
         """Yield the result from the top, a row of tiles at a time; nothing larger than that is held.
 
         Where memory runs out it goes on from the last band with smaller windows.
         """
-        rows_done = tiles_done = 0
+        for _, band in self._flow([self._passing(rows, progress)]).bands():
+            yield band
 
-        def count_tile(tile: Tile, part: Pixels) -> None:
-            nonlocal tiles_done
-            tiles_done += 1
+    def _flow(self, pictures: Iterable[Passing]) -> Flow:
+        return Flow(self.engine, pictures, self.plan_bands, self._shrink_windows, self.times)
+
+    def _passing(self, rows: Rows, progress: Progress | None) -> Passing:
+        def after_tile(tile: Tile, part: Pixels, share: float) -> None:
             if self.watch is not None:
                 self.watch(tile, (rows.height, rows.head.width), part)
             if progress is not None:
-                progress(min(1.0, tiles_done / total))
+                progress(share)
 
-        while rows_done < rows.height:
-            plan = self.plan_bands(rows.height, rows.head.width, rows_done)
-            total = tiles_done + sum(len(tiles) for tiles in plan)
-            for tiles in plan:
-                before = tiles_done
-                try:
-                    band = self._band(rows, tiles, count_tile)
-                except (MemoryError, RuntimeError) as error:
-                    self._shrink_windows(error, tiles[0])
-                    tiles_done = before
-                    break
-                yield band
-                rows_done = tiles[0].keep.bottom
-
-    def _band(self, rows: Rows, tiles: Sequence[Tile], after_tile: Callable[[Tile, Pixels], None]) -> Band:
-        """Run one row of tiles. Values that a profile calls linear go through the network on sRGB's tone curve."""
-        first, last = tiles[0].keep.top, tiles[0].keep.bottom
-        top = max(0, min(tiles[0].read.top, first - UNIFORM_RADIUS))
-        pixels, alpha = rows.band(top, min(rows.height, max(tiles[0].read.bottom, last + UNIFORM_RADIUS)))
-        gray, linear = pixels.shape[2] == 1, is_linear(rows.head.icc)
-        given = pixels[:, :, :1] if rows.neutral else pixels
-        window, since = tiles[0].read.height * tiles[0].read.width, perf_counter()
-
-        def after_window() -> None:
-            nonlocal since
-            now = perf_counter()
-            self.times.add(window, now - since)
-            since = now
-
-        def after_colour(tile: Tile, part: Pixels) -> None:
-            nonlocal since
-            after_window()
-            after_tile(tile, part)
-            since = perf_counter()
-
-        larger = run_tiles(self.engine, encode_linear(given) if linear else given, tiles, after_colour, top)
-        if linear:
-            larger = decode_linear(larger, pixels.dtype)
-        if rows.neutral and not gray:
-            larger = larger.repeat(3, axis=2)
-        return larger, None if alpha is None else run_alpha(self.engine, alpha, tiles, top, after_window)
+        return Passing(rows, after_tile)
 
     def upscale_float(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run HWC uint8 RGB and give HWC float32, about 0..1, neither clamped nor rounded: a protocol rounds it."""
@@ -224,6 +161,13 @@ class TiledUpscaler:
                 return run_tiles_float(self.engine, as_float32(rgb), tiles)
             except (MemoryError, RuntimeError) as error:
                 self._shrink_windows(error, tiles[0])
+
+
+def _room_for(band: Band, height: int) -> Band:
+    """Make room for a whole picture of the kind of its first band."""
+    pixels, alpha = band
+    whole = np.empty((height, *pixels.shape[1:]), pixels.dtype)
+    return whole, None if alpha is None else np.empty((height, alpha.shape[1]), alpha.dtype)
 
 
 def check_settings(tile: int | None, alpha: str) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from superfine.atomic import sha256_of
 from superfine.engines import Engine, check_request, find_model, open_engine
+from superfine.engines.base import runs_ahead
 from superfine.errors import PlanError
 from superfine.images.bands import BandedImage
 from superfine.images.colour_codes import is_hdr
@@ -97,7 +98,7 @@ class Upscaler:
         self._auto = model == AUTO and not weightless
         self._model: Model | None = None if weightless else find_model(CLEAN if self._auto else Path(model))
         self._engine, self._precision, self._device = engine, precision, device
-        self._tile, self._alpha, self._tta, self._back_projection = tile, alpha, tta, back_projection
+        self._tile, self._alpha, self._tta, self.back_projection = tile, alpha, tta, back_projection
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.tone_map = tone_map
         self.watch: Watch | None = None  # to be set before the first picture
@@ -342,12 +343,13 @@ class Upscaler:
         """
         head, size = rows.head, (rows.head.width, rows.height)
         plan = self.plan(*size, target)
-        whole = self._back_projection or (head.alpha is not None and self._alpha == "bicubic")
+        whole = self.back_projection or (head.alpha is not None and self._alpha == "bicubic")
         if whole or (self.tone_map and is_hdr(head.icc)) or len(plan.passes) != 1 or plan.output != plan.enlarged:
             return None
         tiled = self.tiled(plan.passes[0])
         held = self.memory_before + rows.held
-        limit = max(STREAMING_LIMIT, held + STREAMING_LIMIT // 2) if self.memory is None else self.memory
+        room = STREAMING_LIMIT if runs_ahead(tiled.engine) else STREAMING_LIMIT // 2  # several windows are in memory
+        limit = max(STREAMING_LIMIT, held + room) if self.memory is None else self.memory
         limit_memory(tiled, head, size, held, limit)
         width, height = plan.output
         pixels = np.empty((0, width, head.pixels.shape[2]), head.pixels.dtype)
@@ -370,7 +372,7 @@ class Upscaler:
     ) -> tuple[Picture, Consistency | None]:
         """Run the network once; also say how well the result agrees with its input, if that was asked for."""
         larger = self.tiled(scale)(picture, progress)
-        if not self._back_projection:
+        if not self.back_projection:
             return larger, None
         pixels, agreement = project_back(larger.pixels, picture.pixels, scale)
         return replace(larger, pixels=pixels), agreement

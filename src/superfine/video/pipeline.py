@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from superfine.errors import VideoError
+from superfine.upscaling.in_step import PASSING, in_step
 from superfine.video.colour import Floats, Plane, from_rgb, to_rgb
 from superfine.video.encode import Encoding
 from superfine.video.frames import make_frame
@@ -35,28 +37,30 @@ _PREFETCH = 2
 def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, sizing: Sizing) -> Generator[int]:
     """Enlarge `frames` and add them to the pieces; yield the number done after each frame.
 
-    A frame that equals the one before is not computed again. After an error or Ctrl-C, frames that were already
-    enlarged are still encoded, so a piece they complete is not lost.
+    A frame that equals the one before is not computed again. On a GPU several frames may be under way. After an error
+    or Ctrl-C, frames that were already enlarged are still encoded, so a piece they complete is not lost.
     """
     with (
         closing(_prefetched(_as_rgb(frames, encoding.layout.alpha))) as rgb_frames,
+        closing(in_step(rgb_frames, sizing.stream, PASSING if sizing.runs_ahead else 0)) as larger,
         _Writer(pieces, encoding) as writer,
     ):
-        for number, (frame, rgb) in enumerate(rgb_frames, 1):
-            writer.add(frame, None if rgb is None else sizing(rgb))
+        for number, (frame, sr) in enumerate(larger, 1):
+            writer.add(frame, sr)
             yield number
 
 
 def _as_rgb(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Floats | None]]:
-    """Yield each frame with its RGB or RGBA, or with None if it equals the frame before."""
+    """Yield each frame, without its planes, with its RGB or RGBA, or with None if it equals the frame before."""
     before: list[Plane] | None = None
     for frame in frames:
+        bare = replace(frame, planes=[])  # several wait while the network runs
         if before is not None and _same_planes(before, frame.planes):
-            yield frame, None
+            yield bare, None
             continue
         before = frame.planes
         rgb = to_rgb(frame.planes, frame.layout)
-        yield frame, rgb if alpha or not frame.layout.alpha else np.ascontiguousarray(rgb[:, :, :3])
+        yield bare, rgb if alpha or not frame.layout.alpha else np.ascontiguousarray(rgb[:, :, :3])
 
 
 def _same_planes(a: list[Plane], b: list[Plane]) -> bool:

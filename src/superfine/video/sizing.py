@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from superfine.engines.base import runs_ahead
+from superfine.images.picture import Picture
 from superfine.images.resize import shrink
 from superfine.upscaling import TiledUpscaler, Upscaler
-from superfine.upscaling.kinds import from_pictures, to_pictures
+from superfine.upscaling.kinds import to_pictures
 from superfine.upscaling.plan import Plan, Target
 from superfine.video.colour import Floats, Layout
 
@@ -37,12 +40,24 @@ class Sizing:
             plan = upscaler.plan(width, height, Target(size=even, fit="stretch"))
         return cls(plan, tuple(upscaler.tiled(scale) for scale in plan.passes))
 
-    def __call__(self, rgb: Floats) -> Floats:
-        """Bring HWC float32 0..1, RGB or RGBA, to the plan's output size."""
-        (picture,) = to_pictures(rgb)
-        for run_pass in self.passes:
-            picture = run_pass(picture)
-        rgb = from_pictures([picture], rgb)
+    def stream(self, frames: Iterable[Floats]) -> Iterator[Floats]:
+        """Bring frames, HWC float32 0..1, RGB or RGBA, to the plan's output size, in order.
+
+        Networks that run ahead take frames before the last result is used, and several as a batch.
+        """
+        pictures: Iterator[Picture] = (to_pictures(rgb)[0] for rgb in frames)
+        for each in self.passes:
+            pictures = each.stream(pictures)
+        for picture in pictures:
+            yield self._finished(picture)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """True if `stream` takes frames before the last result is used."""
+        return any(runs_ahead(each.engine) for each in self.passes)
+
+    def _finished(self, picture: Picture) -> Floats:
+        rgb = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
         rgb = shrink(rgb, self.plan.resized)
         crop = self.plan.crop
         return rgb if crop is None else np.ascontiguousarray(rgb[crop.top : crop.bottom, crop.left : crop.right])

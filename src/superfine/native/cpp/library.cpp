@@ -1,10 +1,13 @@
 // Which kernels run here, and the library's own functions.
 #include <cstdlib>
 #include <cstring>
+#if defined(__x86_64__) || defined(_M_X64)
+#define SUPERFINE_X64
 #if defined(_MSC_VER)
 #include <intrin.h>
-#elif defined(__x86_64__)
+#else
 #include <cpuid.h>
+#endif
 #endif
 
 #include "kernels.h"
@@ -12,43 +15,63 @@
 namespace superfine {
 namespace {
 
-#if defined(_M_X64)
-bool bit(int word, int number) { return word >> number & 1; }
-#endif
+#if defined(SUPERFINE_X64)
 
-// Asks the processor first: functions of kernels_*.cpp may themselves use the instructions of their file.
-// int16: AVX-512 alone multiplies 16 bits no faster than AVX2 does, which needs half the registers.
-const Kernels* choose(bool int16) {
-#if defined(__x86_64__) || defined(_M_X64)
-  const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
-  const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
-#if defined(__GNUC__)
-  __builtin_cpu_init();
-  const bool wide = __builtin_cpu_supports("avx512f") && (!int16 || __builtin_cpu_supports("avx512vnni"));
-  if (!narrow && wide) return avx512();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2();
+// The processor is asked itself, the same way with every compiler: not all bring the functions that GCC has for it.
+struct Leaf {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+
+  explicit Leaf(unsigned number) {
+#if defined(_MSC_VER)
+    int most[4], values[4];
+    __cpuid(most, 0);
+    if (unsigned(most[0]) < number) return;
+    __cpuidex(values, int(number), 0);
+    a = unsigned(values[0]), b = unsigned(values[1]), c = unsigned(values[2]), d = unsigned(values[3]);
 #else
-  int most[4], leaf[4], more[4];
-  __cpuid(most, 0);
-  __cpuid(leaf, 1);
-  if (most[0] < 7 || !bit(leaf[2], 27)) return nullptr;  // 27: the system saves wide registers
-  __cpuidex(more, 7, 0);
-  const unsigned long long saved = _xgetbv(0);
-  const bool wide = bit(more[1], 16) && (!int16 || bit(more[2], 11));
-  if (!narrow && wide && (saved & 0xe6) == 0xe6) return avx512();
-  if (bit(more[1], 5) && bit(leaf[2], 12) && (saved & 6) == 6) return avx2();
+    __get_cpuid_count(number, 0, &a, &b, &c, &d);
 #endif
-  return nullptr;
+  }
+};
+
+bool bit(unsigned word, int number) { return word >> number & 1; }
+
+// Registers that the system saves, as bits; 1 and 2: of 128 and 256 bits, 5 to 7: of 512.
+unsigned saved_registers() {
+#if defined(_MSC_VER)
+  return unsigned(_xgetbv(0));
 #else
-  return int16 ? nullptr : neon();
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
 #endif
 }
+
+// Asks first: functions of kernels_*.cpp may themselves use the instructions of their file. int16: AVX-512 without VNNI
+// multiplies 16 bits no faster than AVX2.
+const Kernels* choose(bool int16) {
+  const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
+  const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
+  const Leaf old(1), recent(7);
+  const bool fma = bit(old.c, 12), saves = bit(old.c, 27);
+  if (!fma || !saves || !bit(recent.b, 5)) return nullptr;
+  const unsigned saved = saved_registers();
+  const bool wide = bit(recent.b, 16) && (!int16 || bit(recent.c, 11));
+  if (!narrow && wide && (saved & 0xe6) == 0xe6) return avx512();
+  return (saved & 6) == 6 ? avx2() : nullptr;
+}
+
+#else
+
+const Kernels* choose(bool int16) { return int16 ? nullptr : neon(); }
+
+#endif
 
 }  // namespace
 
 const Kernels* kernels(bool int16) {
-  static const Kernels *float32 = choose(false), *narrow = choose(true);
-  return int16 ? narrow : float32;
+  static const Kernels *float32 = choose(false), *integers = choose(true);
+  return int16 ? integers : float32;
 }
 
 }  // namespace superfine
@@ -63,14 +86,8 @@ EXPORTED const char* native_instructions(int int16) {
 
 // Whether the processor multiplies matrices of bfloat16 (AMX).
 EXPORTED int native_matrix_units() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);
-#elif defined(_M_X64)
-  int most[4], leaf[4];
-  __cpuid(most, 0);
-  __cpuidex(leaf, 7, 0);
-  return most[0] >= 7 && bit(leaf[3], 22);
+#if defined(SUPERFINE_X64)
+  return bit(Leaf(7).d, 22);
 #else
   return 0;
 #endif

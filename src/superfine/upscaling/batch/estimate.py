@@ -109,7 +109,7 @@ class Estimator:
         seconds = _sum(
             self._windows(tiled, tiles[0], windows), self._around(source_format, width * height, format, count)
         )
-        held = max(band[0].keep.height for band in bands) * band_row(rows.head, width, scale)
+        held = max(band[0].keep.height for band in bands) * band_row(tiled, rows.head, width)
         held += bytes_of_network(tiled, rows.head, tiles[0].read.height * tiles[0].read.width) + rows.held
         return FileEstimate(plan, 1, count, peak_memory() + held, seconds, rows.held, 0)
 

@@ -8,8 +8,9 @@ from threading import Event, Lock, Thread
 
 from superfine.upscaling.batch.jobs import Job
 from superfine.upscaling.batch.journal import Journal
-from superfine.upscaling.batch.run import BatchProgress, Outcome, run_jobs
+from superfine.upscaling.batch.run import run_jobs
 from superfine.upscaling.batch.source import Settings
+from superfine.upscaling.batch.stages import BatchProgress, Outcome
 from superfine.upscaling.plan import Target
 from superfine.upscaling.upscaler import Upscaler
 
