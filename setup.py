@@ -2,6 +2,7 @@
 
 The address is `repository-code` in CITATION.cff. While there is none, links to other files become plain words.
 With SUPERFINE_PURE=1 nothing is compiled: the wheel lacks engine "native" and installs on every platform.
+With SUPERFINE_CLANG_CL=1 Visual Studio's Clang compiles: its own compiler keeps arrays of vectors in memory.
 """
 
 import os
@@ -36,14 +37,33 @@ if __name__ == "__main__":
     from setuptools.command.build_ext import build_ext
 
     class BuildKernels(build_ext):
-        """The build of the compiled kernels, its options in the compiler's own words."""
+        """The build of the compiled kernels; pyproject.toml has the options of GCC and Clang."""
 
         def build_extension(self, extension):
-            """Compile and link; pyproject.toml has the options of GCC and Clang."""
+            """Compile and link."""
             if self.compiler.compiler_type == "msvc":
-                extension.extra_compile_args = ["/O2", "/std:c++17", "/EHsc", "/fp:precise"]
-                extension.extra_link_args = []
+                self.prepare_visual_studio(extension)
             super().build_extension(extension)
+
+        def prepare_visual_studio(self, extension):
+            """Set Visual Studio's options, and compile what is for one instruction set with these instructions allowed.
+
+            /MT: Python brings no msvcp140.dll, and another package's may be too old for this compiler's std::mutex.
+            """
+            if not self.compiler.initialized:
+                self.compiler.initialize(self.plat_name)
+            options = ["/nologo", "/O2", "/std:c++17", "/EHsc", "/fp:precise", "/MT", "/W3", "/wd4068"]
+            if os.environ.get("SUPERFINE_CLANG_CL") == "1":
+                self.compiler.cc = "clang-cl"
+                options += ["/clang:-O3", "/clang:-ffp-contract=off"]
+            self.compiler.compile_options = options
+            extension.extra_compile_args = extension.extra_link_args = []
+            if self.plat_name != "win-amd64":
+                return
+            for wide in ("AVX2", "AVX512"):
+                own = [source for source in extension.sources if wide.lower() in source]
+                extension.sources = [source for source in extension.sources if source not in own]
+                extension.extra_objects += self.compiler.compile(own, self.build_temp, extra_postargs=[f"/arch:{wide}"])
 
     class Pure(Distribution):
         """A distribution without the compiled engine."""

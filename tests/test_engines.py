@@ -1,5 +1,6 @@
 """engines/: every engine gives what the PyTorch network gives, and tiled equals whole."""
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import superfine
-from superfine.engines import Engine, open_engine
+from superfine.engines import Engine, devices, open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.devices import has_kernels
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
 from superfine.engines.pytorch import PyTorchEngine, half_precision_copy
 from superfine.engines.runtime import core, ov
+from superfine.engines.vulkan import VulkanDevice
 from superfine.errors import EngineError, ModelError
 from superfine.images import Picture
 from superfine.native.library import fast_int16, instructions
@@ -279,6 +281,24 @@ def test_auto_passes_over_a_gpu_this_pytorch_has_no_kernels_for(
 ) -> None:
     cuda = SimpleNamespace(get_arch_list=lambda: built, get_device_capability=lambda: gpu)
     assert has_kernels(SimpleNamespace(cuda=cuda)) is taken
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
+@pytest.mark.parametrize(
+    "file, asked", [("dri/renderD128", True), ("nvidia0", True), ("nvidiactl", False), ("", False)]
+)
+def test_auto_asks_vulkan_only_where_a_gpu_has_a_device_file(
+    file: str, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if file:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    card = VulkanDevice(0, "a card", is_card=True, is_software=False)
+    monkeypatch.setattr(devices, "_DEVICE_FILES", tmp_path)
+    monkeypatch.setattr(devices, "_vulkan", lambda: (card,))
+    monkeypatch.setattr(devices, "pytorch_sees_a_gpu", lambda: False)
+    assert devices.engine_on_gpu("auto") == ("ncnn" if asked else None)
+    assert devices.engine_on_gpu("gpu") == "ncnn"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

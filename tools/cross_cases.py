@@ -126,7 +126,7 @@ def pictures(model: str) -> tuple[Floats, NDArray[np.uint8]]:
 
 
 def cases(panel: int, panel_int16: int) -> Cases:
-    """Write the work for kernels that compute `panel` outputs at once; `panel_int16` is 0 where there are no int16 ones."""
+    """Write the work for kernels that compute `panel` outputs at once; panel_int16: 0 where int16 has none."""
     made, numbers = Cases(), training()
     made.add(_TRAIN, *TRAINING, 2)
     for array in (numbers.x, numbers.weights, numbers.bias, numbers.plus, numbers.mask, numbers.gradient):

@@ -45,7 +45,7 @@ class SuperfineUpscale:
                     "STRING",
                     {"default": "", "tooltip": "A weights file, net.onnx or hf:owner/name, instead of model."},
                 ),
-                "precision": (["auto", "fp32", "bf16", "fp16", "int8"], {"default": "auto"}),
+                "precision": (["auto", "fp32", "tf32", "bf16", "fp16", "int8"], {"default": "auto"}),
             },
         }
 

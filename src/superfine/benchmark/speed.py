@@ -58,7 +58,10 @@ def available_engines() -> list[tuple[str, str, str]]:
     choices += [("pytorch", "fp32", "cpu"), ("pytorch", "bf16", "cpu")]
     if torch.cuda.is_available():
         cards = [each.name for each in here if each.name.startswith("cuda")]
-        return [*choices, *(("pytorch", precision, card) for card in cards for precision in ("fp32", "fp16", "bf16"))]
+        return [
+            *choices,
+            *(("pytorch", precision, card) for card in cards for precision in ("fp32", "tf32", "fp16", "bf16")),
+        ]
     return [*choices, ("pytorch", "fp32", "mps")] if torch.backends.mps.is_available() else choices
 
 

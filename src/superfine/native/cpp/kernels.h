@@ -2,6 +2,10 @@
 #pragma once
 #include <cstdint>
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#pragma fp_contract(off)  // as the other compilers' options say; on by default before Visual Studio 2022
+#endif
+
 namespace superfine {
 
 // Keeps a sum in its register through a loop, where GCC would also store it in every step.

@@ -56,8 +56,10 @@ const Kernels* choose(bool int16) {
   const bool fma = bit(old.c, 12), saves = bit(old.c, 27);
   if (!fma || !saves || !bit(recent.b, 5)) return nullptr;
   const unsigned saved = saved_registers();
-  const bool wide = bit(recent.b, 16) && (!int16 || bit(recent.c, 11));
-  if (!narrow && wide && (saved & 0xe6) == 0xe6) return avx512();
+  // F, DQ, CD, BW and VL, which Visual Studio takes for one; all processors with AVX-512 but one series have them.
+  const unsigned wide = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
+  const bool vnni = bit(recent.c, 11);
+  if (!narrow && (recent.b & wide) == wide && (vnni || !int16) && (saved & 0xe6) == 0xe6) return avx512();
   return (saved & 6) == 6 ? avx2() : nullptr;
 }
 
