@@ -223,6 +223,15 @@ def test_frames_of_a_video_share_batches_and_repeated_ones_keep_their_place(netw
         assert all(map(alike, one.planes, other.planes))
 
 
+def test_pictures_of_an_array_share_batches(network: Network) -> None:
+    device, array = OnAThread(), levels(8, 16, 16, 3)
+    seen: list[float] = []
+    found = Upscaler(engine=engine_on(device, network))(array, 3, progress=seen.append)
+    wanted = Upscaler(engine=engine_on(None, network))(array, 3)
+    assert alike(found, wanted) and max(device.batches) > 1
+    assert seen == sorted(seen) and seen[-1] == 1
+
+
 def folder_of(folder: Path, pictures: list[NDArray[np.uint8]]) -> list[Job]:
     folder.mkdir()
     for number, pixels in enumerate(pictures):
@@ -303,3 +312,17 @@ def test_a_long_still_part_is_not_collected() -> None:
     for key in range(1000):
         assert next(found)[0] == key
         assert len(taken) <= key + 5
+
+
+def test_the_benchmark_of_cuda_says_that_it_needs_a_gpu_and_rehearses_without(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    from cuda_engine import main
+
+    if not torch.cuda.is_available():
+        assert main([]) == 2
+        assert "no NVIDIA GPU" in capsys.readouterr().err
+    assert main(["--rehearse"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("files" in line for line in lines) == 4 and sum("the same to the bit" in line for line in lines) == 1

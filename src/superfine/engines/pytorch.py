@@ -35,9 +35,9 @@ _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16,
 _SR_PIXELS, _SR_PIXELS_GPU = 2**20, 2**23
 """Pixels of the largest result a window is given."""
 
-_SR_BYTES, _SR_BYTES_GPU = 1024, 96
-"""Of the computer's memory for each pixel of the result: activations in fp32. On a GPU, what travels of the three
-batches there are at most, two under way and one in use: 15 bytes each in float32 at x2, in blocks of 2^n."""
+_SR_BYTES, _SR_BYTES_GPU = 1024, 32
+"""Of the computer's memory for each pixel of the result: activations in fp32. On a GPU, what travels of each batch: 15
+bytes in float32 at x2, in blocks of 2^n bytes."""
 
 
 class PyTorchEngine:
@@ -78,7 +78,6 @@ class PyTorchEngine:
         self.scale = scale
         self._on_cuda = self.device.startswith("cuda")
         self.window = (_SR_PIXELS_GPU if self._on_cuda else _SR_PIXELS) // scale**2
-        self.pixel_bytes = (_SR_BYTES if self.device == "cpu" else _SR_BYTES_GPU) * scale**2
         self.halo = network_file.halo(network, scale)
         if self._on_cuda and self.precision in ("fp16", "bf16"):
             network = half_precision_copy(network, _DTYPES[self.precision])
@@ -89,6 +88,8 @@ class PyTorchEngine:
         self._network = module.to(self.device, memory_format=self._layout).eval()
         self._launcher = launcher or (CudaLauncher(self.device) if self._on_cuda else AtOnce(self.device))
         self.ahead = self._launcher.ahead
+        travelling = _SR_BYTES_GPU * (2 * self.ahead + 1)  # batches under way, and as many whose results are in use
+        self.pixel_bytes = (_SR_BYTES if self.device == "cpu" else travelling) * scale**2
         self._ahead = Ahead(self._launch, self._launcher.release, self.ahead)
         self._share_out()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import Protocol
 
 from superfine.engines.base import runs_ahead
 from superfine.errors import SuperfineError
@@ -12,11 +13,22 @@ from superfine.images.picture import Picture
 from superfine.images.tone_map import to_standard_range
 from superfine.upscaling.finish import Upscaled, finish
 from superfine.upscaling.plan import Plan, Target
-from superfine.upscaling.tiled import Progress
-from superfine.upscaling.upscaler import Upscaler
+from superfine.upscaling.tiled import Progress, TiledUpscaler
 
 
-def gains_by_many(upscaler: Upscaler, picture: Picture, target: Target) -> bool:
+class Enlarger(Protocol):
+    """What an Upscaler is here."""
+
+    memory: int | None
+    back_projection: bool
+    tone_map: bool
+
+    def plan(self, width: int, height: int, target: Target) -> Plan: ...
+
+    def tiled(self, scale: int) -> TiledUpscaler: ...
+
+
+def gains_by_many(upscaler: Enlarger, picture: Picture, target: Target) -> bool:
     """Say if a picture is better given to `upscale_many` than alone; False too for one that cannot be enlarged."""
     if upscaler.memory is not None or upscaler.back_projection:  # each picture has steps of its own
         return False
@@ -28,7 +40,7 @@ def gains_by_many(upscaler: Upscaler, picture: Picture, target: Target) -> bool:
 
 
 def upscale_many(
-    upscaler: Upscaler, pictures: Iterable[Picture], target: Target, progress: Progress | None = None
+    upscaler: Enlarger, pictures: Iterable[Picture], target: Target, progress: Progress | None = None
 ) -> Iterator[Upscaled]:
     """Bring pictures for which `gains_by_many` is true to a target; yield the results in order.
 

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import groupby
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -30,6 +31,7 @@ from superfine.upscaling.auto import AUTO, CLEAN, PHOTO, Choice, choose
 from superfine.upscaling.back_projection import Consistency, project_back
 from superfine.upscaling.finish import Upscaled, finish, resolution_after
 from superfine.upscaling.kinds import from_pictures, to_pictures
+from superfine.upscaling.many import gains_by_many, upscale_many
 from superfine.upscaling.memory import STREAMING_LIMIT, limit_memory, parse_memory, peak_of_plan, resident_memory
 from superfine.upscaling.plan import DEFAULT_SCALE, Plan, Size, Target, make_target, plan_size
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
@@ -63,8 +65,8 @@ class Upscaler:
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
         engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
             `Engine` of your own.
-        precision: "auto" (16 bits where the hardware computes in them), "fp32", "tf32"
-            (NVIDIA GPUs), "bf16", "fp16" or "int8".
+        precision: "auto" (16 bits where the hardware is faster in them), "fp32", "tf32" (NVIDIA GPUs), "int16"
+            (native), "bf16", "fp16" or "int8".
         tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
         tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
         back_projection: change every pass's result so that downscaling it gives its input back.
@@ -162,14 +164,19 @@ class Upscaler:
             size=size, print=print, fit=fit,
         )  # fmt: skip
         pictures = to_pictures(image)
-        results = []
-        for number, picture in enumerate(pictures):
+        results: list[Picture] = []
 
-            def report(share: float, number: int = number) -> None:
-                if progress is not None:
-                    progress((number + share) / len(pictures))
+        def report(share: float) -> None:
+            if progress is not None:
+                progress((len(results) + share) / len(pictures))
 
-            results.append(self.of(self.choose(picture)).upscale_picture(picture, target, report).picture)
+        for upscaler, group in groupby(pictures, key=lambda picture: self.of(self.choose(picture))):
+            like = list(group)
+            if len(like) > 1 and all(gains_by_many(upscaler, picture, target) for picture in like):
+                results += (each.picture for each in upscale_many(upscaler, like, target, report))
+            else:
+                for picture in like:
+                    results.append(upscaler.upscale_picture(picture, target, report).picture)
         return from_pictures(results, image)
 
     def __enter__(self) -> Self:
