@@ -205,6 +205,6 @@ def test_without_openvino_pictures_are_upscaled_and_its_engine_says_one_line(tmp
     whole, int8, bench, gpu = json.loads(python(COMMAND_LINES, environment, asked, cwd=tmp_path))
     assert whole[0] == 0 and Image.open(tmp_path / "b.png").size == (18, 12)
     assert int8[0] == 2 and int8[2].startswith("superfine: engine 'openvino' needs OpenVINO, which is not installed")
-    assert bench[0] == 0 and "auto chooses native fp32" in bench[1] and "openvino" not in bench[1]
+    assert bench[0] == 0 and "auto chooses native" in bench[1] and "openvino" not in bench[1]
     assert gpu[0] == 2 and "no device 'gpu:7' here" in gpu[2]
     assert all(each[2].count("\n") <= 1 for each in (int8, gpu))
