@@ -198,8 +198,9 @@ def test_without_openvino_pictures_are_upscaled_and_its_engine_says_one_line(tmp
         pytest.skip("the kernels are not compiled, or not for this processor")
     (tmp_path / "sitecustomize.py").write_text(SITE.format(hidden={"openvino", "torch"}))
     Image.new("RGB", (9, 6), (10, 200, 30)).save(tmp_path / "a.png")
-    lines = ["upscale a.png -s 2 -o b.png", "upscale a.png -s 2 --precision int8 -o c.png", "bench --size 16 --repeat 1"]
-    lines.append("upscale a.png -s 2 --device gpu:7 -o c.png")
+    small = "upscale a.png -s 2 -o"
+    lines = [f"{small} b.png", f"{small} c.png --precision int8", "bench --size 16 --repeat 1"]
+    lines.append(f"{small} c.png --device gpu:7")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")]), "COLUMNS": "200"}
     asked = json.dumps([line.split() for line in lines])
     whole, int8, bench, gpu = json.loads(python(COMMAND_LINES, environment, asked, cwd=tmp_path))
