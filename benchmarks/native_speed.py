@@ -17,7 +17,11 @@ import time
 
 import numpy as np
 
-CHOICES = [("openvino", "fp32"), ("native", "fp32"), ("openvino", "bf16"), ("openvino", "int8"), ("ncnn", "fp32")]
+CHOICES = [
+    *(("native", precision) for precision in ("fp32", "int16")),
+    *(("openvino", precision) for precision in ("fp32", "bf16", "int8")),
+    ("ncnn", "fp32"),
+]
 
 
 def main() -> None:

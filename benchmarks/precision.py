@@ -1,4 +1,4 @@
-"""Measure what bf16 and int8 cost in PSNR, on whole sets of pictures, at every scale.
+"""Measure what int16, bf16 and int8 cost in PSNR, on whole sets of pictures, at every scale.
 
     python benchmarks/precision.py Set5 Set14 B100 --json docs/results/precision.json --page docs/speed.md
 
@@ -21,12 +21,12 @@ from superfine.benchmark.result import Result, load, machine, now, save, version
 from superfine.weights import find
 
 BEGIN, END = "<!-- precision: written by benchmarks/precision.py; do not edit -->", "<!-- /precision -->"
-WIDTHS = ("fp32", "bf16", "int8")
+WIDTHS = ("fp32", "int16", "bf16", "int8")
 """Precisions, the widest first."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what bf16 and int8 cost in PSNR.")
+    parser = argparse.ArgumentParser(description="Measure what int16, bf16 and int8 cost in PSNR.")
     parser.add_argument("sets", nargs="*", type=Path, help="folders of benchmark sets")
     parser.add_argument("--models", nargs="+", default=["esrgcnn", "cfsrcnn"])
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
@@ -41,8 +41,9 @@ def main() -> None:
     keep(cells, options.json)
     for model in options.models if options.sets else ():
         for precision in options.precisions:
+            engine = "native" if precision == "int16" else "openvino"
             request = Request(
-                options.sets, [model], options.scales, metrics=["psnr"], engine="openvino", precision=precision
+                options.sets, [model], options.scales, metrics=["psnr"], engine=engine, precision=precision
             )
             cells |= cells_of(run(request), [model])
             keep(cells, options.json)

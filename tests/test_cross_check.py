@@ -39,8 +39,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def work(program: Path) -> tuple[Cases, Results]:
     """What it is to compute, and what it computed."""
-    _, panel = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
-    made = cases(int(panel))
+    _, panel, _, panel_int16 = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    made = cases(int(panel), int(panel_int16))
     (program.parent / "cases").write_bytes(made.content)
     subprocess.run([program, "cases", "results"], cwd=program.parent, check=True)
     return made, made.parse((program.parent / "results").read_bytes())
@@ -74,11 +74,11 @@ def off(amount: float) -> Callable[[NDArray[Any]], None]:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("cfsrcnn cut", one_bit, "cfsrcnn: a window (cut) gives other bits"),
-        ("esrgcnn between", one_bit, "esrgcnn: a window (between) gives other bits"),
-        ("esrgcnn threads", one_bit, "three threads give other bits"),
-        ("cfsrcnn whole", off(2e-4), "pictures differ from OpenVINO's by"),
-        ("esrgcnn levels", off(2), "more than a level"),
+        ("cfsrcnn fp32 cut", one_bit, "cfsrcnn fp32: a window (cut) gives other bits"),
+        ("esrgcnn fp32 between", one_bit, "esrgcnn fp32: a window (between) gives other bits"),
+        ("esrgcnn fp32 threads", one_bit, "three threads give other bits"),
+        ("cfsrcnn fp32 whole", off(2e-4), "pictures in fp32 differ from OpenVINO's by"),
+        ("esrgcnn fp32 levels", off(2), "more than 1 level"),
         ("out", off(0.01), "convolutions for training are off by"),
         ("to_weights", off(0.1), "convolutions for training are off by"),
     ],
@@ -97,8 +97,9 @@ def test_a_wrong_result_is_found_out(
 def test_the_windows_are_cut_and_something_of_them_is_compared(work: tuple[Cases, Results]) -> None:
     made, found = work
     for model, halo in made.halo.items():
-        assert found[f"{model} between"].shape[2] > (halo + 4) * SCALE
-        assert not np.array_equal(found[f"{model} cut"][..., :8], found[f"{model} whole"][..., 16 * SCALE :][..., :8])
+        assert found[f"{model} fp32 between"].shape[2] > (halo + 4) * SCALE
+        cut, whole = found[f"{model} fp32 cut"], found[f"{model} fp32 whole"]
+        assert not np.array_equal(cut[..., :8], whole[..., 16 * SCALE :][..., :8])
 
 
 def test_a_missing_compiler_is_one_line_and_no_failure(tmp_path: Path) -> None:

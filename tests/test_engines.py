@@ -25,7 +25,7 @@ from superfine.engines.runtime import core, ov
 from superfine.engines.vulkan import VulkanDevice
 from superfine.errors import EngineError, ModelError
 from superfine.images import Picture
-from superfine.native.library import instructions
+from superfine.native.library import fast_int16, instructions
 from superfine.nets import CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling import TiledUpscaler
 from superfine.upscaling.stitch import run_tiles_float
@@ -231,7 +231,7 @@ def test_every_engine_opens_a_checkpoint_without_graphs_and_agrees(checkpoint: M
 
 def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -> None:
     used = open_engine(checkpoint, 2)
-    assert used.name in ("native", "openvino", "pytorch") and used.precision in ("fp32", "bf16", "fp16")
+    assert used.name in ("native", "openvino", "pytorch") and used.precision in ("fp32", "int16", "bf16", "fp16")
     assert used.run_uint8(photograph()).shape == (128, 144, 3)
 
 
@@ -239,13 +239,13 @@ def test_auto_takes_an_engine_and_a_precision_that_run_here(checkpoint: Model) -
 @pytest.mark.parametrize(
     ("units", "precision", "taken"),
     [
-        (False, "auto", ("native", "fp32")),
+        (False, "auto", ("native", "int16" if fast_int16() else "fp32")),
         (True, "auto", ("openvino", choose_precision("auto"))),
         (True, "fp32", ("native", "fp32")),
         (False, "int8", ("openvino", "int8")),
     ],
 )
-def test_auto_takes_the_own_kernels_for_float32_but_matrix_units_for_bf16(
+def test_auto_takes_the_own_kernels_but_matrix_units_for_bf16(
     monkeypatch: pytest.MonkeyPatch, units: bool, precision: str, taken: tuple[str, str]
 ) -> None:
     monkeypatch.setattr("superfine.native.library.matrix_units", lambda: units)

@@ -1,5 +1,6 @@
 """engines/native.py: the project's own kernels give what PyTorch gives, tiled equals whole, to the bit."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -15,12 +16,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from superfine.benchmark.sets import read_rgb
 from superfine.benchmark.speed import reason_for
+from superfine.demo import PHOTOGRAPH
 from superfine.engines import native as native_module
 from superfine.engines import open_engine
 from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.native import NativeEngine
 from superfine.errors import EngineError
+from superfine.images.resize import downscale
 from superfine.native.library import instructions, matrix_units
 from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
@@ -34,6 +38,8 @@ SMALL = {
     "bare cfsrcnn": CFSRCNNConfig(width=20, units=2, enhance=0, refine=0),
 }
 SHIPPED = ("esrgcnn", "cfsrcnn")
+PRECISIONS = ("fp32", "int16") if instructions(int16=True) else ("fp32",)
+all_precisions = pytest.mark.parametrize("precision", PRECISIONS)
 all_scales = pytest.mark.parametrize("scale", [2, 3, 4])
 here = pytest.mark.skipif(instructions() is None, reason="the kernels are not compiled, or not for this processor")
 
@@ -48,10 +54,10 @@ def network(name: str) -> Network:
 
 
 @cache
-def engine(name: str, scale: int) -> NativeEngine:
+def engine(name: str, scale: int, precision: str = "fp32") -> NativeEngine:
     if name in SHIPPED:
-        return NativeEngine(find(name), scale)
-    return NativeEngine.of_network(network(name), scale)
+        return NativeEngine(find(name), scale, precision)
+    return NativeEngine.of_network(network(name), scale, precision)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -71,6 +77,43 @@ def planes(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
 
 
+needs_int16 = pytest.mark.skipif("int16" not in PRECISIONS, reason="this processor has no kernels for 16-bit numbers")
+
+
+@needs_int16
+@pytest.mark.parametrize("name", SHIPPED)
+@all_scales
+def test_int16_changes_few_pixels_of_a_photograph_by_one_level(name: str, scale: int) -> None:
+    levels = downscale(read_rgb(PHOTOGRAPH)[0], 4)[:96, :96]
+    wanted, found = (engine(name, scale, each).run_uint8(levels).astype(int) for each in PRECISIONS)
+    off = np.abs(found - wanted)
+    assert 0 < (off > 0).mean() < 0.02
+    assert off.max() == 1
+
+
+@needs_int16
+@pytest.mark.parametrize("weights", ["ones", "signs", "few large"])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(-20, 20))
+def test_int16_holds_for_weights_and_maps_of_any_size(weights: str, seed: int, size: int) -> None:
+    # Ones and bright maps make the largest sums there are; a few large weights among small ones the coarsest steps.
+    random = np.random.default_rng(seed)
+    odd = copy.deepcopy(network("small cfsrcnn"))
+    for parameter in odd.parameters():
+        if parameter.dim() == 4 and parameter.shape[2] == 3 and min(parameter.shape[:2]) > 3:
+            normal = random.standard_normal(parameter.shape)
+            kinds = {
+                "ones": np.ones(parameter.shape),
+                "signs": np.sign(normal),
+                "few large": np.where(random.random(parameter.shape) < 0.02, normal, normal / 1000),
+            }
+            parameter.data = torch.from_numpy(kinds[weights] / parameter[0].numel() ** 0.5).float()
+    odd.head.weight.data *= 2.0**size
+    rgb = planes(np.sign(noise(13, 18) - 0.5) / 2 + 0.5)
+    wanted, found = (NativeEngine.of_network(odd, 2, each).run(rgb) for each in PRECISIONS)
+    assert np.abs(found - wanted).max() <= 5e-3 * np.abs(wanted).max()
+
+
 @here
 @pytest.mark.parametrize("name", [*SMALL, *SHIPPED])
 @all_scales
@@ -83,12 +126,15 @@ def test_native_agrees_with_pytorch(name: str, scale: int, height: int, width: i
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("name", SMALL)
 @all_scales
 @settings(max_examples=10, deadline=None)
 @given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(3, 90))
-def test_tiled_equals_whole_to_the_bit(name: str, scale: int, height: int, width: int, tile: int) -> None:
-    used = engine(name, scale)
+def test_tiled_equals_whole_to_the_bit(
+    name: str, scale: int, precision: str, height: int, width: int, tile: int
+) -> None:
+    used = engine(name, scale, precision)
     plan = plan_tiles(height, width, tile, used.halo, used.grid)
     assume(len(plan) <= 30)
     rgb = noise(height, width)
@@ -96,9 +142,10 @@ def test_tiled_equals_whole_to_the_bit(name: str, scale: int, height: int, width
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("name", SHIPPED)
-def test_tiled_equals_whole_with_the_full_networks(name: str) -> None:
-    used = engine(name, 2)
+def test_tiled_equals_whole_with_the_full_networks(name: str, precision: str) -> None:
+    used = engine(name, 2, precision)
     rgb = noise(50, 2 * used.halo + 41)
     plan = plan_tiles(*rgb.shape[:2], 32, used.halo, used.grid)
     assert len(plan) == 2
@@ -118,9 +165,10 @@ def test_a_shorter_halo_or_another_grid_is_found_out(wrong: str) -> None:
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("name", ["small esrgcnn", "small cfsrcnn"])
-def test_strips_of_columns_that_keep_within_memory_change_no_bit(name: str) -> None:
-    used = NativeEngine.of_network(network(name), 2)
+def test_strips_of_columns_that_keep_within_memory_change_no_bit(name: str, precision: str) -> None:
+    used = NativeEngine.of_network(network(name), 2, precision)
     rgb = planes(noise(37, 403))
     whole = used.run(rgb)
     used.limit(16)
@@ -128,19 +176,21 @@ def test_strips_of_columns_that_keep_within_memory_change_no_bit(name: str) -> N
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("threads", [1, 3, 8])
-def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    used, rgb = engine("small cfsrcnn", 3), planes(noise(61, 250))
+def test_the_number_of_threads_changes_no_bit(threads: int, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used, rgb = engine("small cfsrcnn", 3, precision), planes(noise(61, 250))
     whole = used.run(rgb)
     monkeypatch.setattr(native_module, "cores", lambda: threads)
     assert np.array_equal(used.run(rgb), whole)
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("name", ["small esrgcnn", "small cfsrcnn"])
 @pytest.mark.parametrize("scale", [2, 3])
-def test_a_self_ensemble_of_tiles_equals_that_of_the_whole_to_the_bit(name: str, scale: int) -> None:
-    used = SelfEnsembleEngine(engine(name, scale))
+def test_a_self_ensemble_of_tiles_equals_that_of_the_whole_to_the_bit(name: str, scale: int, precision: str) -> None:
+    used = SelfEnsembleEngine(engine(name, scale, precision))
     for height, width in ((41, 79), (62, 45)):  # no multiples of the grid: turned, windows begin between its lines
         rgb = noise(height, width)
         plan = plan_tiles(height, width, 8, used.halo, used.grid)
@@ -164,7 +214,7 @@ def test_a_window_between_lines_of_the_grid_is_told_so_and_keeps_every_bit(at: t
 @pytest.mark.skipif(instructions() != "AVX-512", reason="there is nothing narrower than what the tests above ran on")
 def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None:
     script = Path(__file__)
-    chosen = "small and esrgcnn and (agrees or tiled_equals_whole_to_the_bit)"
+    chosen = "small and esrgcnn and (agrees or tiled_equals_whole_to_the_bit) or int16_holds"
     command = [sys.executable, "-m", "pytest", "-q", str(script), "-k", chosen]
     command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
     narrow = os.environ | {"SUPERFINE_INSTRUCTIONS": "AVX2"}
@@ -175,11 +225,13 @@ def test_the_narrower_kernels_of_this_processor_keep_the_same_promises() -> None
 
 
 @here
+@all_precisions
 @pytest.mark.parametrize("name", SHIPPED)
 @all_scales
-def test_the_exported_graph_and_the_pytorch_network_make_the_same_layers(name: str, scale: int) -> None:
+def test_the_exported_graph_and_the_pytorch_network_make_the_same_layers(name: str, scale: int, precision: str) -> None:
     rgb = planes(noise(9, 14))
-    assert np.array_equal(NativeEngine.of_network(network(name), scale).run(rgb), engine(name, scale).run(rgb))
+    made = NativeEngine.of_network(network(name), scale, precision)
+    assert np.array_equal(made.run(rgb), engine(name, scale, precision).run(rgb))
 
 
 @here
@@ -233,8 +285,17 @@ def test_an_engine_runs_again_after_release() -> None:
 
 @here
 def test_a_precision_it_does_not_compute_in_is_one_line() -> None:
-    with pytest.raises(EngineError, match="computes in fp32, not bf16"):
+    with pytest.raises(EngineError, match="computes in fp32 or int16, not bf16"):
         open_engine(find("esrgcnn"), 2, "native", "bf16")
+
+
+@here
+def test_int16_on_a_processor_that_gains_nothing_by_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_module, "instructions", lambda int16=False: None if int16 else "NEON")
+    with pytest.raises(EngineError, match="int16 on processors with AVX2, not here: choose auto or fp32"):
+        open_engine(find("esrgcnn"), 2, "native", "int16")
+    monkeypatch.setattr(native_module, "fast_int16", lambda: False)
+    assert NativeEngine(find("esrgcnn"), 2).precision == "fp32"
 
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,7 @@ class Row:
     built: str
     ran: str
     pictures: str = ""
+    int16: str = ""
     training: str = ""
     failed: bool = False
 
@@ -148,12 +149,13 @@ def try_run(program: Path, run: Run) -> Row:
         return Row(name, run.processor, "yes", f"chose {' '.join(found)}, wanted {run.wanted}", failed=True)
     if found[0] == "none":
         return Row(name, run.processor, "yes", "none, as it must be")
-    work = cases(int(found[1]))
+    work = cases(int(found[1]), int(found[3]))
     (folder / "cases").write_bytes(work.content)
     _call((*command, "cases", "results"), folder, settings)
     verdict = judge(work.parse((folder / "results").read_bytes()), work.halo)
     ran = f"{found[0]}: {'; '.join(verdict.faults)}" if verdict.faults else found[0]
-    figures = f"{verdict.pictures:.1e}", f"{verdict.training:.1e}"
+    int16 = f"{verdict.int16:.1e}" if verdict.int16 else "none"
+    figures = f"{verdict.pictures:.1e}", int16, f"{verdict.training:.1e}"
     return Row(name, run.processor, "yes", ran, *figures, failed=bool(verdict.faults))
 
 
@@ -202,8 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(arguments).platforms
     if unknown := set(wanted) - set(names):
         parser.error(f"there is no platform {', '.join(sorted(unknown))}: choose of {', '.join(names)}")
-    line = "{:20} {:16} {:28} {:28} {:>9} {:>9}"
-    print(line.format("platform", "processor", "built", "ran", "pictures", "training"))
+    line = "{:20} {:16} {:28} {:28} {:>9} {:>9} {:>9}"
+    print(line.format("platform", "processor", "built", "ran", "pictures", "int16", "training"))
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         for target in PLATFORMS:
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             for row in check(target, Path(folder)):
                 failed |= row.failed
-                shown = row.platform, row.processor, row.built, row.ran, row.pictures, row.training
+                shown = row.platform, row.processor, row.built, row.ran, row.pictures, row.int16, row.training
                 print(line.format(*shown).rstrip(), flush=True)
     return int(failed)
 

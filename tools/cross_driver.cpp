@@ -1,7 +1,8 @@
 // Runs the compiled kernels on a processor, or a system, that has no Python: `cross_check.py` writes what is to be
 // computed into a file, and compares what this program writes into another.
 //
-//     driver                  prints the instructions in use and the panel of their kernels, or "none"
+//     driver                  prints the instructions in use and the panel of their kernels, for float32 and then for
+//                             16-bit integers; "none 0": it has none
 //     driver CASES RESULTS    does the work in CASES; numbers lie in RESULTS one after the other
 #include <cstdint>
 #include <cstdio>
@@ -11,10 +12,10 @@
 #include <vector>
 
 extern "C" {
-const char* native_instructions();
-int native_panel();
+const char* native_instructions(int int16);
+int native_panel(int int16);
 void* native_network(const void* maps, int map_count, const void* layers, int layer_count, const float* mean, int scale,
-                     int halo);
+                     int halo, int int16);
 int64_t native_column_bytes(void* network);
 int native_run(void* network, const void* in, void* out, int uint8, int height, int width, int down, int across,
                int threads, int64_t budget);
@@ -54,7 +55,7 @@ template <class T> void write(const std::vector<T>& values) {
 // A network: its maps and layers as Python lays them out, but for the pointers in a layer, whose numbers follow.
 struct Network {
   std::vector<char> maps, layers;
-  std::vector<std::vector<float>> numbers;
+  std::vector<std::vector<char>> numbers;
   void* made = nullptr;
   int scale = 0;
 
@@ -63,18 +64,19 @@ struct Network {
   void build() {
     scale = number();
     const int halo = number(), map_count = number(), map_bytes = number(), layer_count = number();
-    const int layer_bytes = number(), places[2] = {number(), number()};  // of the pointers to weights and bias
+    const int int16 = number(), layer_bytes = number();
+    const int places[3] = {number(), number(), number()};  // of the pointers to weights, scales and bias
     const std::vector<float> mean = read<float>(3);
     maps = read<char>(int64_t(map_count) * map_bytes);
     layers = read<char>(int64_t(layer_count) * layer_bytes);
     for (int layer = 0; layer < layer_count; ++layer)
       for (int place : places) {
-        const int count = number();
-        numbers.push_back(read<float>(count));
-        const float* at = count ? numbers.back().data() : nullptr;
+        const int bytes = number();
+        numbers.push_back(read<char>(bytes));
+        const char* at = bytes ? numbers.back().data() : nullptr;
         std::memcpy(layers.data() + int64_t(layer) * layer_bytes + place, &at, sizeof at);
       }
-    made = native_network(maps.data(), map_count, layers.data(), layer_count, mean.data(), scale, halo);
+    made = native_network(maps.data(), map_count, layers.data(), layer_count, mean.data(), scale, halo, int16);
     if (!made) fail("no memory for a network");
   }
 
@@ -115,10 +117,11 @@ enum Work : int32_t { END, NETWORK, RUN_FLOAT, RUN_UINT8, TRAIN };
 }  // namespace
 
 int main(int count, char** arguments) {
-  const char* name = native_instructions();
   if (count != 3) {
-    if (name) std::printf("%s %d\n", name, native_panel());
-    else std::printf("none\n");
+    for (int int16 : {0, 1}) {
+      const char* name = native_instructions(int16);
+      std::printf("%s %d\n", name ? name : "none", name ? native_panel(int16) : 0);
+    }
     return 0;
   }
   cases.open(arguments[1], std::ios::binary);

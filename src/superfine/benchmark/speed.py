@@ -42,7 +42,7 @@ class Speed:
 
 def available_engines() -> list[tuple[str, str, str]]:
     """List every (engine, precision, device) that may run with the packages and devices of this machine."""
-    choices = [("native", "fp32", "cpu")]
+    choices = [("native", "fp32", "cpu"), ("native", "int16", "cpu")]
     choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
         choices.append(("onnxruntime", "fp32", "cpu"))
@@ -118,7 +118,9 @@ def reason_for(chosen: Engine) -> str:
     if chosen.name == "pytorch":
         return "PyTorch sees a GPU"
     if chosen.name == "native":
-        return f"no GPU for PyTorch, and superfine's own kernels for {instructions()}; int8 is for those who ask for it"
+        int16 = ", fastest with 16-bit integers" if chosen.precision == "int16" else ""
+        own = f"superfine's own kernels for {instructions()}{int16}"
+        return f"no GPU for PyTorch, and {own}; int8 is for those who ask for it"
     if matrix_units():
         return "no GPU for PyTorch, and this CPU has matrix units for bfloat16; int8 is for those who ask for it"
     return f"no GPU for PyTorch, and {absence() or 'superfine has no kernels of its own for this network'}"

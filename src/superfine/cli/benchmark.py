@@ -66,7 +66,7 @@ _Metrics = Annotated[
 ]
 _Bicubic = Annotated[bool, typer.Option(help="Measure bicubic beside the models.")]
 _Engine = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or pytorch.")]
-_Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, bf16, fp16 or int8.")]
+_Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, int16, bf16, fp16 or int8.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, gpu, gpu:1, cuda, mps or vulkan.")]
 _Tile = Annotated[int | None, typer.Option(help="LR pixels a tile keeps; the figures do not depend on it.")]
 _SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Measure without pictures that cannot be used.")]

@@ -66,7 +66,7 @@ Resume = Annotated[bool, flag(FILES, "--resume", "Go on with an interrupted batc
 
 Engine = Annotated[str, option(ADVANCED, "--engine", "NAME", "auto, native, openvino, onnxruntime, pytorch, ncnn.")]
 Device = Annotated[str, option(ADVANCED, "--device", "NAME", "auto, cpu, gpu, mps, vulkan, cuda:0,cuda:1.")]
-Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, tf32, bf16, fp16, int8.")]
+Precision = Annotated[str, option(ADVANCED, "--precision", "NAME", "auto, fp32, tf32, int16, bf16, fp16, int8.")]
 Tile = Annotated[
     int | None,
     option(ADVANCED, "--tile", "PIXELS", "Side of a tile: less memory, same result.", min=1, show_default="chosen"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,18 @@ _NONE, _NEVER = -1, 2**31 - 1
 _GROUP = 16
 """Channels that a layer reads begin at multiples of this, the widest vector of floats there is."""
 
+_MOST_INPUTS_INT16 = 128
+"""Channels that a convolution of 16-bit numbers reads, at most; a wider one is computed in float32."""
+
 _G = np.array(
     [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
      [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
 )  # fmt: skip
 """A 3x3 kernel w at a tile's 6x6 points is G w G' (Lavin and Gray, CVPR 2016)."""
+
+_EVEN = np.array([1, 1, 1, 0.5, 0.5, 1])
+"""Of G's rows for 16-bit numbers: the other factor is doubled (kernels_int16.inc), which makes a picture's points about
+equally large."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Program:
 
     panel: int
     """Stored channels are a multiple of this: outputs that the kernels compute at once."""
+    int16: bool = False
+    """Compute 3x3 convolutions on 16-bit numbers."""
     maps: list[MapSpec] = field(default_factory=list)
     layers: list[LayerSpec] = field(default_factory=list)
     halo: int = 0
@@ -59,7 +69,7 @@ class Program:
     pixels are computed together, so an unsure pixel makes the last bits of the whole tile unsure. Tiles of one layer
     begin in the middle of the last one's where that leaves fewer unsure: two pixels a layer, the least there is, as
     both sides together lose whole tiles of four."""
-    arrays: list[NDArray[np.float32]] = field(default_factory=list)
+    arrays: list[NDArray[Any]] = field(default_factory=list)
 
     def split(self, parts: Sequence[int]) -> NDArray[np.intp]:
         """Say where channels are stored whose parts layers read apart: each part begins at a multiple of 16."""
@@ -118,13 +128,15 @@ class Program:
         if side == 3:
             shift, unsure = min(((shift, _after(unsure, shift)) for shift in (0, GRID // 2)), key=lambda each: each[1])
         scale = sources[0].scale * step
+        weights, scales = self._points(laid) if side == 3 else (self._panels(laid[0, 0]), None)
         out = self._new(scale, places, stored, unsure * step)
         total = None if sum_with is None else self._new(scale, places, stored, unsure)
         self._add(
             _WINOGRAD if side == 3 else _POINTWISE,
-            self._panels(_points(laid) if side == 3 else laid[0, 0]),
+            weights,
             sources,
             biases if bias is not None else None,
+            scales,
             outputs=stored * step**2,
             relu_from=_NEVER if relu_from is None else int(places[relu_from]) if relu_from else 0,
             step=step,
@@ -137,10 +149,27 @@ class Program:
         )
         return out, total
 
-    def _panels(self, laid: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _panels(self, laid: NDArray[Any]) -> NDArray[np.float32]:
         """(..., inputs, outputs) → (outputs / panel, ..., inputs, panel)."""
         apart = laid.reshape(*laid.shape[:-1], -1, self.panel)
         return np.ascontiguousarray(np.moveaxis(apart, -2, 0), dtype=np.float32)
+
+    def _points(self, laid: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """(3, 3, inputs, outputs) → kernels at the points of a tile, in panels; of 16-bit numbers with their scales.
+
+        int16: (panels, 36, inputs / 2, panel, 2), and the scale of each point and output, (panels, 36, panel). A tile's
+        points are at most 32767, so no sum of 32 bits can overflow where the numbers of an output add up to 65534.
+        """
+        points = _points(laid)
+        inputs = points.shape[1]
+        if not self.int16 or inputs > _MOST_INPUTS_INT16:
+            return self._panels(points), None
+        points *= np.outer(_EVEN, _EVEN).reshape(36, 1, 1)
+        sizes = np.abs(points)  # rounding adds a half to each at most
+        scales = np.maximum(sizes.sum(1) / (65534 - inputs / 2), sizes.max(1) / 32767)
+        rounded = np.rint(points / np.where(scales > 0, scales, 1)[:, None])
+        pairs = self._panels(rounded).astype(np.int16).reshape(-1, 36, inputs // 2, 2, self.panel)
+        return np.ascontiguousarray(pairs.swapaxes(3, 4)), self._panels(scales)
 
     def _new(self, scale: int, places: NDArray[np.intp], stored: int, unsure: int) -> Maps:
         self.maps.append(MapSpec(stored, scale))
@@ -149,9 +178,10 @@ class Program:
     def _add(
         self,
         kind: int,
-        weights: NDArray[np.float32],
+        weights: NDArray[Any],
         sources: Sequence[Maps] = (),
         bias: NDArray[np.float32] | None = None,
+        scales: NDArray[np.float32] | None = None,
         **fields: int,
     ) -> None:
         absent = {name: _NONE for name in ("plus", "after", "sum_with", "sum", "out")}
@@ -159,19 +189,20 @@ class Program:
         for i, source in enumerate(sources):
             layer.maps[i], layer.offset[i], layer.inputs[i] = source.number, source.first, source.stored
         layer.weights = self._keep(weights)
+        layer.scales = None if scales is None else self._keep(scales)
         layer.bias = None if bias is None else self._keep(bias)
         self.layers.append(layer)
 
-    def _keep(self, array: NDArray[np.float32]) -> int:
-        self.arrays.append(np.ascontiguousarray(array, np.float32))
+    def _keep(self, array: NDArray[Any]) -> int:
+        self.arrays.append(np.ascontiguousarray(array))
         return int(self.arrays[-1].ctypes.data)
 
 
-def _points(laid: NDArray[np.float32]) -> NDArray[np.float32]:
+def _points(laid: NDArray[np.float32]) -> NDArray[np.float64]:
     """Kernels at the points of a tile: (3, 3, inputs, outputs) → (36, inputs, outputs)."""
     wide = np.tensordot(_G, laid.astype(np.float64), (1, 0))  # (6, 3, inputs, outputs)
-    points = np.tensordot(_G, wide, (1, 1)).swapaxes(0, 1)
-    return points.reshape(36, *laid.shape[2:]).astype(np.float32)
+    points: NDArray[np.float64] = np.tensordot(_G, wide, (1, 1)).swapaxes(0, 1)
+    return points.reshape(36, *laid.shape[2:])
 
 
 def _after(unsure: int, shift: int) -> int:

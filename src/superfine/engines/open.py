@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from superfine.weights import Model
 
 ENGINES = ("auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest")
-PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16", "int8")
+PRECISIONS = ("auto", "fp32", "tf32", "int16", "bf16", "fp16", "int8")
 
 
 def open_engine(
@@ -21,10 +21,10 @@ def open_engine(
     """Open the engine that runs `model` at `scale`.
 
     engine: "auto" (on a GPU as `devices.engine_on_gpu` says, otherwise native, or OpenVINO where it is faster or alone
-    can), "native" (fp32), "openvino", "onnxruntime" (fp32), "pytorch", "ncnn", or "nearest" (repeats pixels, needs no
-    model). `devices.ENGINES_ON` says which computes where.
+    can), "native" (fp32, int16), "openvino", "onnxruntime" (fp32), "pytorch", "ncnn", or "nearest" (repeats pixels,
+    needs no model). `devices.ENGINES_ON` says which computes where.
     precision: "auto" (16 bits where the hardware is faster in them, otherwise float32), "fp32", "tf32" (NVIDIA GPUs),
-    "bf16", "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
+    "int16" (native), "bf16", "fp16", or "int8" (OpenVINO, for models with an int8 form; never chosen by "auto").
     device: "auto" (the engine's best), or one of `devices.DEVICES`.
 
     Raises EngineError if the engine is not installed or cannot do the precision or the device, ModelError if the model
@@ -69,14 +69,14 @@ def open_engine(
 
 
 def _native(model: Model, scale: int, precision: str) -> Engine | None:
-    """Open the engine of float32 on CPUs, if it was compiled and knows the network.
+    """Open the project's own engine for CPUs, if it was compiled, knows the network and computes in the precision.
 
-    It is faster than OpenVINO in float32, and in bfloat16 but where the CPU has matrix units for that.
+    It is faster than OpenVINO in every precision but int8; where the CPU has matrix units, bfloat16 is faster still.
     """
     from superfine.engines.native import NativeEngine
     from superfine.native.library import instructions, matrix_units
 
-    if precision not in ("auto", "fp32") or instructions() is None or (precision == "auto" and matrix_units()):
+    if precision not in ("auto", "fp32", "int16") or instructions() is None or (precision == "auto" and matrix_units()):
         return None
     try:
         return NativeEngine(model, scale, precision)

@@ -24,6 +24,7 @@ class LayerSpec(Structure):
         *((name, c_int32 * 2) for name in ("maps", "offset", "inputs")),
         *((name, c_int32) for name in ("plus", "after", "sum_with", "sum", "out", "shift")),
         ("weights", c_void_p),
+        ("scales", c_void_p),
         ("bias", c_void_p),
     )
 
@@ -31,11 +32,11 @@ class LayerSpec(Structure):
 _TENSOR = (c_void_p, c_int64)  # where it begins, floats between two pixels
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "native_instructions": (c_char_p, ()),
+    "native_instructions": (c_char_p, (c_int,)),
     "native_matrix_units": (c_int, ()),
-    "native_panel": (c_int, ()),
+    "native_panel": (c_int, (c_int,)),
     "native_network": (
-        c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), c_int, c_int)
+        c_void_p, (POINTER(MapSpec), c_int, POINTER(LayerSpec), c_int, POINTER(c_float), *[c_int] * 3)
     ),
     "native_column_bytes": (c_int64, (c_void_p,)),
     "native_run": (c_int, (c_void_p, c_void_p, c_void_p, *[c_int] * 6, c_int64)),
@@ -67,11 +68,16 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
-def instructions() -> str | None:
-    """ "AVX2", "AVX-512" or "NEON"; None where there are no kernels to run."""
+def instructions(int16: bool = False) -> str | None:
+    """ "AVX2", "AVX-512" or "NEON", for float32 or for 16-bit integers; None where there are no kernels to run."""
     found = library()
-    name = None if found is None else found.native_instructions()
+    name = None if found is None else found.native_instructions(int16)
     return None if name is None else str(name.decode())
+
+
+def fast_int16() -> bool:
+    """Say if this CPU multiplies 16-bit numbers faster than float32; AVX-512 does from Ice Lake and Zen 4 on (VNNI)."""
+    return instructions() is not None and instructions() == instructions(int16=True)
 
 
 def absence() -> str:

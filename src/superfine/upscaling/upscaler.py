@@ -65,8 +65,8 @@ class Upscaler:
         device: "auto", "cpu", "gpu", "gpu:1", "cuda", "cuda:1", "mps", "vulkan", "vulkan:1".
         engine: "auto", "native", "openvino", "onnxruntime", "pytorch", "ncnn", "nearest" (repeats pixels), or an
             `Engine` of your own.
-        precision: "auto" (16 bits where the hardware computes in them), "fp32", "tf32"
-            (NVIDIA GPUs), "bf16", "fp16" or "int8".
+        precision: "auto" (16 bits where the hardware is faster in them), "fp32", "tf32" (NVIDIA GPUs), "int16"
+            (native), "bf16", "fp16" or "int8".
         tile: LR pixels an inner tile keeps, at most; None chooses. The result is the same for every value.
         tta: the mean of eight turned and mirrored runs: a little better, eight times the work.
         back_projection: change every pass's result so that downscaling it gives its input back.

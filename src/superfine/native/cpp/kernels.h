@@ -8,6 +8,13 @@
 
 namespace superfine {
 
+// Keeps a sum in its register through a loop, where GCC would also store it in every step.
+#if defined(__GNUC__) && defined(__x86_64__)
+#define IN_REGISTER(value) asm("" : "+v"(value))
+#else
+#define IN_REGISTER(value)
+#endif
+
 constexpr int POINTS = 36;  // of a Winograd tile: 6x6
 constexpr int MOST_STEP = 4;  // factor of a pixel shuffle, at most
 
@@ -33,7 +40,8 @@ struct Convolution {
   int first, count;
   int shift;     // pixels of the first tile that lie left of the picture
   int above, high;  // rows of a step that are computed: from `above` up to `high`
-  const float *weights, *bias;  // as `native_program.py` lays them out; bias may be null
+  const void* weights;  // as `native_program.py` lays them out: float32, or of 16 bits with their scales
+  const float *scales, *bias;   // may be null
   int outputs;                  // a multiple of the panel
   int relu_from;                // rectified from this channel on
   int step;                     // of the pixel shuffle that follows; 1: none
@@ -95,6 +103,7 @@ struct Kernels {
   int most_tiles;  // tiles of a call, at most
   int64_t (*scratch)(int inputs);  // floats
   void (*winograd)(const Convolution&, float* scratch);
+  void (*winograd_int16)(const Convolution&, float* scratch);  // null: it would not be faster
   void (*pointwise)(const Convolution&, float* scratch);
   // rows: pixels of 3 floats, from one left of `first` on. Writes maps.
   void (*head)(const Ends&, float* scratch);
@@ -112,8 +121,9 @@ const Kernels* avx2();
 const Kernels* avx512();
 const Kernels* neon();
 
-// Those of the processor the program runs on; null: it has none of these instructions.
-const Kernels* kernels();
+// Those of the processor the program runs on, for float32 or for numbers of 16 bits; null: it has none of these
+// instructions.
+const Kernels* kernels(bool int16 = false);
 
 }  // namespace superfine
 

@@ -1,5 +1,6 @@
 // Eight floats at once: x86 processors since 2013.
 #include <cmath>
+#include <cstring>
 
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
@@ -32,15 +33,42 @@ inline float total(vec v) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+
+typedef __m256i ivec;
+#define WIDENED
+
+inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+inline ivec nothing() { return _mm256_setzero_si256(); }
+inline ivec load_pairs(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline ivec all_pairs(const int16_t* p) {
+  int pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return _mm256_set1_epi32(pair);
+}
+inline ivec dot(ivec sum, ivec a, ivec b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline vec widen(ivec v) { return _mm256_cvtepi32_ps(v); }
+inline void round_to(int16_t* p, vec v) {
+  __m256i whole = _mm256_cvtps_epi32(v);
+  __m128i low = _mm256_castsi256_si128(whole), high = _mm256_extracti128_si256(whole, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(low, high));
+}
+inline vec larger_magnitude(vec a, vec b) { return larger(a, _mm256_andnot_ps(all(-0.f), b)); }
+inline float largest(vec v) {
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+#include "kernels_int16.inc"
 #include "training.inc"
 
 }  // namespace
 
 const Kernels* avx2() {
-  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

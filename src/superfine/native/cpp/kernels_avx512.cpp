@@ -1,5 +1,6 @@
 // Sixteen floats at once: x86 servers since 2017, desktops since Zen 4.
 #include <cmath>
+#include <cstring>
 
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
@@ -29,15 +30,40 @@ inline vec where_positive(vec sign, vec v) {
 }
 inline float total(vec v) { return _mm512_reduce_add_ps(v); }
 
-inline void fetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+
+typedef __m512i ivec;
+#if defined(__GNUC__)
+#define WIDENED __attribute__((target("avx512f,avx512vnni,avx2,fma")))
+#else
+#define WIDENED
+#endif
+
+inline vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+inline ivec nothing() { return _mm512_setzero_si512(); }
+inline ivec load_pairs(const int16_t* p) { return _mm512_loadu_si512(p); }
+inline ivec all_pairs(const int16_t* p) {
+  int pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+WIDENED inline ivec dot(ivec sum, ivec a, ivec b) { return _mm512_dpwssd_epi32(sum, a, b); }
+inline vec widen(ivec v) { return _mm512_cvtepi32_ps(v); }
+inline void round_to(int16_t* p, vec v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(v)));
+}
+inline vec larger_magnitude(vec a, vec b) { return larger(a, _mm512_abs_ps(b)); }
+inline float largest(vec v) { return _mm512_reduce_max_ps(v); }
+
+#include "kernels_int16.inc"
 #include "training.inc"
 
 }  // namespace
 
 const Kernels* avx512() {
-  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

@@ -28,7 +28,7 @@ inline vec where_positive(vec sign, vec v) {
 }
 inline float total(vec v) { return vaddvq_f32(v); }
 
-inline void fetch(const float* p) {
+inline void fetch(const void* p) {
 #if defined(__GNUC__)
   __builtin_prefetch(p);
 #else
@@ -42,7 +42,7 @@ inline void fetch(const float* p) {
 }  // namespace
 
 const Kernels* neon() {
-  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, pointwise, head, tail,
+  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, nullptr, pointwise, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

@@ -47,8 +47,9 @@ unsigned saved_registers() {
 #endif
 }
 
-// Asks first: functions of kernels_*.cpp may themselves use the instructions of their file.
-const Kernels* choose() {
+// Asks first: functions of kernels_*.cpp may themselves use the instructions of their file. int16: AVX-512 without VNNI
+// multiplies 16 bits no faster than AVX2.
+const Kernels* choose(bool int16) {
   const char* wanted = std::getenv("SUPERFINE_INSTRUCTIONS");
   const bool narrow = wanted && !std::strcmp(wanted, "AVX2");
   const Leaf old(1), recent(7);
@@ -57,29 +58,33 @@ const Kernels* choose() {
   const unsigned saved = saved_registers();
   // F, DQ, CD, BW and VL, which Visual Studio takes for one; all processors with AVX-512 but one series have them.
   const unsigned wide = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
-  if (!narrow && (recent.b & wide) == wide && (saved & 0xe6) == 0xe6) return avx512();
+  const bool vnni = bit(recent.c, 11);
+  if (!narrow && (recent.b & wide) == wide && (vnni || !int16) && (saved & 0xe6) == 0xe6) return avx512();
   return (saved & 6) == 6 ? avx2() : nullptr;
 }
 
 #else
 
-const Kernels* choose() { return neon(); }
+const Kernels* choose(bool int16) { return int16 ? nullptr : neon(); }
 
 #endif
 
 }  // namespace
 
-const Kernels* kernels() {
-  static const Kernels* chosen = choose();
-  return chosen;
+const Kernels* kernels(bool int16) {
+  static const Kernels *float32 = choose(false), *integers = choose(true);
+  return int16 ? integers : float32;
 }
 
 }  // namespace superfine
 
 using namespace superfine;
 
-// The instructions in use; null: this processor has none of those there are kernels for.
-EXPORTED const char* native_instructions() { return kernels() ? kernels()->name : nullptr; }
+// The instructions in use, for float32 or for numbers of 16 bits; null: this processor has none there are kernels for.
+EXPORTED const char* native_instructions(int int16) {
+  const Kernels* found = kernels(int16 != 0);
+  return found ? found->name : nullptr;
+}
 
 // Whether the processor multiplies matrices of bfloat16 (AMX).
 EXPORTED int native_matrix_units() {

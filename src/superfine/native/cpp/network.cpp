@@ -33,7 +33,8 @@ struct LayerSpec {
   int32_t in[2], offset[2], inputs[2];  // maps, first channel, channels
   int32_t plus, after, sum_with, sum, out;
   int32_t shift;  // pixels that its first tiles begin above and left of the picture
-  const float *weights, *bias;
+  const void* weights;
+  const float *scales, *bias;  // scales: of weights of 16 bits
 };
 
 struct Map {
@@ -49,7 +50,7 @@ struct Map {
 
 struct Layer {
   LayerSpec spec;
-  const float *weights, *bias;
+  const float *weights, *scales, *bias;
   int scale, reach;  // of its input; rows it reads above and below
   int up;            // rows that its first tiles begin above the picture
   int left;          // and columns left of the strip
@@ -73,13 +74,13 @@ struct Picture {
 class Network {
  public:
   Network(const MapSpec* maps, int map_count, const LayerSpec* layers, int layer_count, const float* mean, int scale,
-          int halo)
-      : scale_(scale), halo_(halo) {
+          int halo, const Kernels* kernels)
+      : kernels_(kernels), scale_(scale), halo_(halo) {
     std::copy(mean, mean + 3, mean_);
     for (int value = 0; value < 256; ++value) widened_[value] = float(value) * (1 / 255.f);
     for (int i = 0; i < map_count; ++i) maps_.push_back({maps[i].channels, maps[i].scale, 0, 0, {}, 0, 0, 0, nullptr});
     int64_t floats = 0;
-    for (int i = 0; i < layer_count; ++i) floats += padded(weight_count(layers[i])) + padded(layers[i].outputs);
+    for (int i = 0; i < layer_count; ++i) floats += floats_of(layers[i]);
     weights_ = Floats(floats);
     float* next = weights_.data();
     for (int i = 0; i < layer_count; ++i) layers_.push_back(layer(layers[i], i, next));
@@ -119,16 +120,22 @@ class Network {
  private:
   static int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
+  // Floats that a layer's weights take: two of 16 bits lie in one.
   static int64_t weight_count(const LayerSpec& spec) {
     int64_t inputs = spec.inputs[0] + spec.inputs[1];
-    if (spec.kind == WINOGRAD) return POINTS * inputs * spec.outputs;
+    if (spec.kind == WINOGRAD) return POINTS * inputs * spec.outputs / (spec.scales ? 2 : 1);
     return spec.kind == POINTWISE ? inputs * spec.outputs : 27 * std::max<int64_t>(inputs, spec.outputs);
+  }
+
+  static int64_t floats_of(const LayerSpec& spec) {
+    return padded(weight_count(spec)) + padded(spec.scales ? POINTS * spec.outputs : 0) + padded(spec.outputs);
   }
 
   // The layer, its weights copied to `next`, which moves on.
   Layer layer(const LayerSpec& spec, int number, float*& next) {
-    Layer layer{spec, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0, 0, 0};
+    Layer layer{spec, nullptr, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0, 0, 0};
     layer.weights = copy(spec.weights, weight_count(spec), next);
+    if (spec.scales) layer.scales = copy(spec.scales, POINTS * spec.outputs, next);
     if (spec.bias) layer.bias = copy(spec.bias, spec.outputs, next);
     for (int i = 0; i < 2; ++i)
       if (spec.kind != HEAD && spec.inputs[i]) {
@@ -143,7 +150,7 @@ class Network {
     return layer;
   }
 
-  static const float* copy(const float* from, int64_t count, float*& next) {
+  static const float* copy(const void* from, int64_t count, float*& next) {
     float* to = next;
     std::memcpy(to, from, size_t(count) * sizeof(float));
     next += padded(count);
@@ -217,7 +224,7 @@ class Network {
       layer.left = shift(layer, picture.across + strip.x0);
       int tiles = ((strip.x1 - strip.x0) * layer.scale + layer.left + 3) / 4;
       layer.steps = (picture.height * layer.scale + layer.up + ROWS - 1) / ROWS;
-      layer.chunks = (tiles + kernels()->most_tiles - 1) / kernels()->most_tiles;
+      layer.chunks = (tiles + kernels_->most_tiles - 1) / kernels_->most_tiles;
       layer.done = layer.claimed = 0;
       layer.undone = layer.chunks;
     }
@@ -238,9 +245,9 @@ class Network {
 
   void work() {
     try {
-      Floats scratch(kernels()->scratch(most_inputs_));
-      std::memset(scratch.data(), 0, size_t(kernels()->scratch(most_inputs_)) * sizeof(float));
-      std::vector<float> pixels(size_t(kernels()->most_tiles) * 4 * 3 + 6);
+      Floats scratch(kernels_->scratch(most_inputs_));
+      std::memset(scratch.data(), 0, size_t(kernels_->scratch(most_inputs_)) * sizeof(float));
+      std::vector<float> pixels(size_t(kernels_->most_tiles) * 4 * 3 + 6);
       std::unique_lock<std::mutex> lock(mutex_);
       int last = NONE;
       while (!failure_ && layers_.back().done < layers_.back().steps) {
@@ -322,6 +329,7 @@ class Network {
     job.above = above;
     job.high = high;
     job.weights = layer.weights;
+    job.scales = layer.scales;
     job.bias = layer.bias;
     job.outputs = layer.spec.outputs;
     job.relu_from = layer.spec.relu_from;
@@ -336,11 +344,11 @@ class Network {
     if (layer.spec.kind == WINOGRAD) {
       job.first = first;
       job.count = last - first;
-      kernels()->winograd(job, scratch);
+      (layer.scales ? kernels_->winograd_int16 : kernels_->winograd)(job, scratch);
     } else {
       job.first = left;
       job.count = right - left;
-      kernels()->pointwise(job, scratch);
+      kernels_->pointwise(job, scratch);
     }
   }
 
@@ -377,7 +385,7 @@ class Network {
       for (int k = 0; k < 3; ++k) read_row(y + k - 1, strip_->x0 + left - 1, count + 2, rows.data() + k * apart);
       Ends job{{rows.data(), rows.data() + apart, rows.data() + 2 * apart}, out.channels, out.width, left, count,
                layer.spec.outputs, layer.weights, layer.spec.relu_from == 0, out.row(y)};
-      kernels()->head(job, scratch);
+      kernels_->head(job, scratch);
     }
   }
 
@@ -407,7 +415,7 @@ class Network {
         int from = y + k - 1;
         job.rows[k] = from >= 0 && from < map.height ? map.row(from) : nullptr;
       }
-      kernels()->tail(job);
+      kernels_->tail(job);
       write_row(y, strip_->x0 * scale_ + left, right - left, pixels);
     }
   }
@@ -433,6 +441,7 @@ class Network {
     return uint8_t(bits);
   }
 
+  const Kernels* kernels_;
   int scale_, halo_, most_inputs_ = 0, down_ = 0;
   float mean_[3], widened_[256];
   std::vector<Map> maps_;
@@ -453,13 +462,13 @@ class Network {
 
 using namespace superfine;
 
-EXPORTED int native_panel() { return kernels()->panel; }
+EXPORTED int native_panel(int int16) { return kernels(int16 != 0)->panel; }
 
 // Null: out of memory.
 EXPORTED void* native_network(const MapSpec* maps, int map_count, const LayerSpec* layers, int layer_count,
-                              const float* mean, int scale, int halo) {
+                              const float* mean, int scale, int halo, int int16) {
   try {
-    return new Network(maps, map_count, layers, layer_count, mean, scale, halo);
+    return new Network(maps, map_count, layers, layer_count, mean, scale, halo, kernels(int16 != 0));
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
