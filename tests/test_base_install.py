@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from superfine.cli import COMMANDS
+from superfine.native.library import instructions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -189,3 +190,22 @@ def test_a_picture_is_upscaled_from_python(environment: dict[str, str], tmp_path
     Image.new("RGB", (9, 6), (10, 200, 30)).save(tmp_path / "a.png")
     code = "import superfine; print(superfine.upscale('a.png', scale=2).size)"
     assert python(code, environment, cwd=tmp_path).strip() == "(18, 12)"
+
+
+def test_without_openvino_pictures_are_upscaled_and_its_engine_says_one_line(tmp_path: Path) -> None:
+    # As on a Mac with Intel's processor, for which OpenVINO has no wheels.
+    if instructions() is None:
+        pytest.skip("the kernels are not compiled, or not for this processor")
+    (tmp_path / "sitecustomize.py").write_text(SITE.format(hidden={"openvino", "torch"}))
+    Image.new("RGB", (9, 6), (10, 200, 30)).save(tmp_path / "a.png")
+    small = "upscale a.png -s 2 -o"
+    lines = [f"{small} b.png", f"{small} c.png --precision int8", "bench --size 16 --repeat 1"]
+    lines.append(f"{small} c.png --device gpu:7")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")]), "COLUMNS": "200"}
+    asked = json.dumps([line.split() for line in lines])
+    whole, int8, bench, gpu = json.loads(python(COMMAND_LINES, environment, asked, cwd=tmp_path))
+    assert whole[0] == 0 and Image.open(tmp_path / "b.png").size == (18, 12)
+    assert int8[0] == 2 and int8[2].startswith("superfine: engine 'openvino' needs OpenVINO, which is not installed")
+    assert bench[0] == 0 and "auto chooses native" in bench[1] and "openvino" not in bench[1]
+    assert gpu[0] == 2 and "no device 'gpu:7' here" in gpu[2]
+    assert all(each[2].count("\n") <= 1 for each in (int8, gpu))

@@ -43,7 +43,8 @@ class Speed:
 def available_engines() -> list[tuple[str, str, str]]:
     """List every (engine, precision, device) that may run with the packages and devices of this machine."""
     choices = [("native", "fp32", "cpu"), ("native", "int16", "cpu")]
-    choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
+    if find_spec("openvino") is not None:
+        choices += [("openvino", precision, "cpu") for precision in ("fp32", "bf16", "int8")]
     if find_spec("onnxruntime") is not None:
         choices.append(("onnxruntime", "fp32", "cpu"))
     if find_spec("ncnn") is not None:
@@ -77,7 +78,8 @@ def measure_speed(
     picture = resize(coarse, (side, side))  # smooth, because int8 is made for pictures, not for noise
     seconds = median_seconds(lambda: upscaler(picture, scale), repeat)
     # Counted on the graph, where there is one: files of older versions do not say their work.
-    counted = count(model, scale, side, side).multiply_adds if scale in model.graphs else 0
+    counts = scale in model.graphs and find_spec("openvino") is not None  # OpenVINO reads the graph
+    counted = count(model, scale, side, side).multiply_adds if counts else 0
     work = 2 * (counted or model.multiply_adds.get(scale, 0) * side * side)
     used = upscaler.engine
     pixels = (side * scale) ** 2

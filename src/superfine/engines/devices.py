@@ -180,6 +180,8 @@ def _vulkan() -> tuple[Any, ...]:
 
 def _intel() -> list[str]:
     """Name the GPUs that OpenVINO computes on."""
+    if find_spec("openvino") is None:
+        return []
     from superfine.engines.runtime import core
 
     numbers = [each for each in core().available_devices if each.startswith("GPU")]

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from superfine.errors import EngineError
+
 
 @contextmanager
 def _hidden(*modules: str) -> Iterator[None]:
@@ -26,9 +28,15 @@ def _hidden(*modules: str) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-with _hidden("openvino.tools.ovc", "openvino_telemetry"):
-    import openvino as ov
-    from openvino import opset8 as ops
+try:
+    with _hidden("openvino.tools.ovc", "openvino_telemetry"):
+        import openvino as ov
+        from openvino import opset8 as ops
+except ModuleNotFoundError as error:
+    raise EngineError(
+        "engine 'openvino' needs OpenVINO, which is not installed: pip install openvino, where it has a wheel, or "
+        "choose another engine"
+    ) from error
 
 __all__ = ["convert_model", "core", "ops", "ov"]
 

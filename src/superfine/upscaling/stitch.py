@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +76,11 @@ class TileRow:
 
         after_tile: called after every tile of colour, with its part of the result.
         """
-        kept, dtype, channels = self._kept, self._ran.dtype, self._ran.shape[2]
-        larger = np.empty((kept.height * scale, kept.width * scale, channels), dtype)
+        kept, channels = self._kept, self._ran.shape[2]
+        larger = np.empty((kept.height * scale, kept.width * scale, channels), self._ran.dtype)
         for tile in self.tiles:
             part = _cut(larger, tile.keep.inside(kept).scaled(scale))
-            sr = _from_result(next(results), dtype, channels)
-            part[:] = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+            _put(next(results), tile.keep.inside(tile.read).scaled(scale), part)
             after_tile(tile, part)
         alpha = None if self._alpha is None else self._join_alpha(self._alpha, results, scale)
         if self._linear:
@@ -92,10 +90,10 @@ class TileRow:
     def _join_alpha(self, alpha: Pixels, results: Iterator[Window], scale: int) -> Pixels:
         out = _repeated(_cut(alpha, self._kept.inside(self._given)), scale)
         for tile, edges in self._edges:
-            sr = _from_result(next(results), alpha.dtype, 1)[:, :, 0]
-            larger = _cut(sr, tile.keep.inside(tile.read).scaled(scale))
+            larger = np.empty((tile.keep.height * scale, tile.keep.width * scale, 1), alpha.dtype)
+            _put(next(results), tile.keep.inside(tile.read).scaled(scale), larger)
             place = _cut(out, tile.keep.inside(self._kept).scaled(scale))
-            np.copyto(place, larger, where=_repeated(edges, scale))
+            np.copyto(place, larger[:, :, 0], where=_repeated(edges, scale))
         return out
 
 
@@ -138,14 +136,19 @@ def _as_window(pixels: Pixels) -> Window:
     return _planes(as_float32(pixels))
 
 
-def _from_result(sr: Window, dtype: np.dtype[Any], channels: int) -> Pixels:
-    """Turn an engine's result into HWC pixels of a type, with 1 or 3 channels."""
+def _put(sr: Window, box: Box, out: Pixels) -> None:
+    """Put a part of an engine's result into HWC pixels of 1 or 3 channels, clamped and rounded to their type."""
     if sr.dtype == np.uint8:
-        return sr
-    planes = sr[0]
-    if channels == 1:
+        out[:] = _cut(sr, box)
+        return
+    planes = sr[0, :, box.top : box.bottom, box.left : box.right]
+    if out.shape[2] == 1:
         planes = planes.mean(axis=0, keepdims=True)
-    return as_type(np.clip(planes.transpose(1, 2, 0), 0, 1), dtype)
+    values = planes.transpose(1, 2, 0)
+    if out.dtype == np.float32:
+        np.clip(values, 0, 1, out=out)
+    else:
+        out[:] = as_type(np.clip(values, 0, 1), out.dtype)
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:

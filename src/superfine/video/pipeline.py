@@ -1,6 +1,7 @@
 """Decode frames in one thread, enlarge them in the caller's thread and encode them in a third.
 
-On a GPU, decoding and encoding take longer than the network, so the three run at the same time.
+On a GPU, decoding and encoding take longer than the network, so the three run at the same time; and so does the
+conversion of several frames.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
+from superfine.cores import cores
 from superfine.errors import VideoError
 from superfine.upscaling.in_step import PASSING, in_step
 from superfine.video.colour import Floats, Plane, from_rgb, to_rgb
@@ -33,6 +35,9 @@ T = TypeVar("T")
 _PREFETCH = 2
 """Frames decoded in advance."""
 
+_MOST_CONVERTED = 4
+"""Frames whose colour is converted at once, each way, beside a GPU; on a CPU one is enough."""
+
 
 def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, sizing: Sizing) -> Generator[int]:
     """Enlarge `frames` and add them to the pieces; yield the number done after each frame.
@@ -40,18 +45,25 @@ def enlarge(frames: Iterator[Frame], pieces: Pieces, encoding: Encoding, sizing:
     A frame that equals the one before is not computed again. On a GPU several frames may be under way. After an error
     or Ctrl-C, frames that were already enlarged are still encoded, so a piece they complete is not lost.
     """
+    at_once, passing = (min(_MOST_CONVERTED, cores()), PASSING) if sizing.runs_ahead else (1, 0)
     with (
-        closing(_prefetched(_as_rgb(frames, encoding.layout.alpha))) as rgb_frames,
-        closing(in_step(rgb_frames, sizing.stream, PASSING if sizing.runs_ahead else 0)) as larger,
-        _Writer(pieces, encoding) as writer,
+        ThreadPoolExecutor(at_once) as converters,
+        closing(_prefetched(_as_rgb(frames, encoding.layout.alpha, converters), max(_PREFETCH, at_once))) as begun,
+        closing(in_step(map(_converted, begun), sizing.stream, passing)) as larger,
+        _Writer(pieces, encoding, at_once) as writer,
     ):
         for number, (frame, sr) in enumerate(larger, 1):
             writer.add(frame, sr)
             yield number
 
 
-def _as_rgb(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Floats | None]]:
-    """Yield each frame, without its planes, with its RGB or RGBA, or with None if it equals the frame before."""
+def _as_rgb(
+    frames: Iterator[Frame], alpha: bool, converters: Executor
+) -> Iterator[tuple[Frame, Future[Floats] | None]]:
+    """Yield each frame, without its planes, with its RGB or RGBA, or with None if it equals the frame before.
+
+    converters: the threads that make it.
+    """
     before: list[Plane] | None = None
     for frame in frames:
         bare = replace(frame, planes=[])  # several wait while the network runs
@@ -59,8 +71,17 @@ def _as_rgb(frames: Iterator[Frame], alpha: bool) -> Iterator[tuple[Frame, Float
             yield bare, None
             continue
         before = frame.planes
-        rgb = to_rgb(frame.planes, frame.layout)
-        yield bare, rgb if alpha or not frame.layout.alpha else np.ascontiguousarray(rgb[:, :, :3])
+        yield bare, converters.submit(_rgb_of, frame, alpha)
+
+
+def _rgb_of(frame: Frame, alpha: bool) -> Floats:
+    rgb = to_rgb(frame.planes, frame.layout)
+    return rgb if alpha or not frame.layout.alpha else np.ascontiguousarray(rgb[:, :, :3])
+
+
+def _converted(begun: tuple[Frame, Future[Floats] | None]) -> tuple[Frame, Floats | None]:
+    frame, rgb = begun
+    return frame, None if rgb is None else rgb.result()
 
 
 def _same_planes(a: list[Plane], b: list[Plane]) -> bool:
@@ -69,11 +90,12 @@ def _same_planes(a: list[Plane], b: list[Plane]) -> bool:
 
 
 class _Writer:
-    """A thread that encodes larger frames into pieces; at most one frame waits in it."""
+    """A thread that encodes larger frames into pieces, and threads that convert them before."""
 
-    def __init__(self, pieces: Pieces, encoding: Encoding) -> None:
-        self._pieces, self._encoding = pieces, encoding
-        self._thread = ThreadPoolExecutor(1)
+    def __init__(self, pieces: Pieces, encoding: Encoding, most: int) -> None:
+        """most: frames that wait at most, and that are converted at once."""
+        self._pieces, self._encoding, self._most = pieces, encoding, most
+        self._thread, self._converters = ThreadPoolExecutor(1), ThreadPoolExecutor(most)
         self._pending: deque[Future[None]] = deque()
         self._planes: list[Plane] = []
         self._begin()
@@ -85,13 +107,15 @@ class _Writer:
         if kind is None:
             self._pending.append(self._thread.submit(self._finish))
         self._thread.shutdown(wait=True)
+        self._converters.shutdown(wait=True)
         if kind is None:
             self._wait(0)
 
     def add(self, frame: Frame, sr: Floats | None) -> None:
         """Queue the next frame; `sr` None repeats the picture before. Raises the error of an earlier frame."""
-        self._pending.append(self._thread.submit(self._write, frame, sr))
-        self._wait(1)
+        planes = None if sr is None else self._converters.submit(from_rgb, sr, self._encoding.layout)
+        self._pending.append(self._thread.submit(self._write, frame, planes))
+        self._wait(self._most)
 
     def _wait(self, waiting: int) -> None:
         """Wait until at most `waiting` frames are queued."""
@@ -107,12 +131,12 @@ class _Writer:
         self._last: Frame | None = None
         self._count = self._repeated = 0
 
-    def _write(self, frame: Frame, sr: Floats | None) -> None:
+    def _write(self, frame: Frame, planes: Future[list[Plane]] | None) -> None:
         """Encode one frame, and finish the piece if it is full."""
-        if sr is None:
+        if planes is None:
             self._repeated += 1
         else:
-            self._planes = from_rgb(sr, self._encoding.layout)
+            self._planes = planes.result()
         if self._encoder is None:
             self._encoder = self._encoding.open()
         self._encode(self._encoding.label(make_frame(self._planes, self._encoding.pixel_format), frame.pts))
@@ -158,9 +182,9 @@ def _pts(packet: av.Packet[Any], base: Fraction) -> int:
     return round(packet.pts * packet.time_base / base) if packet.time_base else packet.pts
 
 
-def _prefetched(items: Iterator[T]) -> Generator[T]:
-    """Yield the same items, produced in a thread up to _PREFETCH in advance. Closing it ends the thread."""
-    box: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(_PREFETCH)
+def _prefetched(items: Iterator[T], most: int) -> Generator[T]:
+    """Yield the same items, produced in a thread up to `most` in advance. Closing it ends the thread."""
+    box: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(most)
     stop = threading.Event()
 
     def put(entry: tuple[T | None, BaseException | None, bool]) -> None:

@@ -37,7 +37,7 @@ inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM
 #include "kernels_ends.inc"
 
 typedef __m512i ivec;
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define WIDENED __attribute__((target("avx512f,avx512vnni,avx2,fma")))
 #else
 #define WIDENED
