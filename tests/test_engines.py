@@ -16,7 +16,7 @@ from PIL import Image
 
 import superfine
 from superfine.engines import Engine, devices, open_engine
-from superfine.engines.base import round_to_uint8, widen
+from superfine.engines.base import Window, round_to_uint8, widen
 from superfine.engines.devices import has_kernels
 from superfine.engines.nearest import NearestEngine
 from superfine.engines.openvino import OpenVINOEngine, choose_precision, strips
@@ -329,6 +329,24 @@ def test_a_recorded_window_is_the_window_computed_at_once(precision: str, most: 
     assert np.array_equal(recorded[0], recorded[2]) and not np.array_equal(recorded[1], recorded[0])
     used.release()
     assert np.array_equal(used.run_uint8(photograph()), first)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_batches_under_way_on_a_gpu_are_the_windows_one_by_one(precision: str) -> None:
+    """The rest of what runs ahead is tested without a GPU, in test_ahead.py."""
+    used = PyTorchEngine.of_network(build(SMALL["small esrgcnn"]).eval(), 2, precision, "cuda")
+    pixels = photograph()
+    used.limit(8 * pixels.size // 3)
+    windows: list[Window] = [np.roll(pixels, turn, axis=0) for turn in range(11)]
+    floats: list[Window] = [widen(window) for window in windows]
+    for inputs, run, most in ((windows, used.run_uint8, 1), (floats, used.run, 1e-5 if precision == "fp32" else 5e-3)):
+        wanted = [run(window) for window in inputs]
+        for _ in range(3):  # at once, recorded, and replayed
+            batches = list(used.run_ahead(iter(inputs)))
+            assert [len(batch) for batch in batches] == [4, 4, 2, 1]
+            found = [result for batch in batches for result in batch]
+            assert all(np.abs(a.astype(np.float64) - b).max() <= most for a, b in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize(

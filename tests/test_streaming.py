@@ -274,6 +274,8 @@ def test_a_processor_of_96_cores_takes_no_more_memory_than_there_is(monkeypatch:
     tiled = TiledUpscaler(Blur(2))
     tiled.engine.pixel_bytes = 3000  # as CFSRCNN in OpenVINO
     assert limit_memory(tiled, head, (2000, 2100), 250 * 2**20, 2**30) > 0
+    held = 16 * 2**30  # by a process with work of its own: what it holds costs no share of what is free
+    assert limit_memory(tiled, head, (2000, 2100), held, held + 2**30) > 0
 
 
 def test_a_picture_that_does_not_fit_whole_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

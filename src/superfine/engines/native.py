@@ -32,8 +32,8 @@ _OUT_OF_MEMORY = 1
 class NativeEngine:
     """A network on the CPU, row by row through all its layers; any window shape, nothing to compile.
 
-    Memory is a few rows of every layer, whatever the window's height. In int16 the 3x3 convolutions multiply numbers of
-    16 bits, on processors with AVX2; all else is float32.
+    Memory is a few rows of every layer, whatever the window's height. In int16 all convolutions but the head and
+    the tail multiply numbers of 16 bits, on processors with AVX2; what they add to is float32.
     """
 
     name = "native"

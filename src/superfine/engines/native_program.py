@@ -20,7 +20,7 @@ _GROUP = 16
 """Channels that a layer reads begin at multiples of this, the widest vector of floats there is."""
 
 _MOST_INPUTS_INT16 = 128
-"""Channels that a convolution of 16-bit numbers reads, at most; a wider one is computed in float32."""
+"""Channels that a 3x3 convolution of 16-bit numbers reads, at most; a wider one is computed in float32."""
 
 _G = np.array(
     [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
@@ -61,7 +61,7 @@ class Program:
     panel: int
     """Stored channels are a multiple of this: outputs that the kernels compute at once."""
     int16: bool = False
-    """Compute 3x3 convolutions on 16-bit numbers."""
+    """Compute convolutions on 16-bit numbers, but for the head and the tail."""
     maps: list[MapSpec] = field(default_factory=list)
     layers: list[LayerSpec] = field(default_factory=list)
     halo: int = 0
@@ -128,7 +128,7 @@ class Program:
         if side == 3:
             shift, unsure = min(((shift, _after(unsure, shift)) for shift in (0, GRID // 2)), key=lambda each: each[1])
         scale = sources[0].scale * step
-        weights, scales = self._points(laid) if side == 3 else (self._panels(laid[0, 0]), None)
+        weights, scales = self._weights(laid)
         out = self._new(scale, places, stored, unsure * step)
         total = None if sum_with is None else self._new(scale, places, stored, unsure)
         self._add(
@@ -154,21 +154,23 @@ class Program:
         apart = laid.reshape(*laid.shape[:-1], -1, self.panel)
         return np.ascontiguousarray(np.moveaxis(apart, -2, 0), dtype=np.float32)
 
-    def _points(self, laid: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-        """(3, 3, inputs, outputs) → kernels at the points of a tile, in panels; of 16-bit numbers with their scales.
+    def _weights(self, laid: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """Kernels of (side, side, inputs, outputs) in panels, those of 3x3 at the points of a tile; and int16's scales.
 
-        int16: (panels, 36, inputs / 2, panel, 2), and the scale of each point and output, (panels, 36, panel). A tile's
-        points are at most 32767, so no sum of 32 bits can overflow where the numbers of an output add up to 65534.
+        int16: (panels, points, inputs / 2, panel, 2), and the scale of each point and output, (panels, points, panel).
+        What the kernels multiply is 32767 at most, so no sum of 32 bits can overflow where the numbers of an output add
+        up to 65534.
         """
-        points = _points(laid)
-        inputs = points.shape[1]
-        if not self.int16 or inputs > _MOST_INPUTS_INT16:
+        points = _points(laid) if len(laid) == 3 else laid[0]
+        count, inputs, _ = points.shape
+        if not self.int16 or (count == 36 and inputs > _MOST_INPUTS_INT16):
             return self._panels(points), None
-        points *= np.outer(_EVEN, _EVEN).reshape(36, 1, 1)
+        if count == 36:
+            points = points * np.outer(_EVEN, _EVEN).reshape(36, 1, 1)
         sizes = np.abs(points)  # rounding adds a half to each at most
         scales = np.maximum(sizes.sum(1) / (65534 - inputs / 2), sizes.max(1) / 32767)
         rounded = np.rint(points / np.where(scales > 0, scales, 1)[:, None])
-        pairs = self._panels(rounded).astype(np.int16).reshape(-1, 36, inputs // 2, 2, self.panel)
+        pairs = self._panels(rounded).astype(np.int16).reshape(-1, count, inputs // 2, 2, self.panel)
         return np.ascontiguousarray(pairs.swapaxes(3, 4)), self._panels(scales)
 
     def _new(self, scale: int, places: NDArray[np.intp], stored: int, unsure: int) -> Maps:

@@ -105,6 +105,7 @@ struct Kernels {
   void (*winograd)(const Convolution&, float* scratch);
   void (*winograd_int16)(const Convolution&, float* scratch);  // null: it would not be faster
   void (*pointwise)(const Convolution&, float* scratch);
+  void (*pointwise_int16)(const Convolution&, float* scratch);
   // rows: pixels of 3 floats, from one left of `first` on. Writes maps.
   void (*head)(const Ends&, float* scratch);
   // rows: maps. Writes pixels of 3 floats.

@@ -1,6 +1,7 @@
 // Eight floats at once: x86 processors since 2013.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
@@ -36,6 +37,7 @@ inline float total(vec v) {
 inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+#include "kernels_ends.inc"
 
 typedef __m256i ivec;
 #define WIDENED
@@ -68,7 +70,7 @@ inline float largest(vec v) {
 }  // namespace
 
 const Kernels* avx2() {
-  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, head, tail,
+  static const Kernels kernels{"AVX2", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, pointwise_int16, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

@@ -1,6 +1,7 @@
 // Sixteen floats at once: x86 servers since 2017, desktops since Zen 4.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
@@ -33,6 +34,7 @@ inline float total(vec v) { return _mm512_reduce_add_ps(v); }
 inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #include "kernels.inc"
+#include "kernels_ends.inc"
 
 typedef __m512i ivec;
 #if defined(__GNUC__) || defined(__clang__)
@@ -63,7 +65,7 @@ inline float largest(vec v) { return _mm512_reduce_max_ps(v); }
 }  // namespace
 
 const Kernels* avx512() {
-  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, head, tail,
+  static const Kernels kernels{"AVX-512", PANEL, TILES, scratch_floats, winograd, winograd_int16, pointwise, pointwise_int16, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

@@ -1,5 +1,6 @@
 // Four floats at once: 64-bit ARM processors, Apple's among them.
 #include <cmath>
+#include <type_traits>
 
 #include "kernels.h"
 #if defined(__aarch64__) || defined(_M_ARM64)
@@ -37,12 +38,13 @@ inline void fetch(const void* p) {
 }
 
 #include "kernels.inc"
+#include "kernels_ends.inc"
 #include "training.inc"
 
 }  // namespace
 
 const Kernels* neon() {
-  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, nullptr, pointwise, head, tail,
+  static const Kernels kernels{"NEON", PANEL, TILES, scratch_floats, winograd, nullptr, pointwise, nullptr, head, tail,
                                TRAINING_SCRATCH, tensor, gradient};
   return &kernels;
 }

@@ -124,18 +124,24 @@ class Network {
   static int64_t weight_count(const LayerSpec& spec) {
     int64_t inputs = spec.inputs[0] + spec.inputs[1];
     if (spec.kind == WINOGRAD) return POINTS * inputs * spec.outputs / (spec.scales ? 2 : 1);
-    return spec.kind == POINTWISE ? inputs * spec.outputs : 27 * std::max<int64_t>(inputs, spec.outputs);
+    if (spec.kind == POINTWISE) return inputs * spec.outputs / (spec.scales ? 2 : 1);
+    return 27 * std::max<int64_t>(inputs, spec.outputs);
+  }
+
+  static int64_t scale_count(const LayerSpec& spec) {
+    if (!spec.scales) return 0;
+    return spec.kind == WINOGRAD ? POINTS * spec.outputs : spec.outputs;
   }
 
   static int64_t floats_of(const LayerSpec& spec) {
-    return padded(weight_count(spec)) + padded(spec.scales ? POINTS * spec.outputs : 0) + padded(spec.outputs);
+    return padded(weight_count(spec)) + padded(scale_count(spec)) + padded(spec.outputs);
   }
 
   // The layer, its weights copied to `next`, which moves on.
   Layer layer(const LayerSpec& spec, int number, float*& next) {
     Layer layer{spec, nullptr, nullptr, nullptr, 1, spec.kind == POINTWISE ? 0 : 1, 0, 0, 0, 0, 0, 0, 0};
     layer.weights = copy(spec.weights, weight_count(spec), next);
-    if (spec.scales) layer.scales = copy(spec.scales, POINTS * spec.outputs, next);
+    if (spec.scales) layer.scales = copy(spec.scales, scale_count(spec), next);
     if (spec.bias) layer.bias = copy(spec.bias, spec.outputs, next);
     for (int i = 0; i < 2; ++i)
       if (spec.kind != HEAD && spec.inputs[i]) {
@@ -348,7 +354,7 @@ class Network {
     } else {
       job.first = left;
       job.count = right - left;
-      kernels_->pointwise(job, scratch);
+      (layer.scales ? kernels_->pointwise_int16 : kernels_->pointwise)(job, scratch);
     }
   }
 
