@@ -55,8 +55,8 @@ class TileRow:
     def windows(self) -> Iterator[Window]:
         """Yield what the engine is to run: a window for each tile, then one for each tile where alpha has an edge."""
         pixels = encode_linear(self._pixels) if self._linear else self._pixels
-        self._ran = pixels[:0]
         del self._pixels
+        self._ran = pixels.dtype, pixels.shape[2]
         self._edges = [] if self._alpha is None else self._find_edges(self._alpha)
         for tile in self.tiles:
             yield _as_window(_cut(pixels, tile.read.inside(self._given)))
@@ -76,8 +76,8 @@ class TileRow:
 
         after_tile: called after every tile of colour, with its part of the result.
         """
-        kept, channels = self._kept, self._ran.shape[2]
-        larger = np.empty((kept.height * scale, kept.width * scale, channels), self._ran.dtype)
+        kept, (dtype, channels) = self._kept, self._ran
+        larger = np.empty((kept.height * scale, kept.width * scale, channels), dtype)
         for tile in self.tiles:
             part = _cut(larger, tile.keep.inside(kept).scaled(scale))
             _put(next(results), tile.keep.inside(tile.read).scaled(scale), part)
