@@ -25,6 +25,7 @@ from superfine.engines.base import round_to_uint8, widen
 from superfine.engines.native import NativeEngine
 from superfine.errors import EngineError
 from superfine.images.resize import downscale
+from superfine.native import library as native_library
 from superfine.native.library import instructions, matrix_units
 from superfine.nets import ESRGCNN, CFSRCNNConfig, ESRGCNNConfig, Network, build
 from superfine.upscaling.self_ensemble import SelfEnsembleEngine
@@ -296,6 +297,13 @@ def test_int16_on_a_processor_that_gains_nothing_by_it_is_one_line(monkeypatch: 
         open_engine(find("esrgcnn"), 2, "native", "int16")
     monkeypatch.setattr(native_module, "fast_int16", lambda: False)
     assert NativeEngine(find("esrgcnn"), 2).precision == "fp32"
+
+
+@here
+def test_a_library_compiled_for_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Functions of the same names that take other structures would read wrong memory.
+    monkeypatch.setattr("superfine.native.library._INTERFACE", 1)
+    assert native_library.library.__wrapped__() is None
 
 
 def test_without_compiled_kernels_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,13 @@ class LayerSpec(Structure):
     )
 
 
+_INTERFACE = 2
+"""What `native_interface` gives where the library takes what this file hands it."""
+
 _TENSOR = (c_void_p, c_int64)  # where it begins, floats between two pixels
 
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "native_interface": (c_int, ()),
     "native_instructions": (c_char_p, (c_int,)),
     "native_matrix_units": (c_int, ()),
     "native_panel": (c_int, (c_int,)),
@@ -64,7 +68,8 @@ def library() -> ctypes.CDLL | None:
                     function.restype, function.argtypes = result, arguments
             except (OSError, AttributeError):
                 continue
-            return found
+            if found.native_interface() == _INTERFACE:
+                return found
     return None
 
 

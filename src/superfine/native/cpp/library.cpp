@@ -95,5 +95,8 @@ EXPORTED int native_matrix_units() {
 #endif
 }
 
+// Changes with every change of an exported function or of what it is handed: library.py refuses any other.
+EXPORTED int native_interface() { return 2; }
+
 // Python's build wants an extension module; this one is opened as the plain library it is.
 EXPORTED void* PyInit__native() { return nullptr; }
