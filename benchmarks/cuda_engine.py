@@ -47,7 +47,7 @@ FILES = ("png", "jpg")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured."""
+    """Sides of the pictures in LR pixels, and how many and how often."""
 
     large: int
     small: tuple[int, ...]

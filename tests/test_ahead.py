@@ -24,15 +24,9 @@ from superfine.upscaling.batch.source import Settings
 from superfine.upscaling.in_step import in_step
 from superfine.upscaling.plan import make_target
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 TWICE = make_target("2")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def work(program: Path) -> tuple[Cases, Results]:
-    """What it is to compute, and what it computed."""
+    """Let the program compute its cases; return them and the results."""
     _, panel, _, panel_int16 = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
     made = cases(int(panel), int(panel_int16))
     (program.parent / "cases").write_bytes(made.content)

@@ -63,13 +63,11 @@ def engine(kind: str, name: str, scale: int, precision: str) -> Engine:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small windows on a busy machine: threads that wait for each other take longer than the work."""
-    torch_threads, threads = torch.get_num_threads(), core().get_property("CPU", "INFERENCE_NUM_THREADS")
-    torch.set_num_threads(1)
+def one_thread(one_torch_thread: None) -> Iterator[None]:
+    """Run OpenVINO in one thread too."""
+    threads = core().get_property("CPU", "INFERENCE_NUM_THREADS")
     core().set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
     yield
-    torch.set_num_threads(torch_threads)
     core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
 
 

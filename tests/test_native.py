@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +32,8 @@ from superfine.upscaling.stitch import run_tiles_float
 from superfine.upscaling.tiles import plan_tiles
 from superfine.weights import find, network_file
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 SMALL = {
     "small esrgcnn": ESRGCNNConfig(width=24, distilled=5, blocks=1),
     "small cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
@@ -59,15 +60,6 @@ def engine(name: str, scale: int, precision: str = "fp32") -> NativeEngine:
     if name in SHIPPED:
         return NativeEngine(find(name), scale, precision)
     return NativeEngine.of_network(network(name), scale, precision)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch in one thread: on a busy machine threads wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(height: int, width: int) -> NDArray[np.float32]:

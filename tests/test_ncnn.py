@@ -1,6 +1,5 @@
 """engines/ncnn.py: the networks in ncnn, on the CPU and on what Vulkan offers, Mesa's software device included."""
 
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 
@@ -31,15 +30,8 @@ SMALL = {
     "cfsrcnn": CFSRCNNConfig(width=16, units=2, enhance=1, refine=1),
 }
 DEVICES = ["cpu", pytest.param("vulkan", marks=pytest.mark.skipif(not vulkan_devices(), reason="no Vulkan here"))]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 needs_vulkan = pytest.mark.skipif(not vulkan_devices(), reason="no Vulkan here")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def crop() -> NDArray[np.uint8]:

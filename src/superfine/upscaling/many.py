@@ -17,7 +17,7 @@ from superfine.upscaling.tiled import Progress, TiledUpscaler
 
 
 class Enlarger(Protocol):
-    """What an Upscaler is here."""
+    """The part of an Upscaler that is used here."""
 
     memory: int | None
     back_projection: bool

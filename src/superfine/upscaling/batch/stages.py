@@ -95,7 +95,7 @@ class Enlarged:
 
     @property
     def bytes(self) -> int:
-        """Of the result, where it is in memory."""
+        """Count the bytes of the result; 0 where it is not in memory."""
         return _bytes_of(self.result.pictures) if isinstance(self.result, Frames) else 0
 
     @property
