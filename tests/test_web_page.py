@@ -41,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture(folder / "deep/one.png", (20, 20))
     picture(folder / "deep/inside/two.png", (24, 20))
     (folder / "deep/readme.txt").write_text("no picture, and left out")
-    picture(folder / "slow.png", (800, 800))
+    picture(folder / "slow.png", (495, 495))
     picture(folder / "huge.png", (2100, 2000))
     (folder / "fake.png").write_text("no picture")
     return folder
