@@ -260,6 +260,7 @@ def test_a_driver_and_a_worker_that_are_killed_cost_nothing(cluster: Any, tmp_pa
     wait_for(lambda: len(files(tmp_path / "out")) > 3)
     driver.kill()
     driver.wait()
+    wait_for(lambda: not workers())  # they end after their driver, and the next kill is to meet one of its successor's
     killer = threading.Thread(target=kill_a_worker_after, args=(tmp_path / "out", len(files(tmp_path / "out")) + 3))
     killer.start()
     done = superfine(*command, "--resume")

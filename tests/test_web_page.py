@@ -41,8 +41,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture(folder / "deep/one.png", (20, 20))
     picture(folder / "deep/inside/two.png", (24, 20))
     (folder / "deep/readme.txt").write_text("no picture, and left out")
-    picture(folder / "slow.png", (495, 495))
-    picture(folder / "huge.png", (2100, 2000))
+    picture(folder / "slow.png", (990, 990))  # minutes, so that it surely runs while it is looked at
+    Image.new("RGB", (4100, 4000)).save(folder / "huge.png")
     (folder / "fake.png").write_text("no picture")
     return folder
 
@@ -50,7 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with the real engine on small tiles, so that large pictures are slow."""
-    with web_server(tmp_path_factory.mktemp("temporary"), "--tile", "24", "--max-pixels", "4000000") as (client, _):
+    with web_server(tmp_path_factory.mktemp("temporary"), "--tile", "24", "--max-pixels", "16000000") as (client, _):
         yield str(client.base_url)
 
 
@@ -59,7 +59,7 @@ def opened() -> Iterator[Any]:
     """A browser without a window."""
     program = chromium()
     with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
