@@ -8,13 +8,6 @@
 
 namespace superfine {
 
-// Keeps a sum in its register through a loop, where GCC would also store it in every step.
-#if defined(__GNUC__) && defined(__x86_64__)
-#define IN_REGISTER(value) asm("" : "+v"(value))
-#else
-#define IN_REGISTER(value)
-#endif
-
 constexpr int POINTS = 36;  // of a Winograd tile: 6x6
 constexpr int MOST_STEP = 4;  // factor of a pixel shuffle, at most
 

@@ -50,12 +50,19 @@ inline ivec all_pairs(const int16_t* p) {
   std::memcpy(&pair, p, sizeof pair);
   return _mm256_set1_epi32(pair);
 }
-inline ivec dot(ivec sum, ivec a, ivec b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+inline void add_dot(ivec& sum, ivec a, ivec b) {
+  const ivec products = _mm256_madd_epi16(a, b);
+#if defined(__GNUC__)  // which would copy or store the sum in every step
+  asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+#else
+  sum = _mm256_add_epi32(sum, products);
+#endif
+}
 inline vec widen(ivec v) { return _mm256_cvtepi32_ps(v); }
-inline void round_to(int16_t* p, vec v) {
-  __m256i whole = _mm256_cvtps_epi32(v);
-  __m128i low = _mm256_castsi256_si128(whole), high = _mm256_extracti128_si256(whole, 1);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(low, high));
+inline void round_group(int16_t* to, const float* from, vec factor) {
+  __m256i low = _mm256_cvtps_epi32(mul(load(from), factor)), high = _mm256_cvtps_epi32(mul(load(from + 8), factor));
+  __m256i mixed = _mm256_packs_epi32(low, high);  // by halves of the registers
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(mixed, _MM_SHUFFLE(3, 1, 2, 0)));
 }
 inline vec larger_magnitude(vec a, vec b) { return larger(a, _mm256_andnot_ps(all(-0.f), b)); }
 inline float largest(vec v) {

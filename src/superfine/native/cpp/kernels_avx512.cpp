@@ -51,10 +51,17 @@ inline ivec all_pairs(const int16_t* p) {
   std::memcpy(&pair, p, sizeof pair);
   return _mm512_set1_epi32(pair);
 }
-WIDENED inline ivec dot(ivec sum, ivec a, ivec b) { return _mm512_dpwssd_epi32(sum, a, b); }
+WIDENED inline void add_dot(ivec& sum, ivec a, ivec b) {
+#if defined(__GNUC__)  // which would store the sum in every step
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#else
+  sum = _mm512_dpwssd_epi32(sum, a, b);
+#endif
+}
 inline vec widen(ivec v) { return _mm512_cvtepi32_ps(v); }
-inline void round_to(int16_t* p, vec v) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(v)));
+inline void round_group(int16_t* to, const float* from, vec factor) {
+  __m256i rounded = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(mul(load(from), factor)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
 }
 inline vec larger_magnitude(vec a, vec b) { return larger(a, _mm512_abs_ps(b)); }
 inline float largest(vec v) { return _mm512_reduce_max_ps(v); }
