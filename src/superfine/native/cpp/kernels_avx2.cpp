@@ -34,8 +34,6 @@ inline float total(vec v) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-
 #include "kernels.inc"
 #include "kernels_ends.inc"
 

@@ -31,8 +31,6 @@ inline vec where_positive(vec sign, vec v) {
 }
 inline float total(vec v) { return _mm512_reduce_add_ps(v); }
 
-inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-
 #include "kernels.inc"
 #include "kernels_ends.inc"
 

@@ -29,14 +29,6 @@ inline vec where_positive(vec sign, vec v) {
 }
 inline float total(vec v) { return vaddvq_f32(v); }
 
-inline void fetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p);
-#else
-  (void)p;
-#endif
-}
-
 #include "kernels.inc"
 #include "kernels_ends.inc"
 #include "training.inc"
