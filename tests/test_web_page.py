@@ -56,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Any]:
-    """A browser without a window."""
+    """A browser without a window, which draws without a GPU: Debian's Chromium would emulate one on busy cores."""
     program = chromium()
     with playwright_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])

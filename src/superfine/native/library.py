@@ -30,7 +30,7 @@ class LayerSpec(Structure):
 
 
 _INTERFACE = 2
-"""What `native_interface` gives where the library takes what this file hands it."""
+"""The answer of `native_interface` in a library that takes what this file hands it."""
 
 _TENSOR = (c_void_p, c_int64)  # where it begins, floats between two pixels
 

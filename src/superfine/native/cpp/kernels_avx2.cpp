@@ -58,7 +58,7 @@ inline void add_dot(ivec& sum, ivec a, ivec b) {
 }
 inline vec widen(ivec v) { return _mm256_cvtepi32_ps(v); }
 inline void round_group(int16_t* to, const float* from, vec factor) {
-  __m256i low = _mm256_cvtps_epi32(mul(load(from), factor)), high = _mm256_cvtps_epi32(mul(load(from + 8), factor));
+  __m256i low = _mm256_cvtps_epi32(mul(load(from), factor)), high = _mm256_cvtps_epi32(mul(load(from + LANES), factor));
   __m256i mixed = _mm256_packs_epi32(low, high);  // by halves of the registers
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(mixed, _MM_SHUFFLE(3, 1, 2, 0)));
 }
