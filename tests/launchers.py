@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -22,6 +21,7 @@ class _UnderWay:
             return self._future.result()
         finally:
             self._device.held -= self._pixels
+            self._device.under_way.discard(self)
             self._pixels = 0
 
 
@@ -40,9 +40,9 @@ class OnAThread:
         self.held = 0
         self.batches: list[int] = []
         """Windows of each batch that was launched."""
+        self.under_way: set[_UnderWay] = set()
+        """Batches that were launched and not waited for; how fast the thread computes them changes nothing."""
         self.most_under_way = 0
-        self._under_way = 0
-        self._lock = threading.Lock()
 
     def launch(self, windows: Sequence[Window], work: Work) -> _UnderWay:
         pixels = len(windows) * windows[0].size // 3
@@ -52,21 +52,17 @@ class OnAThread:
         stacked = np.stack(windows)  # as on a GPU: what the host does to the windows from here on is not seen
         self.batches.append(len(windows))
         self.held += pixels
-        with self._lock:
-            self._under_way += 1
-            self.most_under_way = max(self.most_under_way, self._under_way)
 
         def compute() -> Window:
-            try:
-                if short:
-                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-                with torch.inference_mode():
-                    return work(torch.from_numpy(stacked), False).numpy()
-            finally:
-                with self._lock:
-                    self._under_way -= 1
+            if short:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            with torch.inference_mode():
+                return work(torch.from_numpy(stacked), False).numpy()
 
-        return _UnderWay(self, self._thread.submit(compute), pixels)
+        batch = _UnderWay(self, self._thread.submit(compute), pixels)
+        self.under_way.add(batch)
+        self.most_under_way = max(self.most_under_way, len(self.under_way))
+        return batch
 
     def release(self) -> None:
         """Nothing is kept."""
