@@ -261,7 +261,7 @@ def test_a_driver_and_a_worker_that_are_killed_cost_nothing(cluster: Any, tmp_pa
     driver.kill()
     driver.wait()
     wait_for(lambda: not workers())  # they end after their driver, and the next kill is to meet one of its successor's
-    killer = threading.Thread(target=kill_a_worker_after, args=(tmp_path / "out", len(files(tmp_path / "out")) + 3))
+    killer = threading.Thread(target=kill_a_worker_after, args=(tmp_path / "out", time.time_ns()))
     killer.start()
     done = superfine(*command, "--resume")
     killer.join()
@@ -278,8 +278,9 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def kill_a_worker_after(out: Path, count: int) -> None:
-    wait_for(lambda: len(files(out)) >= count)
+def kill_a_worker_after(out: Path, begun: int) -> None:
+    """Kill a worker once three results are newer than `begun`, however many the run before has left."""
+    wait_for(lambda: sum(path.stat().st_mtime_ns > begun for path in out.glob("*.png")) >= 3)
     os.kill(workers()[-1], signal.SIGKILL)
 
 
