@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from processes import SUPERFINE, one_clear_line, superfine, upscale_nearest
 
 skip_without_fleet()
 
-from fleet_kills import workers  # noqa: E402
 from superfine.__main__ import main  # noqa: E402
 from superfine.engines.nearest import NearestEngine  # noqa: E402
 from superfine.errors import FleetError, PlanError  # noqa: E402
@@ -250,7 +250,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(here: None, tmp_path: Path)
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_driver_and_a_worker_that_are_killed_cost_nothing(cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_driver_costs_nothing(cluster: Any, tmp_path: Path) -> None:
     for number in range(30):
         write_picture(tmp_path / "in" / f"{number:02d}.png", (72, 72), number)
     command = ["fleet", tmp_path / "in", tmp_path / "out", "-s", "2", "--address", cluster.address]
@@ -260,15 +260,44 @@ def test_a_driver_and_a_worker_that_are_killed_cost_nothing(cluster: Any, tmp_pa
     wait_for(lambda: len(files(tmp_path / "out")) > 3)
     driver.kill()
     driver.wait()
-    wait_for(lambda: not workers())  # they end after their driver, and the next kill is to meet one of its successor's
-    killer = threading.Thread(target=kill_a_worker_after, args=(tmp_path / "out", time.time_ns()))
-    killer.start()
     done = superfine(*command, "--resume")
-    killer.join()
     assert done.returncode == 0, done.stderr
-    assert "1 died and were replaced" in done.stdout
     assert files(tmp_path / "out") == files(tmp_path / "one")
     assert [row["target"] for row in rows(tmp_path / "out")] == sorted(files(tmp_path / "one"))
+
+
+class Waiting(NearestEngine):
+    """Writes its process's number into a file at its first picture, and waits; a later process goes on."""
+
+    def __init__(self, scale: int, file: Path) -> None:
+        super().__init__(scale)
+        self.file = file
+
+    def run_uint8(self, tile: np.ndarray) -> np.ndarray:
+        with suppress(FileExistsError):
+            part = self.file.with_suffix(f".{os.getpid()}")
+            part.write_text(str(os.getpid()))
+            os.link(part, self.file)
+            time.sleep(60)
+        return super().run_uint8(tile)
+
+
+def test_a_worker_that_is_killed_at_work_costs_nothing(
+    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    out, at_work = tmp_path / "out", tmp_path / "at-work"
+
+    def kill() -> None:
+        wait_for(at_work.exists)
+        os.kill(int(at_work.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    totals = run_nearest(pictures, str(out), Upscaler(engine=Waiting(2, at_work)))
+    killer.join()
+    assert (totals.made, totals.failed, totals.deaths) == (5, 0, 1)
+    assert files(out) == expected
+    assert [row["target"] for row in rows(out)] == sorted(expected)
 
 
 def wait_for(condition: Any, seconds: float = 60) -> None:
@@ -276,12 +305,6 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def kill_a_worker_after(out: Path, begun: int) -> None:
-    """Kill a worker once three results are newer than `begun`, however many the run before has left."""
-    wait_for(lambda: sum(path.stat().st_mtime_ns > begun for path in out.glob("*.png")) >= 3)
-    os.kill(workers()[-1], signal.SIGKILL)
 
 
 def test_what_cannot_be_is_one_line_and_leaves_nothing(

@@ -170,7 +170,8 @@ def _sum_up(totals: Totals) -> None:
     if totals.seconds:
         whole = totals.elapsed * totals.workers
         shares = ", ".join(f"{stage} {totals.seconds[stage] / whole:.0%}" for stage in ("read", "compute", "write"))
-        lost = f"; {totals.deaths} died and were replaced" if totals.deaths else ""
+        were = "was" if totals.deaths == 1 else "were"
+        lost = f"; {totals.deaths} died and {were} replaced" if totals.deaths else ""
         crew = f"{totals.workers} workers" if totals.workers > 1 else "1 worker"
         print(one_line(f"{crew}, {totals.engine}: busy to {shares}{lost}"))
     if totals.changes:

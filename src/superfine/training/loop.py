@@ -75,8 +75,12 @@ class Watcher:
 class Run:
     """One training run in one folder: `state.pt` (to go on from), `best.safetensors` and `last.safetensors`."""
 
-    def __init__(self, recipe: Recipe, pack: Pack, folder: Path, *, resume: bool) -> None:
-        """Raises TrainingError if the folder holds a run and `resume` is false, or one of another recipe."""
+    def __init__(self, recipe: Recipe, pack: Pack, folder: Path, *, resume: bool, team: Team | None = None) -> None:
+        """Get everything ready to train.
+
+        team: the processes of the run; None joins them.
+        Raises TrainingError if the folder holds a run and `resume` is false, or one of another recipe.
+        """
         self.recipe, self.folder, self.state_path = recipe, folder, folder / "state.pt"
         self.device = choose_device(recipe.hardware.device)
         if recipe.hardware.threads:
@@ -84,8 +88,8 @@ class Run:
         self.bf16 = choose_bf16(recipe.hardware.precision, self.device)
         if missing := set(recipe.network.scales) - set(pack.scales):
             raise TrainingError(f"the pack {pack.path} has LR for {pack.scales}, the recipe trains x{min(missing)} too")
-        self.team = Team.join(cuda=self.device.type == "cuda")
-        team, margins = self.team, recipe.degradation.margins
+        self.team = team = team or Team.join(cuda=self.device.type == "cuda")
+        margins = recipe.degradation.margins
         samplers = Samplers(
             pack, seed=recipe.seed, device=self.device, rank=team.rank, world=team.world, margins=margins
         )

@@ -88,7 +88,7 @@ class Interrupts:
             signal.signal(number, before)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Team:
     """The processes of one run, of which this is one; usually it is the only one.
 
@@ -108,6 +108,10 @@ class Team:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
+            # Its functions take the group of that moment for their default, and would keep it to the end; compiling
+            # imports it.
+            import torch.distributed.nn.functional
+
             # Others wait while the first process validates and saves.
             dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))
             if cuda:
@@ -144,6 +148,11 @@ class Team:
             dist.barrier(group=self.control)
 
     def leave(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one, and its threads.
+
+        A group's threads end with the last reference to it. A thread that still frees a tensor while Python ends
+        takes the whole process down.
+        """
+        self.control = None
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()

@@ -57,12 +57,12 @@ def train(
     try:
         if not team.first:
             team.wait()  # for the pack that the first process makes
-            Run(recipe, open_pack(recipe, packs), folder, resume=resume).train(end=end)
+            Run(recipe, open_pack(recipe, packs), folder, resume=resume, team=team).train(end=end)
             return None
         pack = watched_pack(recipe, packs, watcher)
         team.wait()
         watcher.preparing("reading pictures to validate with")
-        run = Run(recipe, pack, folder, resume=resume)
+        run = Run(recipe, pack, folder, resume=resume, team=team)
         watcher.note(
             f"{recipe.name}: {recipe.network.name} on {len(pack)} pictures, {run.device.type} "
             f"{'bf16' if run.bf16 else 'fp32'}, from step {run.state.step:,}, into {folder}"
