@@ -9,6 +9,26 @@ from typing import Any
 SUPERFINE = (sys.executable, "-m", "superfine")
 """The program, for tests that need more than its end: to kill it, or to feed it."""
 
+_SLOW = """
+import sys, time
+from superfine.__main__ import main
+from superfine.engines.nearest import NearestEngine
+fast, pause = NearestEngine.run_uint8, float(sys.argv.pop(1))
+def slow(engine, tile):
+    time.sleep(pause)
+    return fast(engine, tile)
+NearestEngine.run_uint8 = slow
+sys.exit(main())
+"""
+
+
+def slow_superfine(seconds: float) -> list[str]:
+    """Return a command of the program whose engine without weights takes so long for each tile.
+
+    For a test that interrupts it: on a busy machine the test may not run for a while, and must find work left.
+    """
+    return [sys.executable, "-c", _SLOW, str(seconds)]
+
 
 def superfine(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run the program to its end, at most two minutes; `settings` are subprocess.run's and come before ours."""

@@ -36,7 +36,7 @@ def working_process(tmp_path: Path) -> subprocess.Popen[str]:
     """A `superfine upscale` that has begun to write its first result, of many."""
     for number in range(40):
         picture(tmp_path / f"in/{number:03d}.png", (200, 200))
-    command = [*processes.SUPERFINE, "upscale", "in", "-o", "out", "--engine", "nearest"]
+    command = [*processes.slow_superfine(0.03), "upscale", "in", "-o", "out", "--engine", "nearest"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (tmp_path / "out/000.png").exists():
         time.sleep(0.005)

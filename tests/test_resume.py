@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from processes import SUPERFINE, superfine
+from processes import slow_superfine, superfine
 from superfine.errors import PlanError
 from superfine.upscaling.batch.journal import NAME, PARTS, Journal, Stamp
 
@@ -61,7 +61,7 @@ def test_a_batch_killed_twenty_times_ends_like_one_never_killed(pictures: Path) 
     interrupted = 0
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [*SUPERFINE, *COMMAND, "-o", "out", "--resume"],
+            [*slow_superfine(0.03), *COMMAND, "-o", "out", "--resume"],
             cwd=pictures,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

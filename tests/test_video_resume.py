@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import SUPERFINE, superfine
+from processes import slow_superfine, superfine
 from superfine.upscaling import Upscaler
 from superfine.upscaling.plan import make_target
 
@@ -76,7 +76,9 @@ def test_killed_at_random_moments_a_process_ends_with_the_same_video(tmp_path: P
     out, randomly = tmp_path / "out.mkv", random.Random(5)
     arguments = ("video", str(source), str(out), "--engine", "nearest", "-s", "4")
     for pieces in (1, 2, 3):  # there are seven: a kill after this many leaves work to do
-        process = subprocess.Popen([*SUPERFINE, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*slow_superfine(0.004), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         while process.poll() is None and len(list(work_folder(out).glob("*.piece"))) < pieces:
             time.sleep(0.002)
         time.sleep(randomly.random() * 0.02)
