@@ -363,7 +363,7 @@ def test_a_machine_that_cannot_compile_says_so_and_trains_the_same_weights_witho
 
 
 TEAM = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 import torch
 from superfine.errors import TrainingError
@@ -378,6 +378,7 @@ for scale in (2, 3, 4):
 run.team.average_gradients(run.state.network.parameters())
 torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
 run.state.network.zero_grad()
+time.sleep(run.team.rank)  # the second comes when the first has saved: it must not take the run for an older one
 run.train()
 run.state.step += run.team.rank  # as if the other machine had no state of this run
 try:

@@ -96,7 +96,9 @@ class Run:
         for stage in recipe.stages():  # a patch no picture is large enough for is found out now
             samplers.of_size(stage.patch, stage.batch)
         self.state = self._fresh_state(pack)
-        if self.state_path.exists():
+        holds_a_run = self.state_path.exists()
+        team.wait()  # all have looked before the first process saves
+        if holds_a_run:
             if not resume:
                 raise TrainingError(f"{folder} already holds a run: add --resume, or name another folder")
             self.state.restore(self.state_path)
@@ -201,7 +203,8 @@ class Run:
             self._validate(None, watcher)
         elif self.validation and end is not None:
             self.validation.psnr(self.averaged(), self.device, bf16=False)
-        if end is not None or not self.state_path.exists():
+        # The first process decides: a later one may look when the first has saved already, and would not wait for it.
+        if self.team.broadcast(float(end is not None or not self.state_path.exists()))[0]:
             self._save()
         if end is None:
             return None
@@ -223,6 +226,7 @@ class Run:
         if factor < LOWEST_FACTOR:
             raise TrainingError(f"the loss exploded again at step {step}: lower optimizer.rate in the recipe")
         self.state.restore(self.state_path)
+        self.team.wait()  # all have read it before it is replaced
         self.state.rate_factor = factor
         self._save()  # so that a kill now does not forget the lower rate
         return f"the loss exploded at step {step}: back to step {self.state.step}, learning rate times {factor:g}"
