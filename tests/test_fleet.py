@@ -33,6 +33,7 @@ from processes import SUPERFINE, one_clear_line, superfine, upscale_nearest
 skip_without_fleet()
 
 from superfine.__main__ import main  # noqa: E402
+from superfine.cli.fleet import _sum_up  # noqa: E402
 from superfine.engines.nearest import NearestEngine  # noqa: E402
 from superfine.errors import FleetError, PlanError  # noqa: E402
 from superfine.upscaling import Upscaler  # noqa: E402
@@ -152,7 +153,7 @@ class Deadly(NearestEngine):
 
 
 def test_a_picture_that_kills_its_worker_twice_is_set_aside_and_named(
-    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path
+    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(pictures, source)
@@ -163,6 +164,8 @@ def test_a_picture_that_kills_its_worker_twice_is_set_aside_and_named(
         source, str(out), Upscaler(engine=Deadly(2)), progress=lambda totals, name, error: lines.append(error)
     )
     assert (totals.made, totals.failed, totals.deaths) == (5, 1, 2)
+    _sum_up(totals)
+    assert "; 2 died and were replaced\n" in capsys.readouterr().out
     assert files(out) == expected
     (line,) = filter(None, lines)
     assert "deadly.png is set aside" in line
@@ -267,35 +270,35 @@ def test_a_killed_driver_costs_nothing(cluster: Any, tmp_path: Path) -> None:
 
 
 class Waiting(NearestEngine):
-    """Writes its process's number into a file at its first picture, and waits; a later process goes on."""
+    """Leaves its process's number in a link at its first picture, and waits; a later process goes on."""
 
-    def __init__(self, scale: int, file: Path) -> None:
+    def __init__(self, scale: int, link: Path) -> None:
         super().__init__(scale)
-        self.file = file
+        self.link = link
 
     def run_uint8(self, tile: np.ndarray) -> np.ndarray:
         with suppress(FileExistsError):
-            part = self.file.with_suffix(f".{os.getpid()}")
-            part.write_text(str(os.getpid()))
-            os.link(part, self.file)
+            self.link.symlink_to(str(os.getpid()))  # there with its content, or not there
             time.sleep(60)
         return super().run_uint8(tile)
 
 
 def test_a_worker_that_is_killed_at_work_costs_nothing(
-    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path
+    here: None, pictures: Path, expected: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, at_work = tmp_path / "out", tmp_path / "at-work"
 
     def kill() -> None:
-        wait_for(at_work.exists)
-        os.kill(int(at_work.read_text()), signal.SIGKILL)
+        wait_for(at_work.is_symlink)
+        os.kill(int(str(at_work.readlink())), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     totals = run_nearest(pictures, str(out), Upscaler(engine=Waiting(2, at_work)))
     killer.join()
     assert (totals.made, totals.failed, totals.deaths) == (5, 0, 1)
+    _sum_up(totals)
+    assert "; 1 died and was replaced\n" in capsys.readouterr().out
     assert files(out) == expected
     assert [row["target"] for row in rows(out)] == sorted(expected)
 
