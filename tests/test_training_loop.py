@@ -1,6 +1,5 @@
-"""Runs: they learn, stop, resume to the bit, survive kills, full disks and explosions, and share work."""
+"""Runs: they learn, stop, resume to the bit, survive kills, full disks and explosions."""
 
-import json
 import os
 import resource
 import signal
@@ -14,51 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from superfine.errors import TrainingError
 from superfine.training.data.pack import Pack, PackOptions, write_pack
 from superfine.training.loop import Run, StepReport, Watcher
-from superfine.training.recipe import Recipe, parse_recipe
+from superfine.training.recipe import Recipe
 from superfine.training.validation import mean_psnr
 from superfine.weights import network_file
-
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "network": {"name": "esrgcnn", "width": 8, "distilled": 2, "blocks": 1},
-    "data": {"pack": "made by the test", "patch": 12, "batch": 4},
-    "optimizer": {"rate": 2e-3},
-    "schedule": {"steps": 40, "warmup": 5},
-    "hardware": {"device": "cpu", "precision": "fp32", "threads": 1},
-}
-
-
-def tiny(**sections: dict[str, Any]) -> Recipe:
-    merged = {k: {**v, **sections.get(k, {})} if isinstance(v, dict) else v for k, v in TINY.items()}
-    if merged["network"]["name"] != "esrgcnn":  # fields of ESRGCNN's alone
-        merged["network"] = {k: v for k, v in merged["network"].items() if k not in ("distilled", "blocks")}
-    return parse_recipe({**{k: v for k, v in sections.items() if k not in merged}, **merged}, source="test")
+from training_runs import small_pack, striped_pictures, tiny
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pictures with edges, which interpolation blurs and a network can learn to sharpen."""
-    folder = tmp_path_factory.mktemp("pictures")
-    rng = np.random.default_rng(1)
-    y, x = np.mgrid[0:144, 0:144]
-    for k in range(6):
-        angle, period = rng.uniform(0, 3.14), rng.uniform(9, 30)
-        stripes = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 6.28 / period) > 0
-        colour = rng.integers(0, 256, (2, 3))
-        Image.fromarray(np.where(stripes[..., None], *colour).astype(np.uint8)).save(folder / f"{k}.png")
-    return folder
+    return striped_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def pack(pictures: Path) -> Pack:
-    target = pictures / "all.pack"
-    write_pack(target, sorted(pictures.glob("*.png")), PackOptions(smallest_side=96), workers=1)
-    return Pack(target)
+    return small_pack(pictures)
 
 
 class Witness(Watcher):
@@ -360,79 +332,3 @@ def test_a_machine_that_cannot_compile_says_so_and_trains_the_same_weights_witho
     assert "compiling failed" in note and "training goes on without" in note and len(witness.steps) == 3
     Run(tiny(**short), pack, tmp_path / "plain", resume=False).train()
     assert_same_weights(tmp_path / "compiled" / "last.safetensors", tmp_path / "plain" / "last.safetensors")
-
-
-TEAM = """
-import os, sys, time
-from pathlib import Path
-import torch
-from superfine.errors import TrainingError
-from superfine.training.loop import Run
-from superfine.training.data.pack import Pack
-from superfine.training.recipe import Recipe
-run = Run(Recipe.model_validate_json(sys.argv[1]), Pack(Path(sys.argv[2])), Path(sys.argv[3]), resume=False)
-stage = run.recipe.stages()[0]
-for scale in (2, 3, 4):
-    batch = run.step.samplers.of_size(stage.patch, stage.batch).draw(scale, scale)
-    run.step.loss(stage, batch).backward()
-run.team.average_gradients(run.state.network.parameters())
-torch.save({n: p.grad for n, p in run.state.network.named_parameters()}, f"{sys.argv[3]}.{run.team.rank}.grad")
-run.state.network.zero_grad()
-time.sleep(run.team.rank)  # the second comes when the first has saved: it must not take the run for an older one
-run.train()
-run.state.step += run.team.rank  # as if the other machine had no state of this run
-try:
-    run._check_agreement(Pack(Path(sys.argv[2])))
-except TrainingError as error:
-    Path(f"{sys.argv[3]}.{run.team.rank}.refused").write_text(str(error))
-run.team.leave()
-threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-if any("gloo" in name for name in threads):  # one of them could end the process badly
-    sys.exit(f"threads of the team are left: {threads}")
-"""
-
-
-def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pack: Pack, tmp_path: Path) -> None:
-    script, short = tmp_path / "team.py", {"schedule": {"steps": 4}}
-    script.write_text(TEAM)
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    arguments = (tiny(**short).model_dump_json(), str(pack.path), str(tmp_path / "two"))
-    command = [sys.executable, *torchrun, str(script), *arguments]
-    team = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    alone = Run(tiny(**short, data={"batch": 8}), pack, tmp_path / "one", resume=False)
-    stage = alone.recipe.stages()[0]
-    for scale in (2, 3, 4):
-        alone.step.loss(stage, alone.step.samplers.of_size(12, 8).draw(scale, scale)).backward()
-    assert team.wait() == 0
-    for rank in (0, 1):
-        two = torch.load(tmp_path / f"two.{rank}.grad", weights_only=True)
-        for name, parameter in alone.state.network.named_parameters():
-            one = parameter.grad
-            assert one is not None
-            assert torch.allclose(two[name], one, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
-    finished = json.loads(torch.load(tmp_path / "two" / "state.pt", weights_only=True)["counters"])
-    assert finished["step"] == 4
-    (refused,) = tmp_path.glob("two.*.refused")
-    assert "at step 5 here and at step 4 on the first machine" in refused.read_text()
-
-
-FAULTS = """
-import resource
-from superfine.training.processes import keep_heap
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        b"x" * size
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-size = 2**26
-usual, kept = faults(), keep_heap()
-b"x" * size
-print(kept, usual, faults())
-"""
-
-
-def test_memory_stays_with_a_training_process() -> None:
-    kept, usual, faults = subprocess.check_output([sys.executable, "-c", FAULTS], text=True).split()
-    if kept == "False":
-        pytest.skip("not glibc")
-    assert int(faults) < 100 < int(usual)
